@@ -1,0 +1,82 @@
+"""Registries: a thing registers itself once, in the file that defines it; a miss names the near ones.
+
+A registry knows the packages its built-ins live in and imports them at the first look-up, so that adding a file is all
+it takes. Strangers come in by the same door: an installed package names a module under the entry-point group
+`exegete.plugins`, and that module's `@register` lines do the rest.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from exegete.core.errors import ExegeteError, UnknownName
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Things of one `kind` by id. `packages` are imported, with their submodules, before the first look-up."""
+
+    def __init__(self, kind: str, packages: tuple[str, ...]) -> None:
+        self.kind, self.packages = kind, packages
+        self._things: dict[str, T] = {}
+        self._loaded = False
+
+    def add(self, name: str, thing: T) -> T:
+        """Register `thing` under `name`; a second thing of the same name is an error."""
+        known = self._things.get(name)
+        if known is not None and not _same_definition(known, thing):
+            raise ExegeteError(
+                f"The {self.kind} {name!r} was to be registered.",
+                f"{_where(known)} already holds that name.",
+                "Choose another id.",
+            )
+        self._things[name] = thing
+        return thing
+
+    def get(self, name: str) -> T:
+        """The thing called `name`. Raises `UnknownName` listing the near ones."""
+        self.load()
+        if name not in self._things:
+            raise UnknownName(self.kind, name, self._things)
+        return self._things[name]
+
+    def ids(self) -> list[str]:
+        """All names, sorted."""
+        self.load()
+        return sorted(self._things)
+
+    def __iter__(self) -> Iterator[tuple[str, T]]:
+        self.load()
+        return iter(sorted(self._things.items()))
+
+    def __contains__(self, name: str) -> bool:
+        self.load()
+        return name in self._things
+
+    def load(self) -> None:
+        """Import the built-ins and the plugins, once."""
+        if self._loaded:
+            return
+        self._loaded = True
+        for package in self.packages:
+            root = importlib.import_module(package)
+            for info in pkgutil.walk_packages(root.__path__, f"{package}."):
+                importlib.import_module(info.name)
+        for plugin in entry_points(group="exegete.plugins"):
+            plugin.load()
+
+
+def _where(thing: object) -> str:
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', type(thing).__name__)}"
+
+
+def _same_definition(a: object, b: object) -> bool:
+    return a is b or _where(a) == _where(b)
+
+
+METHODS: Registry[type] = Registry("method", ("exegete.methods",))
+METRICS: Registry[type] = Registry("metric", ("exegete.evaluate",))
+VIEWS: Registry[type] = Registry("view", ("exegete.show.views",))

@@ -1,0 +1,137 @@
+"""One result, one file: safetensors (arrays) with a JSON header (type, provenance, scalars, text). No pickle.
+
+Saving: (1) walk the value, take every array out under its path, (2) put the rest into the header as JSON, (3) write to a
+temporary name in the same folder and rename. Opening is the reverse, with numpy alone. A file that is not ours, is cut
+short, or is of a newer format is refused with a letter.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exegete.core.errors import ExegeteError, StoreError
+from exegete.core.result import Result, result_type
+from exegete.core.value import Value
+
+FORMAT = 1
+_ARRAY, _TYPE = "__array__", "__result__"
+
+
+def save(result: Result, path: str | os.PathLike[str]) -> str:
+    """Write `result` to `path`, all or nothing. Raises `StoreError` when the folder is missing or not writable."""
+    from safetensors.numpy import save as to_bytes
+
+    arrays: dict[str, np.ndarray] = {}
+    header = json.dumps(_lower(result, "", arrays), ensure_ascii=False)
+    data = to_bytes(arrays, metadata={"exegete": header, "format": str(FORMAT)})
+    write_atomic(path, data)
+    return str(path)
+
+
+def open_result(path: str | os.PathLike[str]) -> Result:
+    """Read a result saved by `save`. Raises `StoreError` for a missing, broken or foreign file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as f:
+            meta = f.metadata() or {}
+            arrays = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (safe_open is not a mapping)
+    except FileNotFoundError:
+        raise StoreError(f"You asked to open {str(path)!r}.", "There is no such file.", "Check the path.") from None
+    except (SafetensorError, OSError) as e:
+        raise StoreError(
+            f"You asked to open {str(path)!r}.",
+            f"It is not a result file, or it is cut short ({e}).",
+            "Results are written by Result.save(path) or `exegete explain --out FILE`.",
+        ) from None
+    return _raise(_header(path, meta), arrays)
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """Refuse, before any work, a path that cannot be written. Returns it as a `Path`."""
+    p = Path(path)
+    folder = p.parent if str(p.parent) else Path(".")
+    reason = ""
+    if p.is_dir():
+        reason = "It is a folder."
+    elif not folder.is_dir():
+        reason = f"The folder {str(folder)!r} does not exist."
+    elif not os.access(folder, os.W_OK) or (p.exists() and not os.access(p, os.W_OK)):
+        reason = "There is no permission to write there."
+    if reason:
+        raise StoreError(f"You asked to write {str(p)!r}.", reason, "Choose another path; nothing was computed yet.")
+    return p
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write `data` under a temporary name, flush it to disk, and rename: `path` is whole or untouched."""
+    p = check_writable(path)
+    handle, temporary = tempfile.mkstemp(dir=p.parent, prefix=f".{p.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as f:
+            f.write(data)
+            f.flush()
+            os.fsync(f.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, p)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _header(path: object, meta: dict[str, str]) -> Any:
+    if "exegete" not in meta:
+        raise StoreError(
+            f"You asked to open {str(path)!r}.",
+            "It is a safetensors file, but not a result of Exegete (model weights, perhaps?).",
+            "Load models with xg.load; open results saved by Result.save.",
+        )
+    if int(meta.get("format", "0")) > FORMAT:
+        raise StoreError(
+            f"You asked to open {str(path)!r}.",
+            f"It has format {meta['format']}, and this version reads up to {FORMAT}.",
+            "Update Exegete.",
+        )
+    try:
+        return json.loads(meta["exegete"])
+    except json.JSONDecodeError:
+        raise StoreError(f"You asked to open {str(path)!r}.", "Its header is damaged.", "Make it again.") from None
+
+
+def _lower(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, np.ndarray):
+        arrays[where] = np.ascontiguousarray(value)
+        return {_ARRAY: where}
+    if isinstance(value, Value):
+        head = {_TYPE: value.type} if isinstance(value, Result) else {}
+        fields = type(value).model_fields
+        return head | {f: _lower(getattr(value, f), f"{where}.{f}" if where else f, arrays) for f in fields}
+    if isinstance(value, dict):
+        return {k: _lower(v, f"{where}.{k}", arrays) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_lower(v, f"{where}.{i}", arrays) for i, v in enumerate(value)]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _raise(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, list):
+        return [_raise(v, arrays) for v in value]
+    if not isinstance(value, dict):
+        return value
+    if _ARRAY in value:
+        return arrays[value[_ARRAY]]
+    plain = {k: _raise(v, arrays) for k, v in value.items() if k != _TYPE}
+    if _TYPE not in value:
+        return plain
+    try:
+        return result_type(value[_TYPE]).model_validate(plain)
+    except ExegeteError:
+        raise
+    except ValueError as e:
+        raise StoreError("A result file was opened.", f"Its content does not fit its type ({e}).", "Make it again.") from e

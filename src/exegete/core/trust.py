@@ -1,0 +1,117 @@
+"""No naked scores: `Score` carries chance, control, interval, n and n_failed; `Check` and `Cost` stand beside it.
+
+A score that does not beat its control says so (`Score.verdict`). A control that was not run is named with the reason
+(`skipped`), never silently left out.
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from exegete.core.value import Value
+
+
+class Score(Value):
+    """One number that judges something, with what is needed to read it.
+
+    `chance` is what a guess scores, `control` what the control of this kind of score gets (`control_name` says which),
+    `interval` the 95 % interval of `value`, `percentile` the share (0-100) of chance draws that this value beats.
+    `better` says which direction is good.
+    """
+
+    name: str
+    value: float
+    better: Literal["higher", "lower"] = "higher"
+    chance: float | None = None
+    control: float | None = None
+    control_name: str = ""
+    interval: tuple[float, float] | None = None
+    percentile: float | None = Field(None, ge=0, le=100)
+    n: int = 1
+    n_failed: int = 0
+    skipped: str = ""
+
+    @property
+    def beats_chance(self) -> bool | None:
+        """Whether the value lies on the good side of chance (over a set: with its whole interval); None without chance."""
+        return None if self.chance is None else self._beyond(self.chance)
+
+    @property
+    def beats_control(self) -> bool | None:
+        """The same against the control; None when the control was skipped."""
+        return None if self.control is None else self._beyond(self.control)
+
+    def _beyond(self, bar: float) -> bool:
+        low, high = self.interval or (self.value, self.value)
+        return low > bar if self.better == "higher" else high < bar
+
+    @property
+    def verdict(self) -> str:
+        """In words: does it beat chance and control?"""
+        words = [
+            f"{'beats' if won else 'does NOT beat'} {name}"
+            for name, won in (
+                ("chance", self.beats_chance),
+                (self.control_name or "its control", self.beats_control),
+            )
+            if won is not None
+        ]
+        if self.skipped:
+            words.append(f"control skipped: {self.skipped}")
+        return "; ".join(words) or "no control"
+
+
+class Check(Value):
+    """A self-check: something that must hold if the explanation is sound. `words` say what it means when it fails."""
+
+    name: str
+    value: float
+    tolerance: float
+    passed: bool
+    words: str = ""
+
+    @classmethod
+    def at_most(cls, name: str, value: float, tolerance: float, words: str = "") -> "Check":
+        """A check that passes when `value <= tolerance` (NaN fails)."""
+        return cls(name=name, value=value, tolerance=tolerance, passed=bool(value <= tolerance), words=words)
+
+
+class Cost(Value):
+    """What was spent: model passes (rows through the model), tokens in them, asked and distinct inputs, seconds."""
+
+    forwards: int = 0
+    backwards: int = 0
+    tokens: int = 0
+    asked: int = 0
+    distinct: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(**{f: getattr(self, f) + getattr(other, f) for f in Cost.model_fields})
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(**{f: getattr(self, f) - getattr(other, f) for f in Cost.model_fields})
+
+    def __str__(self) -> str:
+        words = [_count(self.forwards, "forward")]
+        if self.backwards:
+            words.append(_count(self.backwards, "backward"))
+        return f"{' + '.join(words)}, {self.tokens:,} tokens, {self.seconds:.2g} s"
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+class Trust(Value):
+    """How far an explanation can be trusted: scores with their controls, self-checks, and what the judging cost."""
+
+    scores: tuple[Score, ...] = ()
+    checks: tuple[Check, ...] = ()
+    cost: Cost = Cost()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def failed_checks(self) -> tuple[Check, ...]:
+        """The checks that did not pass; a reader must see them before anything else."""
+        return tuple(c for c in self.checks if not c.passed)

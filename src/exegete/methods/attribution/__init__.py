@@ -1,0 +1,1 @@
+"""Which input tokens: one method a file."""

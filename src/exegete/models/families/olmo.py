@@ -1,0 +1,5 @@
+"""OLMo: Llama with parameterless layer norms."""
+
+from exegete.models.table import Family, llama_stack
+
+FAMILY = Family("olmo", ("olmo",), (llama_stack(),))

@@ -1,0 +1,509 @@
+"""Family tables bound to a live model: `bind(module) -> ModelMap`.
+
+1. Unwrap adapters (PEFT) down to the Hugging Face module.
+2. Find the table by `config.model_type`; let it adapt itself to the config. Without a table, try `discover`.
+3. Resolve the layers of each stack and read sizes from config and weights.
+4. The result names every place (`Port`) by module path; nothing is run, and nothing is proved yet (see `prove`).
+
+A map is cheap (paths only) and is kept per module for as long as the module lives, together with the refusals of its proof.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Literal, Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from exegete.core.errors import ModelError, SiteError, UnsupportedModel, near
+from exegete.core.site import BLOCK_KINDS, CROSS_KINDS, MODEL_KINDS, Site
+from exegete.models import families as _tables
+from exegete.models.table import Block, Family, Head, Part, Stack
+
+TAP_KINDS = ("q", "k", "v", "scores", "pattern")
+HEAD_KINDS = ("z", "head_out", *TAP_KINDS)
+_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
+_KV_HEADS = ("num_key_value_heads", "n_head_kv", "num_kv_heads")
+
+
+class HasModule(Protocol):
+    """Anything that carries the Hugging Face module, such as `models.model.Model`."""
+
+    module: nn.Module
+
+
+ModelLike = HasModule | nn.Module
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a stack: the path of its block, and which call of that module it is (0 unless layers share modules)."""
+
+    path: str
+    call: int
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A stack bound to a model. Sizes: `n_heads` query heads, `n_kv_heads` key-value heads, `d_head` width of a head in z."""
+
+    table: Stack
+    root: str
+    layers: tuple[Layer, ...]
+    embed: str
+    norm: str
+    d_model: int
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+
+    @property
+    def shared(self) -> bool:
+        """Whether layers share modules."""
+        return any(layer.call for layer in self.layers)
+
+
+@dataclass(frozen=True)
+class Port:
+    """How one site is reached on the live model.
+
+    how      "in" / "out" (tensor entering / leaving `path`), "heads_in" (the same, split into heads), "heads_out" (projection
+             output split into heads), "proj" (a projection's return split into heads), "tap" (inside the attention at `path`),
+             "mid" (computed in the block between modules: read at `path`, written through `via`), "logits"
+    layer    the layer the path belongs to; None for model-level places
+    scale    attribute of the block that multiplies the tensor on its way to the residual
+    """
+
+    site: Site
+    how: Literal["in", "out", "heads_in", "heads_out", "proj", "tap", "mid", "logits"]
+    path: str
+    stack: str = ""
+    layer: Layer | None = None
+    scale: str = ""
+    via: str = ""
+    flat: bool = False
+
+
+@dataclass(frozen=True)
+class ModelMap:
+    """Where everything is in one model. `established` is "table" or "discovered"; `refused` maps a site to the reason."""
+
+    module: nn.Module
+    family: str
+    established: str
+    towers: Mapping[str, Tower]
+    head: Head | None
+    refused: dict[Site, str] = field(default_factory=dict)
+
+    @property
+    def stacks(self) -> tuple[str, ...]:
+        """Names of the stacks: ("",), or "enc" and/or "dec"."""
+        return tuple(self.towers)
+
+    def tower(self, stack: str | None = None) -> Tower:
+        """A stack by name; the only or the last one (the decoder) when None. Raises `SiteError`."""
+        name = list(self.towers)[-1] if stack is None else stack
+        if name not in self.towers:
+            raise SiteError(
+                f"You asked for the stack {name!r} of {self.family}.",
+                f"This model has {', '.join(repr(s) for s in self.towers)}.",
+                "Write sites as enc.0.resid_pre or dec.0.resid_pre for encoder-decoders, as 0.resid_pre otherwise.",
+            )
+        return self.towers[name]
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of the main stack."""
+        return len(self.tower().layers)
+
+    @property
+    def n_heads(self) -> int:
+        """Query heads of the main stack."""
+        return self.tower().n_heads
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Key-value heads of the main stack."""
+        return self.tower().n_kv_heads
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual of the main stack."""
+        return self.tower().d_model
+
+    @property
+    def d_head(self) -> int:
+        """Width of one head in z, in the main stack."""
+        return self.tower().d_head
+
+    def at(self, path: str) -> nn.Module:
+        """The live module at a path of this map."""
+        return self.module.get_submodule(path)
+
+    def sites(self, kind: str | None = None, stack: str | None = None) -> tuple[Site, ...]:
+        """Every site that exists here and was not refused, in order of computation within a stack; filtered when asked."""
+        named = [s for n in self.towers if stack in (None, n) for s in self._of(n)]
+        if self.has_logits:
+            named.append(Site("logits"))
+        return tuple(s for s in named if kind in (None, s.kind) and s not in self.refused)
+
+    def has(self, site: Site | str) -> bool:
+        """Whether a site exists here and was not refused."""
+        whole = Site.parse(site).whole
+        return self._absent(whole) is None and whole not in self.refused
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether the module carries a head (a bare base model has none)."""
+        return getattr(self.module, "base_model", self.module) is not self.module or self.head is not None
+
+    def port(self, site: Site | str) -> Port:
+        """How a site is reached. Raises `SiteError` when it does not exist here or was refused by the proof."""
+        whole = Site.parse(site).whole
+        reason = self._absent(whole) or self.refused.get(whole)
+        if reason is not None:
+            raise SiteError(f"You asked for the site {site} of {self.family}.", reason, self._hint(whole))
+        if whole.kind == "logits":
+            return Port(whole, "logits", "")
+        tower = self.tower(whole.stack)
+        if whole.layer is None:
+            return _model_port(whole, tower)
+        return _block_port(whole, tower, tower.layers[whole.layer])
+
+    def block(self, stack: str, layer: int) -> nn.Module:
+        """The live block of a layer."""
+        return self.at(self.tower(stack).layers[layer].path)
+
+    def part_path(self, stack: str, layer: int, part: str, role: str) -> str:
+        """Path of a role ("out", "add", "reads", "proj", "norm", "after", "sum") of a part ("attn", "mlp", "cross"); "" if none."""
+        tower = self.tower(stack)
+        found: Part | None = getattr(tower.table.block, part)
+        inner = getattr(found, role) if found is not None else ""
+        return _join(tower.layers[layer].path, inner) if inner else ""
+
+    def unembed(self, hidden: Tensor, norm: bool = True) -> Tensor:
+        """Logits [..., vocab] of residuals [..., d] of the main stack, as the model's own head makes them.
+
+        `norm` applies the final norm first (give False for what already passed it). Raises `SiteError` for models
+        without a language-model head.
+        """
+        if self.head is None:
+            raise SiteError(
+                f"You asked to unembed residuals of {type(self.module).__name__}.",
+                "It has no head that turns each residual into logits over the vocabulary.",
+                "Use a causal, masked or sequence-to-sequence language model.",
+            )
+        tower, config = self.tower(), self.module.config
+        x = self.at(tower.norm)(hidden) if norm and tower.norm else hidden
+        x = x * self.head.before(config) if self.head.before else x
+        for step in self.head.steps:
+            module = _optional(self.module, step.removesuffix("?"))
+            x = module(x) if module is not None else x
+        return _finish(x, self.head, self.module)
+
+    def _of(self, name: str) -> list[Site]:
+        kinds = [*BLOCK_KINDS, *CROSS_KINDS]
+        tower = self.towers[name]
+        block = [Site(k, layer=i, stack=name) for i in range(len(tower.layers)) for k in kinds]
+        ends = [Site(k, stack=name) for k in ("final_in", "final_norm")]
+        return [s for s in (Site("embed", stack=name), *block, *ends) if self._absent(s) is None]
+
+    def _absent(self, site: Site) -> str | None:
+        """Why a site does not exist in this architecture; None when it does."""
+        if site.kind == "logits":
+            return None if self.has_logits else "This module has no head, so it makes no logits."
+        if site.stack not in self.towers:
+            return f"This model has the stacks {', '.join(repr(s) for s in self.towers)}."
+        tower = self.towers[site.stack]
+        if site.layer is not None and not 0 <= site.layer < len(tower.layers):
+            return f"This stack has the layers 0 to {len(tower.layers) - 1}."
+        return _missing(site.kind, tower)
+
+    def _hint(self, site: Site) -> str:
+        if self._absent(site) is None:
+            return "Other sites stay available; the proof table says more."
+        known = [str(s) for s in self.sites()]
+        close = near(str(site), known)
+        return f"Near: {', '.join(close)}." if close else f"For example: {', '.join(known[:6])}."
+
+
+_MAPS: "WeakKeyDictionary[nn.Module, ModelMap]" = WeakKeyDictionary()
+
+
+def bind(model: ModelLike) -> ModelMap:
+    """The map of a model, by its family's table or else by discovery. Runs the model only in discovery.
+
+    Raises `UnsupportedModel` for an architecture that can neither be looked up nor discovered.
+    """
+    module = unwrap(model)
+    known = _MAPS.get(module)
+    if known is not None:
+        return replace(known, module=module)
+    family = table_for(module)
+    if family is None:
+        from exegete.models.discover import discover
+
+        family = discover(module)
+        return remember(module, family, "discovered")
+    return remember(module, family, "table")
+
+
+def remember(module: nn.Module, family: Family, established: str) -> ModelMap:
+    """Bind a table to a module and keep the map for the life of the module."""
+    bound = bind_table(module, family, established)
+    # The kept copy must not hold its own key alive: it carries a placeholder instead of the module.
+    _MAPS[module] = replace(bound, module=_NOTHING)
+    return bound
+
+
+def forget(model: ModelLike) -> None:
+    """Drop what is remembered about a model (its map and the refusals of its proof)."""
+    _MAPS.pop(unwrap(model), None)
+
+
+_NOTHING = nn.Identity()
+
+
+def unwrap(model: ModelLike) -> nn.Module:
+    """The Hugging Face module inside a `Model` or an adapter wrapper."""
+    module = model if isinstance(model, nn.Module) else model.module
+    inner = getattr(module, "get_base_model", None)
+    return inner() if callable(inner) and type(module).__name__.startswith("Peft") else module
+
+
+@cache
+def family_tables() -> dict[str, Family]:
+    """`config.model_type` -> family, from every file of `models/families/`."""
+    found: dict[str, Family] = {}
+    for info in pkgutil.iter_modules(_tables.__path__):
+        family: Family = importlib.import_module(f"{_tables.__name__}.{info.name}").FAMILY
+        for model_type in family.model_types:
+            if model_type in found:
+                raise ModelError(
+                    f"Two family tables claim the model type {model_type!r}.",
+                    f"They are {found[model_type].name} and {family.name}.",
+                    "Remove one.",
+                )
+            found[model_type] = family
+    return found
+
+
+def table_for(module: nn.Module) -> Family | None:
+    """The family of a module by its config, adapted to it; None when no table claims it."""
+    config = getattr(module, "config", None)
+    family = family_tables().get(getattr(config, "model_type", ""))
+    return family.vary(config) if family is not None and family.vary is not None else family
+
+
+def bind_table(module: nn.Module, family: Family, established: str) -> ModelMap:
+    """Resolve a table on a module. Raises `UnsupportedModel` naming the first path that is not there."""
+    prefix = _base_prefix(module)
+    towers = {}
+    for stack in family.stacks:
+        present = _optional(module, _join(prefix, stack.root)) if stack.root else module
+        if present is not None:
+            towers[stack.name] = _tower(module, prefix, stack, family)
+    if not towers:
+        raise _no_path(family, family.stacks[0].root)
+    head = next((h for h in family.heads if _all_there(module, h)), None)
+    return ModelMap(module, family.name, established, towers, head)
+
+
+def _tower(module: nn.Module, prefix: str, stack: Stack, family: Family) -> Tower:
+    config = module.config
+    layers = _layers(module, prefix, stack, family)
+    proj = _need(module, _join(layers[0].path, stack.block.attn.proj), family)
+    width_in, width_out = matrix_shape(proj)
+    heads = int(getattr(config, stack.heads)) if stack.heads else _first(config, _HEADS, family)
+    kv = family.kv_heads(config) if family.kv_heads else _first(config, _KV_HEADS, family, heads)
+    embed = _join(prefix, stack.embed) if stack.embed else _embedding_path(module, prefix)
+    norm = _join(prefix, stack.norm) if stack.norm else ""
+    if norm:
+        _need(module, norm, family)
+    root = _join(prefix, stack.root)
+    return Tower(stack, root, layers, embed, norm, width_out, heads, kv, width_in // heads)
+
+
+def _layers(module: nn.Module, prefix: str, stack: Stack, family: Family) -> tuple[Layer, ...]:
+    if stack.paths is not None:
+        paths = [_join(prefix, p) for p in stack.paths(module.config)]
+    else:
+        blocks = _need(module, _join(prefix, stack.blocks), family)
+        paths = [_join(prefix, f"{stack.blocks}.{i}") for i in range(len(blocks))]  # type: ignore[arg-type]
+    for path in paths:
+        _need(module, path, family)
+    return tuple(Layer(p, paths[:i].count(p)) for i, p in enumerate(paths))
+
+
+def matrix_shape(module: nn.Module) -> tuple[int, int]:
+    """(inputs, outputs) of a matrix module: `nn.Linear` and its kin, GPT-2's `Conv1D`, or an adapter around one."""
+    inner = getattr(module, "base_layer", module)
+    if hasattr(inner, "in_features"):
+        return int(inner.in_features), int(inner.out_features)  # type: ignore[arg-type]
+    rows, columns = inner.weight.shape  # type: ignore[union-attr, misc]
+    return (rows, columns) if type(inner).__name__ == "Conv1D" else (columns, rows)
+
+
+def linear_map(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """(weight [inputs, outputs], bias [outputs]) of a module that is linear plus a constant, whatever its class.
+
+    Plain matrices are read; any other class (adapter, quantised) is probed with the identity: one call on [inputs, inputs].
+    """
+    bias = getattr(module, "bias", None)
+    weight = getattr(module, "weight", None)
+    if isinstance(module, nn.Linear) and type(weight) is nn.Parameter and weight.is_floating_point():
+        return weight.T, bias if bias is not None else weight.new_zeros(weight.shape[0])
+    if type(module).__name__ == "Conv1D" and weight is not None:
+        return weight, bias if bias is not None else weight.new_zeros(weight.shape[1])
+    probe = next(p for p in module.parameters() if p.is_floating_point())
+    eye = torch.eye(matrix_shape(module)[0], dtype=probe.dtype, device=probe.device)
+    constant = module(torch.zeros_like(eye[:1]))[0]
+    return module(eye) - constant, constant
+
+
+def _model_port(site: Site, tower: Tower) -> Port:
+    last = tower.layers[-1]
+    if site.kind == "embed":
+        return Port(site, "out", tower.embed, site.stack)
+    if site.kind == "final_norm":
+        return Port(site, "out", tower.norm, site.stack)
+    if tower.norm:
+        return Port(site, "in", tower.norm, site.stack)
+    return Port(site, "out", last.path, site.stack, last)
+
+
+def _block_port(site: Site, tower: Tower, layer: Layer) -> Port:
+    kind, block = site.kind, tower.table.block
+
+    def port(how: Any, inner: str, **more: Any) -> Port:
+        return Port(site, how, _join(layer.path, inner), site.stack, layer, **more)
+
+    if kind in ("resid_pre", "resid_post"):
+        return port("in" if kind == "resid_pre" else "out", "")
+    part, plain = _part_of(kind, block)
+    if plain in TAP_KINDS:
+        core = part.reads or part.out
+        if part.qkv and plain in "qkv":
+            return port("proj", f"{core}.{part.qkv['qkv'.index(plain)]}")
+        return port("tap", core)
+    if plain in ("resid_mid", "cross_resid"):
+        return _mid_port(site, tower, layer, part)
+    flat = block.flat and part is block.mlp
+    if plain in ("z", "mlp_act"):
+        return port("heads_in" if plain == "z" else "in", part.proj, flat=flat)
+    if plain == "head_out":
+        return port("heads_out", part.proj)
+    if plain.endswith("_in"):
+        return port("in", part.reads or part.out, flat=flat)
+    if plain.endswith("_add"):
+        return port("out", part.add or part.out, scale=part.scale, flat=flat)
+    return port("out", part.out, flat=flat)
+
+
+def _mid_port(site: Site, tower: Tower, layer: Layer, part: Part) -> Port:
+    """The residual after a part: returned by a module where there is one, else read where the next part takes it."""
+    whole = part.after or part.sum
+    if whole:
+        return Port(site, "out", _join(layer.path, whole), site.stack, layer)
+    block = tower.table.block
+    following = block.cross if block.cross is not None and part is block.attn else block.mlp
+    reader = following.norm or following.reads or following.out
+    via = _join(layer.path, part.add or part.out)
+    flat = block.flat and following is block.mlp
+    return Port(
+        site, "mid", _join(layer.path, reader), site.stack, layer, scale=part.scale, via=via, flat=flat
+    )
+
+
+def _part_of(kind: str, block: Block) -> tuple[Part, str]:
+    """The part a kind belongs to, and the kind without its cross prefix."""
+    if kind.startswith("cross_"):
+        part = block.cross or block.attn
+        return part, kind if kind == "cross_resid" else kind.removeprefix("cross_")
+    return (block.mlp if kind.startswith("mlp_") else block.attn), kind
+
+
+def _missing(kind: str, tower: Tower) -> str | None:
+    block = tower.table.block
+    if kind.startswith("cross_") and block.cross is None:
+        return "This stack has no cross-attention."
+    if kind == "final_norm" and not tower.norm:
+        return "This architecture has no final norm; final_in is the last residual."
+    if kind == "resid_mid" and block.parallel:
+        return "Attention and feed-forward run in parallel here: there is no residual between them."
+    if kind == "mlp_act" and not block.mlp.proj:
+        return "The hidden units of this feed-forward part are not visible between modules (routed, fused experts)."
+    return None
+
+
+def _finish(logits: Tensor, head: Head, module: nn.Module) -> Tensor:
+    config: Any = module.config
+    if head.shift:
+        logits = logits + getattr(module, head.shift)
+    if head.times:
+        logits = logits * getattr(config, head.times)
+    if head.over:
+        logits = logits / getattr(config, head.over)
+    cap = getattr(config, head.softcap, None) if head.softcap else None
+    return logits if cap is None else torch.tanh(logits / cap) * cap
+
+
+def _base_prefix(module: nn.Module) -> str:
+    name = getattr(module, "base_model_prefix", "")
+    return name if name and isinstance(getattr(module, name, None), nn.Module) else ""
+
+
+def _embedding_path(module: nn.Module, prefix: str) -> str:
+    base = _optional(module, prefix)
+    table = base.get_input_embeddings()  # type: ignore[union-attr, operator]
+    return next(name for name, m in module.named_modules() if m is table)
+
+
+def _all_there(module: nn.Module, head: Head) -> bool:
+    return all(s.endswith("?") or _optional(module, s) is not None for s in head.steps)
+
+
+def _optional(module: nn.Module, path: str) -> nn.Module | None:
+    for name in path.split(".") if path else ():
+        found = getattr(module, name, None) if not isinstance(module, nn.ModuleList) else module[int(name)]
+        if not isinstance(found, nn.Module):
+            return None
+        module = found
+    return module
+
+
+def _need(module: nn.Module, path: str, family: Family) -> nn.Module:
+    found = _optional(module, path)
+    if found is None:
+        raise _no_path(family, path)
+    return found
+
+
+def _no_path(family: Family, path: str) -> UnsupportedModel:
+    return UnsupportedModel(
+        f"You asked to map a model of the family {family.name}.",
+        f"Its table names the module {path!r}, which this model does not have.",
+        "The installed transformers may be too old or too new, or the model is not what its config says.",
+    )
+
+
+def _first(config: Any, names: tuple[str, ...], family: Family, otherwise: int | None = None) -> int:
+    for name in names:
+        value = getattr(config, name, None)
+        if isinstance(value, int):
+            return value
+    if otherwise is None:
+        raise UnsupportedModel(
+            f"You asked to map a model of the family {family.name}.",
+            f"Its config names no number of heads (looked for {', '.join(names)}).",
+            "Set one of these entries in the config.",
+        )
+    return otherwise
+
+
+def _join(*parts: str) -> str:
+    return ".".join(p for p in parts if p)

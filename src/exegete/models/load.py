@@ -1,0 +1,188 @@
+"""Loading a model by name, by path, or as it is in memory; safe by default.
+
+1. an embedded name (`terrarium/sentiment`) becomes a folder of the package;
+2. the configuration says which tasks the checkpoint was saved for; `task` overrides;
+3. remote code and pickled weights are refused unless asked for by flag;
+4. weights are read once, in their own precision on a GPU and in float32 on a CPU, by Hugging Face's own loader.
+
+Cost: no forward pass. Memory: the weights (kept memory-mapped where Hugging Face does).
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from exegete.core.embedded import embedded_names, embedded_path
+from exegete.core.errors import ModelError, UnknownName, UsageError, suggest
+from exegete.models.model import TASKS, Model
+
+_AUTO = {
+    "causal": "AutoModelForCausalLM",
+    "masked": "AutoModelForMaskedLM",
+    "seq2seq": "AutoModelForSeq2SeqLM",
+    "sequence": "AutoModelForSequenceClassification",
+    "token": "AutoModelForTokenClassification",
+}
+_SUFFIX = {
+    "ForSequenceClassification": "sequence",
+    "ForTokenClassification": "token",
+    "ForMaskedLM": "masked",
+    "ForPreTraining": "masked",
+    "ForConditionalGeneration": "seq2seq",
+    "ForCausalLM": "causal",
+    "LMHeadModel": "causal",
+    "LMHead": "causal",
+}
+
+
+def load(
+    source: Any,
+    *,
+    task: str | None = None,
+    revision: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device | None = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+) -> Model:
+    """A `Model` from a name, a folder, a `(module, tokenizer)` pair, or a `Model` (returned as it is).
+
+    `task` is one of causal, masked, seq2seq, sequence, token; by default what the checkpoint was saved for.
+    Raises `ModelError` (not found, offline, gated, unsafe) and `UsageError` (unknown task, a pair of the wrong things).
+    """
+    if task is not None and task not in TASKS:
+        raise UnknownName("task", task, TASKS)
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, (tuple, list)) and len(source) == 2:
+        return _wrap(source[0], source[1], task)
+    if not isinstance(source, (str, Path)):
+        raise UsageError(
+            "You asked to load a model.",
+            f"A {type(source).__name__} is neither a name, a path nor a (module, tokenizer) pair.",
+            "Example: xg.load('gpt2') or xg.load((module, tokenizer)).",
+        )
+    name = str(source)
+    where = embedded_path(name) or Path(name).expanduser()
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    place = str(where) if where.exists() else name
+    if where.exists():
+        _check_folder(where, allow_pickle)
+    config = _fetch("AutoConfig", place, name, options)
+    task = task or _saved_task(config, name)
+    weights = {"use_safetensors": None if allow_pickle else True, "dtype": _dtype(dtype, device)}
+    module = _fetch(_AUTO[task], place, name, options | weights, config=config)
+    tokenizer = _fetch("AutoTokenizer", place, name, options)
+    if device is not None:
+        module.to(device)  # type: ignore[arg-type]
+    module.eval()
+    for p in module.parameters():
+        p.requires_grad_(False)
+    return Model(module, tokenizer, task, name=name, revision=revision or _commit(config))
+
+
+def task_of(module: nn.Module) -> str | None:
+    """The task a module is built for, from its class name; None when the name does not tell."""
+    name = type(module).__name__
+    return next((task for suffix, task in _SUFFIX.items() if name.endswith(suffix)), None)
+
+
+def _wrap(module: Any, tokenizer: Any, task: str | None) -> Model:
+    if not isinstance(module, nn.Module) or not callable(tokenizer):
+        raise UsageError(
+            "You asked to load a (module, tokenizer) pair.",
+            f"It holds a {type(module).__name__} and a {type(tokenizer).__name__}.",
+            "Give a torch module with a Hugging Face config, and its tokenizer, in this order.",
+        )
+    inner = module.get_base_model() if hasattr(module, "get_base_model") else module
+    found = task or task_of(inner)
+    if found is None:
+        raise UsageError(
+            f"You asked to load a {type(inner).__name__}.",
+            "Its class name does not say what it does (it may lack a head).",
+            f"Say it: xg.load((module, tokenizer), task=...), one of {', '.join(TASKS)}.",
+        )
+    name = getattr(getattr(inner, "config", None), "_name_or_path", "") or type(inner).__name__
+    return Model(module, tokenizer, found, name=name)
+
+
+def _saved_task(config: Any, name: str) -> str:
+    for architecture in getattr(config, "architectures", None) or []:
+        for suffix, task in _SUFFIX.items():
+            if architecture.endswith(suffix):
+                return task
+    raise UsageError(
+        f"You asked to load {name!r}.",
+        "Its configuration does not say which head it was saved with.",
+        f"Say it with task=..., one of {', '.join(TASKS)}.",
+    )
+
+
+def _check_folder(path: Path, allow_pickle: bool) -> None:
+    if not (path / "config.json").exists():
+        raise ModelError(
+            f"You asked to load {str(path)!r}.",
+            "The folder holds no config.json." if path.is_dir() else "It is a file, not a model folder.",
+            "Give the folder that save_pretrained wrote.",
+        )
+    safe = list(path.glob("*.safetensors"))
+    pickled = list(path.glob("*.bin")) + list(path.glob("*.pt"))
+    if not safe and pickled and not allow_pickle:
+        raise ModelError(
+            f"You asked to load {str(path)!r}.",
+            f"Its weights are pickled ({pickled[0].name}); opening a pickle can run any code.",
+            "Convert them to safetensors, or pass allow_pickle=True (--allow-pickle) if you trust the source.",
+        )
+
+
+def _fetch(factory: str, place: str, name: str, options: dict[str, Any], **extra: Any) -> Any:
+    """Call one of Hugging Face's loaders and turn what it raises into a letter."""
+    import transformers
+
+    try:
+        return getattr(transformers, factory).from_pretrained(place, **options, **extra)
+    except (OSError, ValueError, ImportError, KeyError, json.JSONDecodeError, RuntimeError) as e:
+        raise _letter(factory, name, e) from e
+
+
+def _letter(factory: str, name: str, e: Exception) -> ModelError:
+    text = str(e)
+    asked = f"You asked to load {name!r}."
+    if "gated" in text.lower() or "401" in text or "403" in text:
+        return ModelError(asked, "It is gated: its owner wants you to accept terms.", "Accept them on its page, then run `hf auth login`.")
+    if "trust_remote_code" in text or "custom code" in text:
+        return ModelError(
+            asked,
+            "It brings its own Python code, which is not run by default.",
+            "Read that code; if you trust it, pass trust_remote_code=True (--trust-remote-code).",
+        )
+    if "safetensors" in text and "bin" in text:
+        return ModelError(asked, "It has no safetensors weights.", "Pass allow_pickle=True (--allow-pickle) if you trust the source.")
+    if factory == "AutoTokenizer":
+        return ModelError(asked, f"Its tokenizer cannot be read: {_first(text)}", "Slow tokenizers need `pip install 'exegete[slow-tokenizers]'`.")
+    if isinstance(e, OSError):
+        return ModelError(
+            asked,
+            "It is no folder on this machine, and the model hub does not answer or does not know it.",
+            f"Check the name and the network, or give a folder. Embedded: {', '.join(embedded_names())}. "
+            + suggest(name, embedded_names(), "embedded model"),
+        )
+    return ModelError(asked, f"Hugging Face could not load it: {_first(text)}", "Check the task and the transformers version.")
+
+
+def _first(text: str) -> str:
+    return text.strip().split("\n")[0][:300]
+
+
+def _dtype(dtype: str | torch.dtype | None, device: str | torch.device | None) -> Any:
+    if dtype is not None:
+        return dtype
+    on_gpu = device is not None and torch.device(device).type != "cpu"
+    return "auto" if on_gpu else torch.float32
+
+
+def _commit(config: Any) -> str:
+    return str(getattr(config, "_commit_hash", "") or "")

@@ -1,0 +1,151 @@
+"""`Model`: a Hugging Face module, its tokenizer, and what is known about both.
+
+The module is never changed. `still` is the one context in which it is run here: evaluation mode, no parameter
+gradients, everything put back afterwards, also after an exception.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+TASKS = ("causal", "masked", "seq2seq", "sequence", "token")
+FULL_HASH_BYTES = 1 << 28  # weights up to 256 MB are hashed whole, larger ones by sums and samples
+DEFAULT_TOKEN_BUDGET = 4096  # tokens in one pass: large enough to fill two cores, small enough for 24 GiB
+
+
+class Model:
+    """A model under study. Made by `load`; holds no state of any explanation.
+
+    `task` is one of `TASKS`; `token_budget` bounds the tokens of one pass, and with them the memory of every method.
+    """
+
+    def __init__(
+        self, module: nn.Module, tokenizer: Any, task: str, *, name: str = "", revision: str = ""
+    ) -> None:
+        self.module, self.tokenizer, self.task = module, tokenizer, task
+        self.name = name or type(module).__name__
+        self.revision = revision
+        self.token_budget = DEFAULT_TOKEN_BUDGET
+
+    def __repr__(self) -> str:
+        size = sum(p.numel() for p in self.module.parameters())
+        return f"Model({self.name!r}, {type(self.module).__name__}, {self.task}, {size:,} parameters)"
+
+    @property
+    def config(self) -> Any:
+        """The module's configuration."""
+        return self.module.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: the device of the input embedding."""
+        return self.embedding("").weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of the embedding."""
+        return self.embedding("").weight.dtype
+
+    @property
+    def causal(self) -> bool:
+        """Whether a position is read only by later positions of the main stack."""
+        return self.task == "causal"
+
+    @cached_property
+    def family(self) -> str:
+        """The architecture's own name (`config.model_type`)."""
+        return str(getattr(self.config, "model_type", "") or type(self.module).__name__)
+
+    @cached_property
+    def map(self) -> Any:
+        """Where the parts are: the bound family table, or what discovery found. See `models.family`."""
+        from exegete.models.family import bind
+
+        return bind(self.module)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in index order; empty for language models."""
+        if self.task not in ("sequence", "token"):
+            return ()
+        names = getattr(self.config, "id2label", None) or {}
+        return tuple(str(names.get(i, names.get(str(i), i))) for i in range(int(self.config.num_labels)))
+
+    @cached_property
+    def vocabulary(self) -> int:
+        """Rows of the input embedding."""
+        return int(self.embedding("").weight.shape[0])
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What methods may ask of this model (`core.method.Need`)."""
+        extra = {"generate"} if self.task in ("causal", "seq2seq") else set()
+        return frozenset({"text", "logprobs", "gradients", "sites", "weights"} | extra)
+
+    def embedding(self, stack: str) -> nn.Module:
+        """The module that turns token ids into vectors, of the main stack ("") or the decoder ("dec")."""
+        if self.task == "seq2seq":
+            part = self.module.get_decoder() if stack == "dec" else self.module.get_encoder()  # type: ignore[operator]
+            return part.get_input_embeddings()
+        return self.module.get_input_embeddings()  # type: ignore[operator]
+
+    def unembedding(self) -> nn.Module | None:
+        """The module whose output are the logits of a language model; None for classifiers."""
+        if self.task in ("sequence", "token"):
+            return None
+        return self.module.get_output_embeddings()  # type: ignore[operator]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of architecture and weights: equal models have equal fingerprints, an edited weight changes it."""
+        state = self.module.state_dict()
+        whole = sum(t.numel() * t.element_size() for t in state.values()) <= FULL_HASH_BYTES
+        h = hashlib.blake2b(digest_size=12)
+        h.update(json.dumps(_identity(self.config), sort_keys=True, default=str).encode())
+        for name, t in state.items():
+            h.update(f"{name}{tuple(t.shape)}{t.dtype}".encode())
+            h.update(_bytes(t.detach(), whole))
+        return h.hexdigest()
+
+
+@contextmanager
+def still(module: nn.Module) -> Iterator[None]:
+    """Run `module` in evaluation mode without parameter gradients; modes, flags and gradients are put back."""
+    training = [m for m in module.modules() if m.training]
+    wanted = [p for p in module.parameters() if p.requires_grad]
+    try:
+        for m in training:
+            m.training = False
+        for p in wanted:
+            p.requires_grad_(False)
+        yield
+    finally:
+        for m in training:
+            m.training = True
+        for p in wanted:
+            p.requires_grad_(True)
+
+
+def _identity(config: Any) -> dict[str, Any]:
+    drop = {"_name_or_path", "transformers_version", "dtype", "torch_dtype"}
+    data = config.to_dict() if hasattr(config, "to_dict") else {}
+    return {k: v for k, v in data.items() if k not in drop}
+
+
+def _bytes(t: torch.Tensor, whole: bool) -> bytes:
+    flat = t.reshape(-1)
+    if not whole:
+        step = max(1, flat.numel() // 4096)
+        total = flat.double().sum().item() if flat.is_floating_point() else int(flat.sum())
+        return repr(total).encode() + _bytes(flat[::step], True)
+    plain = flat.cpu().contiguous()
+    if plain.dtype == torch.bfloat16:
+        plain = plain.view(torch.int16)
+    return np.ascontiguousarray(plain.numpy()).tobytes()

@@ -1,0 +1,317 @@
+"""`Question`: one text, one target, one model, ready to be asked: "what is the output if the input were this?"
+
+Slots are the tokens the model reads, in order: the prompt (for an encoder-decoder the source, then the decoder's
+start), then, for a target of several tokens, all of the target but its last token (role "prefix"). Rows are the outputs
+that are read, one a target token. A contrast of two texts of several tokens has two branches, each with its own tail
+after the slots, and one output, their difference.
+
+Asking is economical: inputs already asked are remembered, duplicates are evaluated once, inputs are run in buckets of
+like length under the model's token budget, and only the asked rows are unembedded.
+
+Shapes: S slots, R outputs, V variants, P points, U units, d embedding width.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exegete.core.errors import ModelError
+from exegete.core.text import Token, Unit, units
+from exegete.models.encode import Encoded
+from exegete.models.forward import Batch, Meter, Runner, empty_id
+from exegete.models.model import Model, still
+
+
+@dataclass(frozen=True)
+class Row:
+    """One output: where it is read (index in its stack; None for a pooled classifier), the id scored, the foil, its name."""
+
+    position: int | None
+    id: int
+    foil: int | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A continuation after the slots (`tail`, read but not explained), its rows, and its sign in the total."""
+
+    rows: tuple[Row, ...]
+    tail: tuple[int, ...] = ()
+    sign: float = 1.0
+
+
+@dataclass
+class Question:
+    """See the module. Made by `models.ask.ask`."""
+
+    model: Model
+    encoded: Encoded
+    tokens: tuple[Token, ...]
+    branches: tuple[Branch, ...]
+    scale: str
+    target: str
+    against: str = ""
+    notes: tuple[str, ...] = ()
+    spans: tuple[tuple[int, int], ...] = ()
+    meter: Meter = field(default_factory=Meter)
+    tick: Callable[[int], None] | None = None
+    _memo: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
+
+    # ---- what is asked about -------------------------------------------------------------------------------------
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Token ids of the slots [S]."""
+        return np.array([t.id for t in self.tokens], dtype=np.int64)
+
+    @cached_property
+    def dec(self) -> np.ndarray:
+        """Which slots belong to the decoder of an encoder-decoder model [S] bool."""
+        return np.array([t.stack == "dec" for t in self.tokens], dtype=bool)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, one a row."""
+        if len(self.branches) > 1:
+            return (f"{self.target} rather than {self.against}",)
+        return tuple(r.label for r in self.branches[0].rows)
+
+    @property
+    def n_outputs(self) -> int:
+        """R: how many outputs are read."""
+        return len(self.outputs)
+
+    def units(self, level: str = "token", prefix: bool = False) -> tuple[Unit, ...]:
+        """The units of the prompt at `level`; with `prefix` also the target tokens read before each output."""
+        roles = ("prompt", "prefix") if prefix else ("prompt",)
+        return units(
+            self.tokens,
+            self.encoded.text,
+            level,
+            spans=self.spans,
+            segments=self.encoded.segments,
+            roles=roles,
+        )
+
+    def available(self, us: Sequence[Unit]) -> np.ndarray:
+        """[R, U] bool: whether a unit was read before an output was made (prefix tokens come one by one)."""
+        seen = np.ones((self.n_outputs, len(us)), dtype=bool)
+        prefix = [i for i, t in enumerate(self.tokens) if t.role == "prefix"]
+        for j, u in enumerate(us):
+            if u.role == "prefix":
+                first = prefix.index(u.tokens[0])
+                seen[: first + 1, j] = False
+        return seen
+
+    # ---- asking by tokens ----------------------------------------------------------------------------------------
+
+    def total(self, values: np.ndarray) -> np.ndarray:
+        """The explained scalar from output values [..., R] -> [...]: the sum, for probabilities the joint probability."""
+        return values.prod(-1) if self.scale == "prob" else values.sum(-1)
+
+    def value(self) -> np.ndarray:
+        """Output values of the untouched input [R]."""
+        return self.ask(self.ids[None])[0]
+
+    def reference(self) -> list[Tensor]:
+        """Logits [row, vocab] of the untouched input, one tensor a branch, from a pass of their own.
+
+        The values they give are remembered, so that asking for the untouched input again costs nothing.
+        """
+        whole = np.ones((1, len(self.ids)), dtype=bool)
+        with torch.inference_mode(), still(self.model.module):
+            logits = [self._logits(b, self.ids[None], whole, None) for b in self.branches]
+            values = self._combined([score(x, b.rows, self.scale) for x, b in zip(logits, self.branches)])
+        self._memo[_key(self.ids, whole[0])] = values[0].double().cpu().numpy()
+        return [x[0] for x in logits]
+
+    def ask(self, ids: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
+        """Output values [V, R] float64 of inputs with other token ids [V, S], leaving out slots where `keep` is False.
+
+        Every distinct input is run once in the life of the question.
+        """
+        ids = np.ascontiguousarray(ids, dtype=np.int64)
+        keep = np.ones(ids.shape, dtype=bool) if keep is None else np.ascontiguousarray(keep, dtype=bool)
+        keys = [_key(i, k) for i, k in zip(ids, keep)]
+        first = {key: v for v, key in reversed(list(enumerate(keys)))}
+        todo = [first[key] for key in dict.fromkeys(keys) if key not in self._memo]
+        self.meter.asked += len(keys)
+        self.meter.distinct += len(todo)
+        for chunk in self._buckets([int(keep[v].sum()) for v in todo]):
+            picked = [todo[c] for c in chunk]
+            for v, row in zip(picked, self._run_ids(ids[picked], keep[picked])):
+                self._memo[keys[v]] = row
+            self._progress(len(picked))
+        return np.stack([self._memo[key] for key in keys]) if keys else np.zeros((0, self.n_outputs))
+
+    def _run_ids(self, ids: np.ndarray, keep: np.ndarray) -> np.ndarray:
+        with torch.inference_mode(), still(self.model.module):
+            values = self._values(ids, keep, None)
+        return values.double().cpu().numpy()
+
+    # ---- asking by embeddings ------------------------------------------------------------------------------------
+
+    def embeddings(self, ids: np.ndarray | None = None) -> Tensor:
+        """What the input embedding returns for the slots' own ids, or for other ids [S] -> [S, d], detached."""
+        ids = self.ids if ids is None else np.asarray(ids)
+        out: list[Tensor] = []
+        with torch.no_grad(), still(self.model.module):
+            for stack, here in (("", ~self.dec), ("dec", self.dec)):
+                if here.any():
+                    part = torch.as_tensor(ids[here], device=self.model.device)
+                    out.append(self.model.embedding(stack)(part[None])[0])
+        return torch.cat(out).detach()
+
+    def run(self, points: Tensor) -> Tensor:
+        """Output values [P, R] of embedded inputs `points` [P, S, d], differentiable. Runs all points in one pass.
+
+        Call it inside `still(model.module)`, as the gradient helpers here do; methods that tap the model use it directly.
+        """
+        ids = np.broadcast_to(self.ids, (len(points), len(self.ids)))
+        return self._values(ids, np.ones(ids.shape, dtype=bool), points)
+
+    def ask_points(self, points: Callable[[slice], Tensor], n: int) -> np.ndarray:
+        """Output values [n, R] float64 of embedded inputs, made slice by slice so that memory stays bounded."""
+        rows = []
+        with torch.inference_mode(), still(self.model.module):
+            for part in self.chunks(n):
+                rows.append(self.run(points(part)).double().cpu().numpy())
+                self.meter.asked += len(rows[-1])
+                self.meter.distinct += len(rows[-1])
+                self._progress(len(rows[-1]))
+        return np.concatenate(rows) if rows else np.zeros((0, self.n_outputs))
+
+    def gradients(self, points: Tensor, each: bool = False) -> tuple[np.ndarray, Tensor]:
+        """Values [P, R] and gradients of the total [P, S, d], or with `each` of every output [P, R, S, d].
+
+        One forward and one backward a point (R backwards with `each`); the caller slices by `chunks`.
+        """
+        with still(self.model.module), torch.enable_grad():
+            points = points.detach().requires_grad_(True)
+            values = self.run(points)
+            sums = values.sum(0) if each else self._total(values).sum()[None]
+            grads = [
+                torch.autograd.grad(s, points, retain_graph=k + 1 < len(sums))[0] for k, s in enumerate(sums)
+            ]
+        self.meter.backwards += len(points) * len(grads)
+        self._progress(len(points))
+        finite(grads[0], "gradient")
+        return values.detach().double().cpu().numpy(), torch.stack(grads, 1) if each else grads[0]
+
+    def chunks(self, n: int) -> Iterator[slice]:
+        """Slices of n copies of this input that fit the token budget."""
+        length = len(self.ids) + max(len(b.tail) for b in self.branches)
+        size = max(1, self.model.token_budget // max(length, 1))
+        return (slice(i, min(i + size, n)) for i in range(0, n, size))
+
+    def _total(self, values: Tensor) -> Tensor:
+        return values.prod(-1) if self.scale == "prob" else values.sum(-1)
+
+    # ---- one pass ------------------------------------------------------------------------------------------------
+
+    def _values(self, ids: np.ndarray, keep: np.ndarray, points: Tensor | None) -> Tensor:
+        """[V, R]: run every branch and combine them."""
+        return self._combined(
+            [score(self._logits(b, ids, keep, points), b.rows, self.scale) for b in self.branches]
+        )
+
+    def _combined(self, parts: list[Tensor]) -> Tensor:
+        """Output values [V, R] from the branches' row values: as they are, or their signed totals."""
+        if len(parts) == 1:
+            return parts[0]
+        return sum((b.sign * self._total(v) for b, v in zip(self.branches, parts)))[:, None]  # type: ignore[index]
+
+    def _logits(self, branch: Branch, ids: np.ndarray, keep: np.ndarray, points: Tensor | None) -> Tensor:
+        """Logits [V, row, vocab] of one branch, in one pass."""
+        tail = np.array(branch.tail, dtype=np.int64)
+        two = bool(self.dec.any())
+        main, dec = [], []
+        for i, k in zip(ids, keep):
+            left = i[k & ~self.dec]
+            left = left if len(left) else np.array([empty_id(self.model)])
+            main.append(left if two else np.concatenate([left, tail]))
+            dec.append(np.concatenate([i[k & self.dec], tail]))
+        split = int((~self.dec).sum())
+        batch = Batch(
+            main,
+            self._positions(branch, keep),
+            dec if two else None,
+            points if points is None or not two else points[:, :split],
+            points[:, split:] if points is not None and two else None,
+        )
+        logits = Runner(self.model, self.meter)(batch)
+        finite(logits, "output")
+        return logits
+
+    def _positions(self, branch: Branch, keep: np.ndarray) -> np.ndarray | None:
+        """Where each row is read after slots were left out [V, R]; rows in the tail move with the length."""
+        if branch.rows[0].position is None:
+            return None
+        alive = keep[:, self.dec] if self.dec.any() else keep
+        width = alive.shape[1]
+        before = np.cumsum(alive, 1)
+        before[before[:, -1] == 0] = 1  # nothing left: the stand-in for an empty text is read
+        out = np.empty((len(keep), len(branch.rows)), dtype=np.int64)
+        for r, row in enumerate(branch.rows):
+            p = row.position or 0
+            out[:, r] = before[:, p] - 1 if p < width else before[:, -1] + (p - width)
+        return out.clip(min=0)
+
+    def _buckets(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Indices in chunks of like length, each padded chunk within the token budget."""
+        tail = max(len(b.tail) for b in self.branches)
+        order = sorted(range(len(lengths)), key=lambda v: lengths[v])
+        chunk: list[int] = []
+        for v in order:
+            width = max(lengths[v] + tail, 1)
+            if chunk and (len(chunk) + 1) * width > self.model.token_budget:
+                yield chunk
+                chunk = []
+            chunk.append(v)
+        if chunk:
+            yield chunk
+
+    def _progress(self, n: int) -> None:
+        if self.tick is not None:
+            self.tick(n)
+
+
+def _key(ids: np.ndarray, keep: np.ndarray) -> bytes:
+    return ids[keep].tobytes() + np.packbits(keep).tobytes()
+
+
+def score(logits: Tensor, rows: Sequence[Row], scale: str) -> Tensor:
+    """Values [batch, row] on a scale, from logits [batch, row, vocab]; float32 at least."""
+    x = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    if scale == "entropy":
+        log = x.log_softmax(-1)
+        return -(log.exp() * log).sum(-1)
+    if scale == "prob":
+        x = x.softmax(-1)
+    elif scale in ("logprob", "loss"):
+        x = x.log_softmax(-1)
+    ids = torch.tensor([r.id for r in rows], device=x.device)
+    values = _at(x, ids)
+    if rows[0].foil is not None:
+        values = values - _at(x, torch.tensor([r.foil for r in rows], device=x.device))
+    return -values if scale == "loss" else values
+
+
+def _at(x: Tensor, ids: Tensor) -> Tensor:
+    return x.gather(-1, ids[None, :, None].expand(len(x), -1, 1))[..., 0]
+
+
+def finite(values: Tensor, what: str) -> None:
+    """Refuse NaN (and infinite gradients) with a letter instead of passing it on."""
+    bad = values.isnan().any() if what == "output" else not values.isfinite().all()
+    if bool(bad):
+        raise ModelError(
+            "You asked to explain a model's output.",
+            f"The model returns NaN or infinite values (in its {what}).",
+            "Its weights may be damaged, or its precision too low: try dtype='float32'.",
+        )

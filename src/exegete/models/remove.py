@@ -1,0 +1,149 @@
+"""Removing units of a text: the operators, and the game they make.
+
+mask, pad, unk    the unit's tokens become the mask, padding or unknown token
+delete            the unit's tokens are left out, positions close up
+mean, zero        the unit's embeddings become the vocabulary's mean embedding, or zero
+resample          the unit's tokens become random tokens of the vocabulary; the mean over `draws` (seeded)
+auto              mask where the tokenizer has a mask token, else delete
+
+`Game` is the set function v(S): what the model says when only the units in S are left. Everything that explains by
+removing (occlusion, surrogates, Shapley values, the faithfulness metrics) asks a game, and two that ask the same
+coalition pay for it once. `baseline` is the same idea for gradient methods, as embeddings.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exegete.core.errors import ModelError, UnknownName
+from exegete.core.seed import generator
+from exegete.core.text import Unit
+from exegete.models.question import Question
+
+Removal = Literal["auto", "mask", "delete", "pad", "unk", "mean", "zero", "resample"]
+Baseline = Literal["auto", "mask", "pad", "unk", "eos", "zero", "mean"]
+
+
+@dataclass
+class Game:
+    """v(S) of one question over `units`; call it with keep masks [V, U] bool and get output values [V, R] float64."""
+
+    question: Question
+    units: tuple[Unit, ...]
+    how: str = "auto"
+    seed: int = 0
+    draws: int = 4
+    _memo: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.how = operator(self.question, self.how)
+
+    @property
+    def n(self) -> int:
+        """Number of players."""
+        return len(self.units)
+
+    def __call__(self, keep: np.ndarray) -> np.ndarray:
+        """Output values [V, R] when only the units with True are left."""
+        keep = np.atleast_2d(np.asarray(keep, dtype=bool))
+        slots = self.slots(keep)
+        if self.how == "delete":
+            return self.question.ask(np.broadcast_to(self.question.ids, slots.shape), slots)
+        if self.how in ("mean", "zero"):
+            return self._embedded(slots)
+        if self.how == "resample":
+            return np.mean([self._replaced(slots, self._drawn(d)) for d in range(self.draws)], axis=0)
+        return self._replaced(slots, np.full(slots.shape[1], token_id(self.question, self.how)))
+
+    def slots(self, keep: np.ndarray) -> np.ndarray:
+        """Keep masks over slots [V, S] from keep masks over units [V, U]; slots in no unit are always kept."""
+        member = np.zeros((len(self.units), len(self.question.ids)), dtype=bool)
+        for u, unit in enumerate(self.units):
+            member[u, list(unit.tokens)] = True
+        return ~((~keep).astype(np.uint8) @ member.astype(np.uint8)).astype(bool)
+
+    def _replaced(self, slots: np.ndarray, filler: np.ndarray) -> np.ndarray:
+        return self.question.ask(np.where(slots, self.question.ids, filler))
+
+    def _drawn(self, d: int) -> np.ndarray:
+        q = self.question
+        special = set(getattr(q.model.tokenizer, "all_special_ids", []) or [])
+        size = min(q.model.vocabulary, len(q.model.tokenizer))
+        usable = np.array([i for i in range(size) if i not in special])
+        return generator(self.seed, "resample", d).choice(usable, size=len(q.ids))
+
+    def _embedded(self, slots: np.ndarray) -> np.ndarray:
+        q, keys = self.question, [s.tobytes() for s in slots]
+        todo = [k for k in dict.fromkeys(keys) if k not in self._memo]
+        own, filler = q.embeddings(), baseline(q, self.how)
+        masks = torch.tensor(
+            np.array([np.frombuffer(k, dtype=bool) for k in todo]), device=own.device
+        ).reshape(len(todo), -1)
+        values = q.ask_points(lambda part: torch.where(masks[part][..., None], own, filler), len(todo))
+        q.meter.asked += len(keys) - len(todo)
+        self._memo.update(zip(todo, values))
+        return np.stack([self._memo[k] for k in keys])
+
+
+def operator(q: Question, how: str) -> str:
+    """The removal operator that `how` stands for. Raises when the tokenizer lacks the token it needs."""
+    if how not in get_args(Removal):
+        raise UnknownName("removal", how, get_args(Removal))
+    if how == "auto":
+        return "mask" if _token(q, "mask") is not None else "delete"
+    if how in ("mask", "pad", "unk"):
+        token_id(q, how)
+    return how
+
+
+def token_id(q: Question, kind: str) -> int:
+    """Id of the mask, pad, unk or eos token. Raises `ModelError` when the tokenizer has none."""
+    found = _token(q, kind)
+    if found is None:
+        raise ModelError(
+            f"You asked to remove tokens with the {kind} token.",
+            f"The tokenizer of {q.model.name} has no {kind} token that the model knows.",
+            "Use removal='delete' or 'mean' (for baselines: 'zero' or 'mean').",
+        )
+    return found
+
+
+def _token(q: Question, kind: str) -> int | None:
+    found = getattr(q.model.tokenizer, f"{kind}_token_id", None)
+    return int(found) if isinstance(found, int) and 0 <= found < q.model.vocabulary else None
+
+
+def baseline(q: Question, kind: str = "auto") -> Tensor:
+    """Embeddings [S, d] of a text that says nothing: every slot the mask, pad, unk or eos token, zero, or the mean."""
+    if kind not in get_args(Baseline):
+        raise UnknownName("baseline", kind, get_args(Baseline))
+    if kind == "auto":
+        kind = next((k for k in ("mask", "pad", "unk", "eos") if _token(q, k) is not None), "zero")
+    if kind == "zero":
+        return torch.zeros_like(q.embeddings())
+    if kind == "mean":
+        return _mean_embedding(q)
+    return q.embeddings(np.full(len(q.ids), token_id(q, kind)))
+
+
+def _mean_embedding(q: Question) -> Tensor:
+    """What the embedding module returns on average over the vocabulary, at each slot's stack."""
+    out = q.embeddings().clone()
+    with torch.no_grad():
+        for stack, here in (("", ~q.dec), ("dec", q.dec)):
+            if here.any():
+                ids = torch.arange(q.model.vocabulary, device=out.device)
+                out[torch.as_tensor(here)] = q.model.embedding(stack)(ids[None])[0].float().mean(0).to(out.dtype)
+    return out
+
+
+def fill(q: Question, units: Sequence[Unit], kind: str = "auto") -> Tensor:
+    """The input's embeddings [S, d] with the slots of `units` at the baseline; all other slots as they are."""
+    own, base = q.embeddings(), baseline(q, kind)
+    inside = torch.zeros(len(q.ids), dtype=torch.bool, device=own.device)
+    inside[[i for u in units for i in u.tokens]] = True
+    return torch.where(inside[:, None], base, own)

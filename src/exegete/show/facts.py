@@ -1,0 +1,169 @@
+"""What every picture says about a result besides its scores: provenance, cost, checks, and the trust line.
+
+`TrustPicture` is the trust of a result in words and positions: each score with chance, control, interval, percentile, n
+and n_failed, and whether it stands (`good`: beats everything it was held against; `bad`: does not beat something;
+`unknown`: was held against nothing).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from exegete.core.result import Result
+from exegete.core.trust import Check, Score, Trust
+from exegete.show.words import number, one_line, plural
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """One score in words; `marks` are (kind, position in percent) on a common axis for a small picture."""
+
+    name: str
+    value: str
+    interval: str
+    chance: str
+    control: str
+    control_name: str
+    percentile: str
+    n: int
+    n_failed: int
+    verdict: str
+    standing: str
+    better: str
+    marks: tuple[tuple[str, float], ...] = ()
+    span: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class CheckLine:
+    """One self-check in words."""
+
+    name: str
+    value: str
+    tolerance: str
+    passed: bool
+    words: str
+
+
+@dataclass(frozen=True)
+class TrustPicture:
+    """The trust of one result: a headline, its standing, the scores, and notes."""
+
+    headline: str
+    standing: str
+    scores: tuple[ScoreLine, ...]
+    notes: tuple[str, ...]
+    failed: int
+
+
+def trust_picture(trust: Trust) -> TrustPicture:
+    """The trust line in words."""
+    lines = tuple(score_line(s) for s in trust.scores)
+    failed = sum(not c.passed for c in trust.checks)
+    standing = _together([line.standing for line in lines])
+    return TrustPicture(_headline(trust.scores), standing, lines, trust.notes, failed)
+
+
+def score_line(s: Score) -> ScoreLine:
+    """One score in words and as positions on its axis from the lowest to the highest of its numbers."""
+    axis = _axis(s)
+    given = [("chance", s.chance), ("control", s.control), ("value", s.value)]
+    marks = tuple((kind, axis(v)) for kind, v in given if v is not None and np.isfinite(v))
+    span = None if s.interval is None else (axis(s.interval[0]), axis(s.interval[1]))
+    return ScoreLine(
+        name=s.name,
+        value=number(s.value),
+        interval="" if s.interval is None else f"{number(s.interval[0])} to {number(s.interval[1])}",
+        chance=_maybe(s.chance),
+        control=_maybe(s.control),
+        control_name=s.control_name,
+        percentile="" if s.percentile is None else f"{s.percentile:.0f}",
+        n=s.n,
+        n_failed=s.n_failed,
+        verdict=s.verdict,
+        standing=standing(s),
+        better=s.better,
+        marks=marks,
+        span=span,
+    )
+
+
+def standing(s: Score) -> str:
+    """`bad` when it fails to beat something, `good` when it beats all it was held against, else `unknown`."""
+    held = [b for b in (s.beats_chance, s.beats_control) if b is not None]
+    return "unknown" if not held else ("good" if all(held) else "bad")
+
+
+def check_lines(checks: tuple[Check, ...]) -> tuple[CheckLine, ...]:
+    """Checks in words, the failing ones first."""
+    order = sorted(checks, key=lambda c: c.passed)
+    return tuple(CheckLine(c.name, number(c.value), number(c.tolerance), c.passed, c.words) for c in order)
+
+
+def cost_lines(result: Result) -> tuple[tuple[str, str], ...]:
+    """(what, cost in words) for the explanation and, when it was judged, for the judging."""
+    lines = [("explanation", result.cost), ("trust", result.trust.cost)]
+    return tuple((name, f"{c}{_inputs(c.asked, c.distinct)}") for name, c in lines if c.forwards or c.seconds)
+
+
+def provenance_rows(result: Result) -> tuple[tuple[str, str], ...]:
+    """(name, value) rows of everything that identifies the result; empty ones are left out."""
+    p = result.provenance
+    rows = [
+        ("method", p.method),
+        *((f"parameter {k}", one_line(str(v), 200)) for k, v in p.params.items()),
+        ("model", p.model),
+        ("fingerprint", p.fingerprint),
+        ("family", p.family),
+        ("task", p.task),
+        ("dtype", p.dtype),
+        ("revision", p.revision),
+        ("seed", str(p.seed)),
+        *((f"version of {k}", v) for k, v in p.versions.items()),
+    ]
+    return tuple((k, v) for k, v in rows if v)
+
+
+def method_words(method: str) -> str:
+    """A method id as words: `integrated_gradients` -> `integrated gradients`."""
+    return method.replace("_", " ")
+
+
+def _headline(scores: tuple[Score, ...]) -> str:
+    if not scores:
+        return "Not judged: no score says how far this can be trusted."
+    bad = [f"{s.name} {_losses(s)}" for s in scores if standing(s) == "bad"]
+    if bad:
+        return "Read with care: " + "; ".join(bad) + "."
+    skipped = sum(bool(s.skipped) for s in scores)
+    if any(standing(s) == "good" for s in scores):
+        tail = f" ({plural(skipped, 'control')} skipped)" if skipped else ""
+        return f"Beats what it was held against on {plural(len(scores), 'score')}{tail}."
+    return "Not held against chance or a control."
+
+
+def _losses(s: Score) -> str:
+    words = [w for w in s.verdict.split("; ") if w.startswith("does NOT")]
+    return " and ".join(words)
+
+
+def _together(standings: list[str]) -> str:
+    if "bad" in standings:
+        return "bad"
+    return "good" if "good" in standings else "unknown"
+
+
+def _axis(s: Score):
+    """Map a value to percent (4 to 96) between the lowest and highest number of the score."""
+    numbers = [v for v in (s.value, s.chance, s.control, *(s.interval or ())) if v is not None and np.isfinite(v)]
+    low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
+    width = (high - low) or 1.0
+    return lambda v: round(4 + 92 * (v - low) / width, 1) if high > low else 50.0
+
+
+def _maybe(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def _inputs(asked: int, distinct: int) -> str:
+    return f"; {distinct:,} distinct of {asked:,} inputs asked" if asked > distinct > 0 else ""
