@@ -4,6 +4,7 @@ A result type registers by its name (`Result.__init_subclass__`), so that a file
 Arrays are numpy; everything else is JSON.
 """
 
+import os
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,7 +45,7 @@ class Result(Value):
         cls.type = cls.__name__
         RESULTS[cls.type] = cls
 
-    def save(self, path: str) -> str:
+    def save(self, path: str | os.PathLike[str]) -> str:
         """Write to one file (`.exg`: safetensors with a JSON header). Returns the path. See `core.store`."""
         from exegete.core.store import save
 
@@ -126,7 +127,7 @@ class Attribution(Result):
     def to_shap(self) -> Any:
         """A `shap.Explanation` of the total. Needs the extra `shap`."""
         try:
-            import shap
+            import shap  # pyright: ignore[reportMissingImports]
         except ImportError:
             from exegete.core.errors import MissingExtra
 

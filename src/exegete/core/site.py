@@ -152,7 +152,7 @@ def _parse_alias(name: str) -> Site | None:
         return Site(_TL_MODEL[name])
     m = _TL_BLOCK.match(name)
     if m and m["rest"] in _TL:
-        stack: Stack = {"encoder": "enc", "decoder": "dec"}.get(m["stack"] or "", "")  # type: ignore[assignment]
+        stack: Stack = "enc" if m["stack"] == "encoder" else "dec" if m["stack"] == "decoder" else ""
         return Site(_TL[m["rest"]], layer=int(m["layer"]), stack=stack)
     m = _SHORT.match(name)
     if m and m["kind"] in SITE_KINDS:

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from exegete.core.value import Value
 
+BEATS_CHANCE = 95.0  # percentile that a single value needs
+
 
 class Score(Value):
     """One number that judges something, with what is needed to read it.
@@ -33,8 +35,16 @@ class Score(Value):
 
     @property
     def beats_chance(self) -> bool | None:
-        """Whether the value lies on the good side of chance (over a set: with its whole interval); None without chance."""
-        return None if self.chance is None else self._beyond(self.chance)
+        """Whether the value lies on the good side of chance; None without chance.
+
+        Over a set with its whole interval; a single value that knows its percentile must beat 95 % of the chance draws
+        (half of all guesses are better than the mean guess).
+        """
+        if self.chance is None:
+            return None
+        if self.interval is None and self.percentile is not None:
+            return self.percentile >= BEATS_CHANCE
+        return self._beyond(self.chance)
 
     @property
     def beats_control(self) -> bool | None:

@@ -8,7 +8,6 @@
 Cost: no forward pass. Memory: the weights (kept memory-mapped where Hugging Face does).
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +140,11 @@ def _check_folder(path: Path, allow_pickle: bool) -> None:
 def _fetch(factory: str, place: str, name: str, options: dict[str, Any], **extra: Any) -> Any:
     """Call one of Hugging Face's loaders and turn what it raises into a letter."""
     import transformers
+    from safetensors import SafetensorError
 
     try:
         return getattr(transformers, factory).from_pretrained(place, **options, **extra)
-    except (OSError, ValueError, ImportError, KeyError, json.JSONDecodeError, RuntimeError) as e:
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as e:
         raise _letter(factory, name, e) from e
 
 

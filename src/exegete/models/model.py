@@ -134,7 +134,7 @@ def still(module: nn.Module) -> Iterator[None]:
 
 
 def _identity(config: Any) -> dict[str, Any]:
-    drop = {"_name_or_path", "transformers_version", "dtype", "torch_dtype"}
+    drop = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache"}
     data = config.to_dict() if hasattr(config, "to_dict") else {}
     return {k: v for k, v in data.items() if k not in drop}
 

@@ -1,21 +1,22 @@
 """Reusing what a causal model has already read.
 
-A change at position p leaves positions before p of a causal model untouched. `ask_with_prefix` sorts variants by their
-first changed position, cuts them into chunks, runs the part that a chunk has in common once, and only the rest for each
-variant. `cache_gap` checks, on one probe, that reading on from a cache gives the logits of reading everything at once
+A change at position p leaves positions before p of a causal model untouched. `plan` sorts variants by their first
+changed position and cuts them into chunks; `read_with_prefix` runs the part that a chunk has in common once, and only the
+rest for each variant. `cache_gap` checks, on one probe, that reading on from a cache gives the logits of reading everything at once
 (a model or a cache that does not is caught before its scores are believed).
 
 Cost: sum over chunks of (common prefix + variants x rest) instead of variants x everything.
 """
 
 import inspect
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from exegete.models.forward import Runner, pick
+from exegete.models.forward import Runner, gathered, pick
 from exegete.models.model import Model, still
 
 
@@ -50,27 +51,53 @@ def read_on(model: Model, cache: Any, ids: Tensor, start: int) -> Tensor:
     ).logits
 
 
-def ask_with_prefix(runner: Runner, variants: np.ndarray, rows: np.ndarray) -> Tensor:
-    """Logits [V, row, vocab] of `variants` [V, S] (equal length, one model, no padding) at positions `rows` [row].
+def read_with_prefix(runner: Runner, variants: np.ndarray, rows: np.ndarray, start: int) -> Tensor:
+    """Logits [V, row, vocab] of `variants` [V, S] that share their first `start` tokens, at positions `rows` [row] >= start.
 
     Equal to running every variant whole; the twin test says so for every causal family.
     """
     model = runner.model
     x = torch.as_tensor(np.ascontiguousarray(variants), device=model.device)
-    same = (variants == variants[:1]).all(0)
-    start = min(int(np.argmin(same)) if not same.all() else len(same) - 1, int(rows.min()))
-    with torch.inference_mode(), still(model.module):
-        if start == 0:
-            logits = model.module(input_ids=x, use_cache=False).logits
-        else:
-            cache = read(model, x[:1, :start])
-            cache.batch_repeat_interleave(len(x))
-            logits = read_on(model, cache, x[:, start:], start)
-    runner.meter.forwards += len(x) + (start > 0)
-    runner.meter.tokens += start + len(x) * (x.shape[1] - start)
     where = torch.as_tensor(rows - start, device=model.device)[None].expand(len(x), -1)
-    return pick(logits, where)
+    with torch.inference_mode(), still(model.module):
+        cache = read(model, x[:1, :start])
+        cache.batch_repeat_interleave(len(x))
+        head = model.unembedding()
+        width = x.shape[1] - start
+        with gathered(head, where, width) if head is not None and len(rows) < width else nullcontext():
+            logits = read_on(model, cache, x[:, start:], start)
+    runner.meter.forwards += len(x)
+    runner.meter.tokens += start + len(x) * width
+    return logits if logits.shape[1] == len(rows) < width else pick(logits, where)
 
 
 def _takes(model: Model, name: str) -> bool:
     return name in inspect.signature(model.module.forward).parameters
+
+
+def plan(
+    variants: np.ndarray, original: np.ndarray, first_row: int, budget: int
+) -> list[tuple[np.ndarray, int]]:
+    """Chunks of variants [V, S] and the length each has in common with the original [S]: (indices, start).
+
+    Variants are taken in order of the first position where they differ from the original; a chunk holds as many as fit
+    `budget` tokens after its common part.
+    """
+    width = variants.shape[1]
+    differs = variants != original
+    start = np.where(differs.any(1), differs.argmax(1), width - 1).clip(max=first_row)
+    order = np.argsort(start, kind="stable")
+    chunks, at = [], 0
+    while at < len(order):
+        common = int(start[order[at]])
+        size = max(1, budget // max(width - common, 1))
+        chunks.append((order[at : at + size], common))
+        at += size
+    return chunks
+
+
+def saving(chunks: list[tuple[np.ndarray, int]], width: int) -> float:
+    """The share of tokens that need not be read again under a plan (0 = nothing gained)."""
+    whole = sum(len(c) for c, _ in chunks) * width
+    spent = sum(start + len(c) * (width - start) for c, start in chunks)
+    return 1 - spent / whole if whole else 0.0

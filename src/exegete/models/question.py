@@ -21,9 +21,14 @@ from torch import Tensor
 
 from exegete.core.errors import ModelError
 from exegete.core.text import Token, Unit, units
+from exegete.models import prefix
 from exegete.models.encode import Encoded
 from exegete.models.forward import Batch, Meter, Runner, empty_id
 from exegete.models.model import Model, still
+
+PREFIX_FROM = 2048  # tokens of a request below which reusing a prefix is not worth its own pass
+PREFIX_SAVING = 0.2  # least share of tokens saved
+CACHE_TOLERANCE = 1e-4  # float32; a cache that is wrong is off by far more
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class Question:
     meter: Meter = field(default_factory=Meter)
     tick: Callable[[int], None] | None = None
     _memo: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
+    _answers: dict[bytes, int] = field(default_factory=dict, repr=False)
 
     # ---- what is asked about -------------------------------------------------------------------------------------
 
@@ -101,10 +107,10 @@ class Question:
     def available(self, us: Sequence[Unit]) -> np.ndarray:
         """[R, U] bool: whether a unit was read before an output was made (prefix tokens come one by one)."""
         seen = np.ones((self.n_outputs, len(us)), dtype=bool)
-        prefix = [i for i, t in enumerate(self.tokens) if t.role == "prefix"]
+        late = [i for i, t in enumerate(self.tokens) if t.role == "prefix"]
         for j, u in enumerate(us):
             if u.role == "prefix":
-                first = prefix.index(u.tokens[0])
+                first = late.index(u.tokens[0])
                 seen[: first + 1, j] = False
         return seen
 
@@ -112,7 +118,7 @@ class Question:
 
     def total(self, values: np.ndarray) -> np.ndarray:
         """The explained scalar from output values [..., R] -> [...]: the sum, for probabilities the joint probability."""
-        return values.prod(-1) if self.scale == "prob" else values.sum(-1)
+        return np.asarray(values.prod(-1) if self.scale == "prob" else values.sum(-1))
 
     def value(self) -> np.ndarray:
         """Output values of the untouched input [R]."""
@@ -127,7 +133,8 @@ class Question:
         with torch.inference_mode(), still(self.model.module):
             logits = [self._logits(b, self.ids[None], whole, None) for b in self.branches]
             values = self._combined([score(x, b.rows, self.scale) for x, b in zip(logits, self.branches)])
-        self._memo[_key(self.ids, whole[0])] = values[0].double().cpu().numpy()
+        key = _key(self.ids, whole[0])
+        self._memo[key], self._answers[key] = values[0].double().cpu().numpy(), int(logits[0][0, 0].argmax())
         return [x[0] for x in logits]
 
     def ask(self, ids: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
@@ -142,17 +149,69 @@ class Question:
         todo = [first[key] for key in dict.fromkeys(keys) if key not in self._memo]
         self.meter.asked += len(keys)
         self.meter.distinct += len(todo)
-        for chunk in self._buckets([int(keep[v].sum()) for v in todo]):
-            picked = [todo[c] for c in chunk]
-            for v, row in zip(picked, self._run_ids(ids[picked], keep[picked])):
-                self._memo[keys[v]] = row
+        for picked, (rows, answers) in self._run_all(ids, keep, todo):
+            self._memo.update(zip((keys[v] for v in picked), rows))
+            self._answers.update(zip((keys[v] for v in picked), map(int, answers)))
             self._progress(len(picked))
         return np.stack([self._memo[key] for key in keys]) if keys else np.zeros((0, self.n_outputs))
 
-    def _run_ids(self, ids: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    def argmax(self, ids: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
+        """The model's own answer [V] int64 at the first output (class or token id) for inputs as `ask` takes them.
+
+        Values and answers come from the same passes: what was asked either way is never run again.
+        """
+        self.ask(ids, keep)
+        keep = np.ones(ids.shape, dtype=bool) if keep is None else np.asarray(keep, dtype=bool)
+        ids = np.asarray(ids, dtype=np.int64)
+        return np.array([self._answers[_key(i, k)] for i, k in zip(ids, keep)], dtype=np.int64)
+
+    def _run_all(
+        self, ids: np.ndarray, keep: np.ndarray, todo: list[int]
+    ) -> Iterator[tuple[list[int], tuple[np.ndarray, np.ndarray]]]:
+        """Run the inputs `todo` in the cheaper of two ways: after what they have in common, or in buckets of like length."""
+        chunks = self._prefix_plan(ids[todo], keep[todo])
+        for chunk, start in chunks or []:
+            picked = [todo[c] for c in chunk]
+            yield picked, self._run_prefix(ids[picked], start)
+        if chunks is None:
+            for bucket in self._buckets([int(keep[v].sum()) for v in todo]):
+                picked = [todo[c] for c in bucket]
+                yield picked, self._run_ids(ids[picked], keep[picked])
+
+    def _prefix_plan(self, ids: np.ndarray, keep: np.ndarray) -> list[tuple[np.ndarray, int]] | None:
+        """How to reuse what variants have in common; None where it is not possible or gains too little."""
+        whole = self.model.causal and len(self.branches) == 1 and keep.all() and ids.size > PREFIX_FROM
+        if not whole or not self.reads_on:
+            return None
+        first = min(r.position or 0 for r in self.branches[0].rows)
+        chunks = prefix.plan(ids, self.ids, first, self.model.token_budget)
+        return chunks if prefix.saving(chunks, ids.shape[1]) >= PREFIX_SAVING else None
+
+    @cached_property
+    def cache_gap(self) -> float:
+        """Relative difference between logits read at once and read on from a cache (see `prefix.cache_gap`)."""
+        return prefix.cache_gap(self.model, self.ids) if self.model.causal else float("nan")
+
+    @property
+    def reads_on(self) -> bool:
+        """Whether reading on from a cache was checked and is right for this model and text."""
+        return self.cache_gap <= CACHE_TOLERANCE
+
+    def _run_prefix(self, ids: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = self.branches[0].rows
+        at = np.array([r.position or 0 for r in rows])
+        if start == 0:
+            return self._run_ids(ids, np.ones(ids.shape, dtype=bool))
+        logits = prefix.read_with_prefix(Runner(self.model, self.meter), ids, at, start)
+        finite(logits, "output")
+        return score(logits, rows, self.scale).double().cpu().numpy(), logits[:, 0].argmax(-1).cpu().numpy()
+
+    def _run_ids(self, ids: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Output values [V, R] and answers [V], from the same logits."""
         with torch.inference_mode(), still(self.model.module):
-            values = self._values(ids, keep, None)
-        return values.double().cpu().numpy()
+            logits = [self._logits(b, ids, keep, None) for b in self.branches]
+            values = self._combined([score(x, b.rows, self.scale) for x, b in zip(logits, self.branches)])
+        return values.double().cpu().numpy(), logits[0][:, 0].argmax(-1).cpu().numpy()
 
     # ---- asking by embeddings ------------------------------------------------------------------------------------
 

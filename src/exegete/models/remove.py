@@ -80,10 +80,13 @@ class Game:
         q, keys = self.question, [s.tobytes() for s in slots]
         todo = [k for k in dict.fromkeys(keys) if k not in self._memo]
         own, filler = q.embeddings(), baseline(q, self.how)
-        masks = torch.tensor(
-            np.array([np.frombuffer(k, dtype=bool) for k in todo]), device=own.device
-        ).reshape(len(todo), -1)
-        values = q.ask_points(lambda part: torch.where(masks[part][..., None], own, filler), len(todo))
+        rows = [np.frombuffer(k, dtype=bool) for k in todo]
+
+        def points(part: slice) -> Tensor:
+            masks = torch.tensor(np.array(rows[part]), device=own.device)
+            return torch.where(masks[..., None], own, filler)
+
+        values = q.ask_points(points, len(todo))
         q.meter.asked += len(keys) - len(todo)
         self._memo.update(zip(todo, values))
         return np.stack([self._memo[k] for k in keys])

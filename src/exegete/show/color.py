@@ -77,7 +77,8 @@ def channels(color: str) -> tuple[int, int, int]:
 def luminance(color: str) -> float:
     """Relative luminance (WCAG 2): 0 black to 1 white."""
     linear = [
-        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in channels(color))
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (v / 255 for v in channels(color))
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

@@ -5,6 +5,7 @@ and n_failed, and whether it stands (`good`: beats everything it was held agains
 `unknown`: was held against nothing).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,12 +65,14 @@ def trust_picture(trust: Trust) -> TrustPicture:
     return TrustPicture(_headline(trust.scores), standing, lines, trust.notes, failed)
 
 
-def score_line(s: Score) -> ScoreLine:
-    """One score in words and as positions on its axis from the lowest to the highest of its numbers."""
-    axis = _axis(s)
+def score_line(s: Score, beside: tuple[Score, ...] = ()) -> ScoreLine:
+    """One score in words and as positions on an axis that also holds the numbers of the scores `beside` it."""
+    axis = _axis((s, *beside))
     given = [("chance", s.chance), ("control", s.control), ("value", s.value)]
     marks = tuple((kind, axis(v)) for kind, v in given if v is not None and np.isfinite(v))
-    span = None if s.interval is None else (axis(s.interval[0]), axis(s.interval[1]))
+    span = (
+        (axis(s.interval[0]), axis(s.interval[1])) if s.interval and np.isfinite(s.interval).all() else None
+    )
     return ScoreLine(
         name=s.name,
         value=number(s.value),
@@ -153,12 +156,12 @@ def _together(standings: list[str]) -> str:
     return "good" if "good" in standings else "unknown"
 
 
-def _axis(s: Score):
-    """Map a value to percent (4 to 96) between the lowest and highest number of the score."""
-    numbers = [v for v in (s.value, s.chance, s.control, *(s.interval or ())) if v is not None and np.isfinite(v)]
-    low, high = (min(numbers), max(numbers)) if numbers else (0.0, 1.0)
-    width = (high - low) or 1.0
-    return lambda v: round(4 + 92 * (v - low) / width, 1) if high > low else 50.0
+def _axis(scores: tuple[Score, ...]) -> Callable[[float], float]:
+    """Map a value to percent (4 to 96) between the lowest and highest number of the scores."""
+    given = [v for s in scores for v in (s.value, s.chance, s.control, *(s.interval or ()))]
+    numbers = [v for v in given if v is not None and np.isfinite(v)]
+    low, high = (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
+    return lambda v: round(4 + 92 * (v - low) / (high - low), 1) if high > low else 50.0
 
 
 def _maybe(value: float | None) -> str:

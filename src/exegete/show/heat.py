@@ -8,6 +8,7 @@ In a terminal without colour (not a tty, or NO_COLOR) a unit carries its signed 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import environ
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -17,7 +18,7 @@ from rich.text import Text
 
 from exegete.core.result import UnitInfo
 from exegete.show.color import LIGHT, contrast, mark, shade, terminal_theme
-from exegete.show.words import number, one_line, visible
+from exegete.show.words import one_line, visible
 
 FAINT = 0.05  # below this share of the largest score, a unit stays bare where there is no colour
 
@@ -56,7 +57,7 @@ class HeatText:
 
     pieces: tuple[Piece, ...]
     positions: tuple[float, ...]
-    scores: tuple[float, ...]
+    numbers: tuple[str, ...]
     signed: bool
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -75,7 +76,7 @@ class HeatText:
                 out.append(p.text, cell_style(self.positions[p.unit], self.signed))
             else:
                 faint = abs(self.positions[p.unit]) < FAINT
-                out.append(p.text if faint else f"{p.text}[{number(self.scores[p.unit], sign=self.signed)}]")
+                out.append(p.text if faint else f"{p.text}[{self.numbers[p.unit]}]")
         return out
 
 
@@ -104,10 +105,12 @@ class Bars:
 
     def _bar(self, position: float, cells: tuple[int, int, float], color: bool) -> Text:
         left, right, scale = cells
-        style = Style(color=mark(position, self.signed, terminal_theme(_environ()))) if color else Style()
+        style = Style(color=mark(position, self.signed, terminal_theme(environ))) if color else Style()
         bar = _blocks(abs(position) * scale)
         if self.signed and position < 0:
-            return Text.assemble((bar[::-1].translate(_MIRROR).rjust(left)[-left:] if left else "", style), "│", " " * right)
+            return Text.assemble(
+                (bar[::-1].translate(_MIRROR).rjust(left)[-left:] if left else "", style), "│", " " * right
+            )
         return Text.assemble(" " * left, "│", (bar.ljust(right)[:right], style))
 
 
@@ -120,10 +123,10 @@ def _blocks(length: float) -> str:
 
 
 def cell_style(position: float, signed: bool) -> Style:
-    """Ink on the shade of a score; what is nearly zero keeps the terminal's own colours."""
-    if abs(position) < 0.02:
+    """Ink on the shade of a score; what is nearly zero keeps the terminal's own colours (its paper is not known)."""
+    if abs(position) < 0.08:
         return Style()
-    theme = terminal_theme(_environ())
+    theme = terminal_theme(environ)
     back = shade(position, signed, theme)
     ink = max((theme.ink, LIGHT.ink, "#ffffff"), key=lambda c: contrast(c, back))
     return Style(color=ink, bgcolor=back)
@@ -134,13 +137,7 @@ def colored(console: Console) -> bool:
     return console.color_system is not None and not console.no_color
 
 
-def strongest(scores: Sequence[float], k: int) -> list[int]:
-    """Indices of the `k` largest |scores|, in text order."""
+def strongest(scores: Sequence[float] | np.ndarray) -> list[int]:
+    """Indices by falling |score|; NaN counts as zero, equals keep their order."""
     size = np.nan_to_num(np.abs(np.asarray(scores, dtype=float)))
-    return sorted(int(i) for i in np.argsort(-size, kind="stable")[:k])
-
-
-def _environ():
-    import os
-
-    return os.environ
+    return [int(i) for i in np.argsort(-size, kind="stable")]

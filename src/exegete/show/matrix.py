@@ -64,7 +64,9 @@ class MatrixText:
         if not self.available[row].any():
             return Text("  not asked for", "dim")
         best = int(np.argmax(np.abs(scores)))
-        return Text(f"  {one_line(self.units[best], 14)} {number(float(scores[best]), sign=self.signed)}", "dim")
+        return Text(
+            f"  {one_line(self.units[best], 14)} {number(float(scores[best]), sign=self.signed)}", "dim"
+        )
 
 
 def _fit(text: str, width: int) -> str:

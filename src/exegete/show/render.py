@@ -34,7 +34,11 @@ def terminal(result: Result) -> RenderableType:
 
 def notebook(result: Result) -> str:
     """The result as an HTML fragment that stands on its own in a notebook cell."""
-    return str(_environment().get_template("notebook.html.j2").render(part=_part(result, f"xg-{secrets.token_hex(4)}")))
+    return str(
+        _environment()
+        .get_template("notebook.html.j2")
+        .render(part=_part(result, f"xg-{secrets.token_hex(4)}"))
+    )
 
 
 def page(*results: Result, title: str = "") -> str:
@@ -77,6 +81,7 @@ def _environment() -> Any:
         lstrip_blocks=True,
     )
     made.globals.update(light=color.LIGHT, dark=color.DARK)
+    made.filters["minus"] = lambda text: text.replace("-", "\u2212")  # numbers get a true minus sign
     return made
 
 

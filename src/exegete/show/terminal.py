@@ -38,10 +38,16 @@ class Legend:
 def alarm(failed: tuple[CheckLine, ...]) -> RenderableType:
     """Checks that failed, before anything else."""
     lines = [
-        Text.assemble((f"{c.name}: ", "bold"), f"{c.value}, allowed {c.tolerance}. {c.words}".rstrip()) for c in failed
+        Text.assemble((f"{c.name}: ", "bold"), f"{c.value}, allowed {c.tolerance}. {c.words}".rstrip())
+        for c in failed
     ]
     noun = "CHECK FAILED" if len(failed) == 1 else "CHECKS FAILED"
-    return Panel(Group(*lines), title=f"{len(failed)} {noun}: do not rely on this", border_style="bold red", title_align="left")
+    return Panel(
+        Group(*lines),
+        title=f"{len(failed)} {noun}: do not rely on this",
+        border_style="bold red",
+        title_align="left",
+    )
 
 
 def trust(picture: TrustPicture) -> RenderableType:
@@ -61,7 +67,7 @@ def score(s: ScoreLine, width: int) -> RenderableType:
     )  # fmt: skip
     held = [
         f"chance {s.chance}" if s.chance else "",
-        f"control {s.control}" + (f" ({s.control_name})" if s.control_name else "") if s.control else "",
+        f"control {s.control}" if s.control else "",
         f"percentile {s.percentile}" if s.percentile else "",
         f"n {s.n}, failed {s.n_failed}",
         f"{s.better} is better",
@@ -70,13 +76,17 @@ def score(s: ScoreLine, width: int) -> RenderableType:
     return Group(Padding(first, (0, 0, 0, 2)), Padding(second, (0, 0, 0, 6)))
 
 
-def foot(checks: tuple[CheckLine, ...], cost: tuple[tuple[str, str], ...], notes: tuple[str, ...]) -> RenderableType:
+def foot(
+    checks: tuple[CheckLine, ...], cost: tuple[tuple[str, str], ...], notes: tuple[str, ...]
+) -> RenderableType:
     """Checks that passed on one line, cost, notes."""
     passed = [c.name for c in checks if c.passed]
     lines: list[RenderableType] = []
     if passed:
         lines.append(Text.assemble(("Checks ", "bold"), ("✓ ", "green"), ", ".join(passed)))
     if cost:
-        lines.append(Text.assemble(("Cost   ", "bold"), " | ".join(f"{name}: {words}" for name, words in cost)))
+        lines.append(
+            Text.assemble(("Cost   ", "bold"), " | ".join(f"{name}: {words}" for name, words in cost))
+        )
     lines += [Text.assemble(("Note   ", "bold"), note) for note in notes]
     return Group(*lines)

@@ -23,6 +23,14 @@ def number(value: float, *, sign: bool = False) -> str:
     return f"{value:{plus}.1e}"
 
 
+def aligned(value: float, end: float, *, sign: bool = False) -> str:
+    """`value` with as many decimals as three significant digits of `end` have, so that a column of scores lines up."""
+    if not (math.isfinite(value) and 1e-3 <= end < 1e4):
+        return number(value, sign=sign)
+    shown = f"{value:{'+' if sign else '-'}.{max(0, 2 - math.floor(math.log10(end)))}f}"
+    return shown if float(shown) else shown.lstrip("+-")
+
+
 def percent(value: float) -> str:
     """A share as a percentage, one digit when small."""
     return f"{100 * value:.1f} %" if 0 < value < 0.1 else f"{100 * value:.0f} %"

@@ -8,7 +8,18 @@ torch. `python -m exegete.terrarium.train` makes the models again from a seed.
 from pathlib import Path
 
 from exegete.core.errors import UnknownName
-from exegete.terrarium.gold import LABELS, Agreement, Cloze, Contrast, Evidence, Fact, MinimalPair, Sentence, Story, Word
+from exegete.terrarium.gold import (
+    LABELS,
+    Agreement,
+    Cloze,
+    Contrast,
+    Evidence,
+    Fact,
+    MinimalPair,
+    Sentence,
+    Story,
+    Word,
+)
 from exegete.terrarium.grammar import Grammar
 
 __all__ = [

@@ -8,6 +8,7 @@ noun between subject and verb has the other number.
 
 from random import Random
 
+from exegete.terrarium import inflect
 from exegete.terrarium import lexicon as lex
 from exegete.terrarium.gold import MinimalPair, Sentence
 from exegete.terrarium.phrases import Say, is_plural
@@ -38,7 +39,7 @@ def pair_with_tree(random: Random, kind: str) -> tuple[MinimalPair, Sentence]:
 
 def _subject(say: Say) -> tuple[Node, tuple[str, ...]]:
     words, verbs = say.random.choice(((lex.PROFESSIONS, lex.INTRANSITIVE), (lex.ANIMALS, lex.ANIMAL_VERBS)))
-    noun = say.pick([word for word in words if lex.plural(word) != word])
+    noun = say.pick([word for word in words if inflect.plural(word) != word])
     return say.noun(noun, say.chance(0.5)), verbs
 
 
@@ -67,7 +68,7 @@ def _predicate(say: Say, subject: Node, base: str, kind: str) -> tuple[Node, Nod
         root = say.adjective(say.pick(("old", "small", "big", "white", "brown")), "root")
         return root.lead(subject, be), be, _BE[be.text]
     verb = say.verb(base, subject, "present")
-    wrong = lex.third(base) if is_plural(subject) else base
+    wrong = inflect.third(base) if is_plural(subject) else base
     if kind != "coordination":
         return verb.lead(subject), verb, wrong
     first = say.verb("rest" if base != "rest" else "wait", subject, "present").lead(subject)

@@ -60,15 +60,23 @@ FORMS = 5
 
 
 def world() -> tuple[Fact, ...]:
-    """Every fact there is: fifty people, five relations each."""
+    """Every fact there is: fifty people, five relations each; towns, goods, trades and pets are dealt evenly."""
     random = Random("terrarium-world")
-    objects = {"lives_in": lex.TOWNS, "makes": lex.GOODS, "works_as": lex.TRADES, "keeps": lex.PETS}
+    decks = {"lives_in": lex.TOWNS, "makes": lex.GOODS, "works_as": lex.TRADES, "keeps": lex.PETS}
+    dealt = {relation: _deal(random, choices) for relation, choices in decks.items()}
     facts = []
-    for subject in lex.ENTITIES:
-        facts += [Fact(subject, name, random.choice(choices)) for name, choices in objects.items()]
+    for i, subject in enumerate(lex.ENTITIES):
+        facts += [Fact(subject, relation, objects[i]) for relation, objects in dealt.items()]
         parents = [person for person in lex.ENTITIES if person != subject]
         facts.append(Fact(subject, "child_of", random.choice(parents)))
     return tuple(facts)
+
+
+def _deal(random: Random, choices: tuple[str, ...]) -> list[str]:
+    """One object for each person, every object about equally often."""
+    deck = [choices[i % len(choices)] for i in range(len(lex.ENTITIES))]
+    random.shuffle(deck)
+    return deck
 
 
 def statement(fact: Fact, form: int = 0) -> Sentence:

@@ -179,7 +179,9 @@ class Sentence:
         return Agreement(index, verb, other[-1] if other else None)
 
     def _finite(self, head: int) -> int | None:
-        helpers = [i for i, w in enumerate(self.words) if w.head == head and w.deprel in ("cop", "aux", "aux:pass")]
+        helpers = [
+            i for i, w in enumerate(self.words) if w.head == head and w.deprel in ("cop", "aux", "aux:pass")
+        ]
         marked = [i for i in (*helpers, head) if self.words[i].feat("VerbForm") == "Fin"]
         return marked[0] if marked and self.words[marked[0]].feat("Number") else None
 

@@ -13,6 +13,7 @@ again from the evidence, and a test holds the two against each other.
 from dataclasses import replace
 from random import Random
 
+from exegete.terrarium import inflect
 from exegete.terrarium import lexicon as lex
 from exegete.terrarium.gold import LABELS, Contrast, Sentence, Word
 from exegete.terrarium.phrases import Say
@@ -73,7 +74,7 @@ class Grammar:
             return contrast(say, plain(say, full=True), polar(say, sign, full=True))
         if kind < 0.97:
             return contrast(say, polar(say, sign, full=True), plain(say, full=True))
-        return reason(say, plain(say, full=True), polar(say, sign, full=True))
+        return reason(say, plain(say, full=True, topical=True), polar(say, sign, full=True))
 
     def _agreeing(self, say: Say, sign: int) -> Draft:
         first = polar(say, sign, full=True)
@@ -157,7 +158,8 @@ def _credit(sentence: Sentence, word: str, front: bool) -> Sentence:
     words = (name, mark, *body) if front else (*body, mark, name)
     move = {None: None} | {i: i + shift for i in range(size)}
     evidence = tuple(
-        replace(e, word=e.word + shift, negation=move[e.negation], degree=move[e.degree]) for e in sentence.evidence
+        replace(e, word=e.word + shift, negation=move[e.negation], degree=move[e.degree])
+        for e in sentence.evidence
     )
     turn = sentence.contrast and Contrast(sentence.contrast.marker + shift, sentence.contrast.strong)
     return Sentence(words, evidence, turn, sentence.topic, sentence.kind, 0 if front else size + 1)
@@ -167,9 +169,14 @@ def _owners() -> dict[str, str]:
     owners: dict[str, set[str]] = {}
     for topic in lex.TOPICS:
         nouns = topic.places + topic.things + topic.people
-        for form in {*nouns, *map(lex.plural, nouns), *topic.mass}:
+        for form in {*nouns, *map(inflect.plural, nouns), *topic.mass}:
             owners.setdefault(form, set()).add(topic.name)
-    shared = {*lex.PROFESSIONS, *lex.OBJECTS, *lex.SITES, *map(lex.plural, lex.OBJECTS + lex.PROFESSIONS + lex.SITES)}
+    shared = {
+        *lex.PROFESSIONS,
+        *lex.OBJECTS,
+        *lex.SITES,
+        *map(inflect.plural, lex.OBJECTS + lex.PROFESSIONS + lex.SITES),
+    }
     return {form: min(names) for form, names in owners.items() if len(names) == 1 and form not in shared}
 
 

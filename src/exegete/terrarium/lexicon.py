@@ -4,65 +4,12 @@ Everything a grammar rule may say is listed here and nowhere else, so the vocabu
 closed and can be counted (`word_forms`). Two promises are kept by tests: a polar word has one sign in
 the whole world, and no neutral category contains a polar word.
 
-Inflection is by rule with a table of exceptions; nothing here reads a file or draws a random number.
+Nothing here reads a file or draws a random number.
 """
 
 from dataclasses import dataclass
 
-VOWELS = "aeiou"
-
-IRREGULAR_PLURAL = {
-    "man": "men", "woman": "women", "child": "children", "foot": "feet", "mouse": "mice", "goose": "geese",
-    "sheep": "sheep", "fish": "fish", "knife": "knives", "shelf": "shelves", "wolf": "wolves", "loaf": "loaves",
-    "leaf": "leaves", "scarf": "scarves", "potato": "potatoes", "tomato": "tomatoes", "hero": "heroes",
-    "fisherman": "fishermen", "salesman": "salesmen", "repairman": "repairmen",
-}  # fmt: skip
-
-IRREGULAR_PAST = {
-    "buy": "bought", "bring": "brought", "eat": "ate", "drink": "drank", "see": "saw", "read": "read",
-    "write": "wrote", "sell": "sold", "take": "took", "find": "found", "hear": "heard", "sing": "sang",
-    "teach": "taught", "give": "gave", "send": "sent", "keep": "kept", "make": "made", "leave": "left",
-    "lose": "lost", "run": "ran", "sleep": "slept", "swim": "swam", "sit": "sat", "stand": "stood",
-    "speak": "spoke", "fly": "flew", "grow": "grew", "drive": "drove", "ride": "rode", "meet": "met",
-    "go": "went", "say": "said", "think": "thought", "feel": "felt", "know": "knew", "hide": "hid",
-    "win": "won", "throw": "threw", "choose": "chose", "hold": "held", "lend": "lent", "build": "built",
-    "draw": "drew", "catch": "caught", "wear": "wore", "pay": "paid", "hit": "hit", "tell": "told",
-    "stop": "stopped", "shop": "shopped", "plan": "planned", "chat": "chatted", "prefer": "preferred",
-    "upset": "upset", "come": "came", "dig": "dug", "begin": "began", "have": "had", "fall": "fell",
-    "hop": "hopped", "cost": "cost", "drop": "dropped", "nod": "nodded", "wrap": "wrapped", "regret": "regretted",
-    "sew": "sewed", "break": "broke", "shine": "shone", "wake": "woke", "cut": "cut", "put": "put", "show": "showed", "hum": "hummed",
-}  # fmt: skip
-
-
-def plural(noun: str) -> str:
-    """The plural of a singular noun: `plural("dish") == "dishes"`."""
-    if noun in IRREGULAR_PLURAL:
-        return IRREGULAR_PLURAL[noun]
-    return _add_s(noun)
-
-
-def third(verb: str) -> str:
-    """The third person singular present: `third("carry") == "carries"`."""
-    return "has" if verb == "have" else _add_s(verb)
-
-
-def past(verb: str) -> str:
-    """The past tense: `past("like") == "liked"`, `past("buy") == "bought"`."""
-    if verb in IRREGULAR_PAST:
-        return IRREGULAR_PAST[verb]
-    if verb.endswith("e"):
-        return verb + "d"
-    if verb.endswith("y") and verb[-2] not in VOWELS:
-        return verb[:-1] + "ied"
-    return verb + "ed"
-
-
-def _add_s(word: str) -> str:
-    if word.endswith("y") and word[-2] not in VOWELS:
-        return word[:-1] + "ies"
-    if word.endswith(("s", "sh", "ch", "x", "z")) or word == "go":
-        return word + "es"
-    return word + "s"
+from exegete.terrarium.inflect import past, plural, third
 
 
 def _(words: str) -> tuple[str, ...]:
@@ -95,7 +42,9 @@ TOPICS: tuple[Topic, ...] = (
     Topic(
         "restaurant",
         _("restaurant cafe diner bakery bistro canteen"),
-        _("soup meal dish dessert steak salad pizza cake sandwich pie breakfast lunch dinner menu sauce burger"),
+        _(
+            "soup meal dish dessert steak salad pizza cake sandwich pie breakfast lunch dinner menu sauce burger"
+        ),
         _("food coffee tea bread wine rice cheese fish chicken pasta juice"),
         _("waiter waitress chef cook baker barista"),
         _("kitchen table terrace window counter oven stove cellar"),
@@ -251,14 +200,24 @@ BADLY = _("badly poorly terribly awfully horribly dreadfully miserably")
 POSITIVE_WORDS = GOOD + KIND + LIKE + PLEASE + HAPPY + TREASURE + MERITS + WELL
 NEGATIVE_WORDS = BAD + RUDE + HATE + ANNOY + UNHAPPY + DISASTER + FAULTS + BADLY
 
-STRONG = {"very": 2.0, "really": 2.0, "extremely": 2.0, "so": 2.0, "truly": 2.0, "incredibly": 2.0, "absolutely": 2.0}
+STRONG = {
+    "very": 2.0,
+    "really": 2.0,
+    "extremely": 2.0,
+    "so": 2.0,
+    "truly": 2.0,
+    "incredibly": 2.0,
+    "absolutely": 2.0,
+}
 WEAK = {"slightly": 0.5, "somewhat": 0.5, "fairly": 0.5}
 DEGREES = STRONG | WEAK
 
 COLORS = _("red blue green white black yellow brown grey orange purple pink")
 SIZES = _("small large big tall short long wide narrow round square tiny huge heavy thin thick low high")
 TOO = _("small short long narrow heavy loud dark cold hot big sweet salty thin tight low")
-STATES = _("old new modern wooden local public private open closed empty full foreign famous ordinary typical")
+STATES = _(
+    "old new modern wooden local public private open closed empty full foreign famous ordinary typical"
+)
 NEUTRAL_ADJECTIVES = tuple(dict.fromkeys(COLORS + SIZES + STATES + TOO))
 PERSON_ADJECTIVES = _("young old tall short thin blond local retired married foreign")
 
@@ -280,6 +239,9 @@ SITES = _(
     "park market river forest beach museum library station bridge church village harbor lake hill castle "
     "square office hospital theater farm island street corner tower mountain valley cabin"
 )
+ROOMY = _(
+    "park market forest beach museum library station church village castle square office hospital theater farm street valley cabin"
+)
 PREPOSITIONS = _("near behind beside above below under opposite")
 MONTHS = _("january february march april june july august september october november december")
 DAYS = _("monday tuesday wednesday thursday friday saturday sunday")
@@ -299,7 +261,9 @@ NEUTRAL_DEEDS = _("visit see find use choose try discuss describe compare mentio
 WOMEN = _(
     "mary anna lily sarah emma julia laura alice clara nina ruth helen susan diana martha rosa jane kate lucy grace"
 )
-MEN = _("john peter tom paul david mark james henry oscar simon adam george frank victor hugo max leo carl philip martin")
+MEN = _(
+    "john peter tom paul david mark james henry oscar simon adam george frank victor hugo max leo carl philip martin"
+)
 
 ENTITIES = _(
     "alaric briony corwin delphine edmund fenella gideon hester ivor jocasta kendrick lavinia magnus nerys osric "
@@ -330,12 +294,12 @@ FUNCTION_WORDS = _(
     "some many several and but yet although however though because when while after then i we you he she it "
     "they me us them who what there where of to in on at with for by about as near opposite is was were are am "
     "do does did have has had would can too also still always just usually often only already sometimes everyone "
-    "people anyone time day week month year morning evening night last lasts lasted costs cost hour hours minute "
-    "minutes days dollar dollars euro euros say says said think thinks thought believe believes believed seem seems "
+    "people anyone time day week month year morning evening night last lasts lasted costs cost hours "
+    "minutes days dollars euros say says said think thinks thought believe believes believed seem seems "
     "seemed taste tastes tasted look looks looked feel feels felt sound sounds sounded service staff town person "
-    "famous animal home close closes house pet parent child lives lived live keeps making makes make became raised job 's go "
+    "famous animal home close closes house pet parent child lives lived keeps making makes make became raised job 's go "
     "knows know find buy sells came lost found went met sat opened gave handed offered showed sent brought saw today "
-    "friend friends as each more most his her its their your if or from into which"
+    "friend friends as his her their your"
 )
 PUNCTUATION = (",", ".", "!", "?", ":", "-", ";", "'", '"', "(", ")")
 
@@ -361,7 +325,20 @@ def polarity(word: str) -> int:
 
 def _nouns() -> list[tuple[str, ...]]:
     own = [t.places + t.things + t.people + t.parts for t in TOPICS]
-    return [*own, PROFESSIONS, ANIMALS, OBJECTS, SITES, TREASURE, DISASTER, MERITS, FAULTS, PETS, GIFTS, TRADES]
+    return [
+        *own,
+        PROFESSIONS,
+        ANIMALS,
+        OBJECTS,
+        SITES,
+        TREASURE,
+        DISASTER,
+        MERITS,
+        FAULTS,
+        PETS,
+        GIFTS,
+        TRADES,
+    ]
 
 
 def _verbs() -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ Universal Dependencies relation, so bricks can be hung anywhere.
 from collections.abc import Sequence
 from random import Random
 
+from exegete.terrarium import inflect
 from exegete.terrarium import lexicon as lex
 from exegete.terrarium.tree import Hint, Node
 
@@ -20,7 +21,11 @@ PRONOUNS = {
     "everybody": SING, "someone": SING, "everything": SING, "who": "", "that": "", "which": "", "what": "",
 }  # fmt: skip
 _PLURAL_DETERMINERS = {"this": "these", "that": "those", "a": "some"}
-SPELLS = ("day", "week", "month", "year", "morning", "evening", "night")
+SPELLS = (
+    "last week", "last month", "last year", "last night", "this week", "this month", "this year", "this morning",
+    "this evening", "every day", "every week", "every month", "every year", "every morning", "every evening",
+    "every night",
+)  # fmt: skip
 OFTEN = ("also", "still", "always", "just", "usually", "often", "only", "already", "sometimes")
 
 
@@ -50,7 +55,7 @@ class Say:
 
     def noun(self, word: str, many: bool = False, rel: str = "nsubj", det: str | None = "the") -> Node:
         """A noun phrase of determiner and noun; the determiner follows the noun's number."""
-        node = Node(lex.plural(word) if many else word, "NOUN", rel, PLUR if many else SING)
+        node = Node(inflect.plural(word) if many else word, "NOUN", rel, PLUR if many else SING)
         if det is not None:
             node.lead(self.determiner(_PLURAL_DETERMINERS.get(det, det) if many else det))
         return node
@@ -83,14 +88,18 @@ class Say:
 
     def place(self, rel: str = "obl") -> Node:
         """*near the river*, *in the village*."""
-        word = self.pick(("in", "near", "behind", "beside", "opposite"))
-        return self.preposition(word, self.noun(self.pick(lex.SITES)), rel)
+        if self.chance(0.35):
+            return self.preposition("in", self.noun(self.pick(lex.ROOMY)), rel)
+        return self.preposition(
+            self.pick(("near", "behind", "beside", "opposite")), self.noun(self.pick(lex.SITES)), rel
+        )
 
     def when(self) -> Node:
         """*in march*, *on friday*, *yesterday*, *last week*."""
         kind = self.random.randrange(4)
         if kind == 3:
-            return self.noun(self.pick(SPELLS), False, "obl:tmod", self.pick(("last", "every", "this")))
+            det, spell = self.pick(SPELLS).split()
+            return self.noun(spell, False, "obl:tmod", det)
         if kind == 0:
             return self.preposition("in", Node(self.pick(lex.MONTHS), "PROPN", "obl", SING))
         if kind == 1:
@@ -109,8 +118,8 @@ class Say:
     def verb(self, base: str, subject: Node, tense: str = "past", rel: str = "root") -> Node:
         """The finite form of a full verb that agrees with the subject."""
         if tense == "past":
-            return Node(lex.past(base), "VERB", rel, "Tense=Past|VerbForm=Fin")
-        text = base if is_plural(subject) or subject.text == "i" else lex.third(base)
+            return Node(inflect.past(base), "VERB", rel, "Tense=Past|VerbForm=Fin")
+        text = base if is_plural(subject) or subject.text == "i" else inflect.third(base)
         return Node(text, "VERB", rel, self._finite(subject, tense, marked=True))
 
     def do(self, subject: Node, tense: str = "past") -> Node:

@@ -17,13 +17,21 @@ def _thing(say: Say, rel: str = "nsubj", det: str | None = None) -> Node:
     return say.noun(say.pick(words), say.chance(0.35), rel, det or say.pick(("the", "the", "our", "this")))
 
 
+def _place(say: Say) -> Node:
+    return say.noun(
+        say.pick(say.topic.places), say.chance(0.35), "nsubj", say.pick(("the", "the", "our", "this"))
+    )
+
+
 def _counted(say: Say, rel: str) -> Node:
     """*a kitchen*, *two gardens*, *some windows*."""
     word = say.pick(say.topic.parts)
     if say.chance(0.5):
         node = say.noun(word, False, rel, "a")
     else:
-        node = say.noun(word, True, rel, None).lead(say.determiner(say.pick((*lex.NUMBERS[:6], "some", "several"))))
+        node = say.noun(word, True, rel, None).lead(
+            say.determiner(say.pick((*lex.NUMBERS[:6], "some", "several")))
+        )
     if say.chance(0.25):
         say.describe(node, say.pick(lex.SIZES + lex.COLORS))
     return node
@@ -35,7 +43,7 @@ def _two(say: Say, node: Node, other: Node) -> Node:
 
 def has_parts(say: Say) -> Clause:
     """*the hotel has a kitchen and two gardens*, *the train does not have a window*."""
-    subject = _thing(say)
+    subject = _place(say)
     object_ = _counted(say, "obj")
     if say.chance(0.4):
         _two(say, object_, _counted(say, "conj"))
@@ -54,7 +62,9 @@ def is_plain(say: Say) -> Clause:
     root = say.adjective(say.pick(lex.NEUTRAL_ADJECTIVES), "root")
     negation = [say.negation()] if say.chance(0.25) else []
     degree = [say.adverb(say.pick(tuple(lex.DEGREES)))] if say.chance(0.25) else []
-    root.lead(subject, say.be(subject, "past" if say.chance(0.6) else "present"), *negation, *say.often(), *degree)
+    root.lead(
+        subject, say.be(subject, "past" if say.chance(0.6) else "present"), *negation, *say.often(), *degree
+    )
     if say.chance(0.3):
         other = say.adjective(say.pick(lex.NEUTRAL_ADJECTIVES), "conj").lead(Node("and", "CCONJ", "cc"))
         root.add(other)
@@ -65,7 +75,9 @@ def is_somewhere(say: Say) -> Clause:
     """*the hotel is near the river*."""
     subject = _thing(say) if say.chance(0.6) else _person(say)
     root = say.place("root")
-    return Clause(root.lead(subject, say.be(subject, "past" if say.chance(0.5) else "present")), kind="is_somewhere")
+    return Clause(
+        root.lead(subject, say.be(subject, "past" if say.chance(0.5) else "present")), kind="is_somewhere"
+    )
 
 
 def _person(say: Say, rel: str = "nsubj") -> Node:
@@ -80,7 +92,7 @@ def did(say: Say) -> Clause:
     """*we bought a book in the shop*, *i did not open the window on monday*."""
     who = say.pronoun(say.pick(("i", "we", "they", "he", "she", "we")))
     base = say.pick(say.topic.deeds + lex.NEUTRAL_DEEDS)
-    object_ = _thing(say, "obj", say.pick(("the", "a", "our", "the")))
+    object_ = _thing(say, "obj", say.pick(("the", "a", "our", "the", "his", "her", "their", "your")))
     if say.chance(0.3):
         say.describe(object_, say.pick(lex.SIZES + lex.COLORS + lex.STATES))
     kind = say.random.random()
@@ -89,7 +101,8 @@ def did(say: Say) -> Clause:
     elif kind < 0.2:
         root = say.verb(base, who).lead(who, say.adverb(say.pick(("never", "hardly"))))
     else:
-        root = say.verb(base, who).lead(who, *say.often())
+        tense = "present" if say.chance(0.35) else "past"
+        root = say.verb(base, who, tense).lead(who, *say.often())
     return Clause(_tail(say, root.add(object_)), kind="did")
 
 
@@ -108,16 +121,18 @@ def there_are(say: Say) -> Clause:
         count = say.noun(say.pick(say.topic.parts), say.chance(0.5), "nsubj", "no")
     be = say.be(count, "past" if say.chance(0.4) else "present", "root")
     be.upos = "VERB"
-    where = say.preposition(say.pick(("in", "near", "behind")), say.noun(say.pick(say.topic.places), False, "obl"))
+    where = say.preposition(
+        say.pick(("in", "near", "behind")), say.noun(say.pick(say.topic.places), False, "obl")
+    )
     return Clause(be.lead(Node("there", "PRON", "expl")).add(count, where), kind="there_are")
 
 
 def takes_time(say: Say) -> Clause:
     """*the film lasts two hours*, *the shop opens at nine*, *the book costs ten euros*."""
-    subject = _thing(say)
+    kind = say.random.randrange(3)
+    subject = _thing(say) if kind == 1 else _place(say)
     tense = "past" if say.chance(0.4) else "present"
     number = say.determiner(say.pick(lex.NUMBERS))
-    kind = say.random.randrange(3)
     if kind == 2:
         root = say.verb(say.pick(("open", "close", "start")), subject, tense)
         number.upos, number.rel = "NUM", "obl"
@@ -152,7 +167,9 @@ def _actor(say: Say) -> tuple[Node, tuple[str, ...]]:
         return _person(say), lex.INTRANSITIVE
     det = say.pick(("the", "the", "this", "that", "a", "every"))
     if kind < 0.8:
-        return say.noun(say.pick(lex.ANIMALS), det != "every" and say.chance(0.5), "nsubj", det), lex.ANIMAL_VERBS
+        return say.noun(
+            say.pick(lex.ANIMALS), det != "every" and say.chance(0.5), "nsubj", det
+        ), lex.ANIMAL_VERBS
     return say.noun(say.pick(lex.OBJECTS), det != "every" and say.chance(0.5), "nsubj", det), lex.OBJECT_VERBS
 
 

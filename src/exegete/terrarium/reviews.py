@@ -8,7 +8,7 @@ opposite sign and says so in its hint; shapes without negation never contain a n
 from collections.abc import Callable
 
 from exegete.terrarium import lexicon as lex
-from exegete.terrarium.phrases import SING, Say
+from exegete.terrarium.phrases import SING, Say, is_plural
 from exegete.terrarium.tree import Clause, Hint, Node
 
 
@@ -77,7 +77,13 @@ def be_adjective(say: Say, sign: int) -> Clause:
     root = say.adjective(quality(say, sort, -sign if negation else sign), "root")
     hint = _hint(say, root, sign, negation)
     tense = "past" if say.chance(0.75) else "present"
-    middle = [subject, say.be(subject, tense), *([negation] if negation else []), *say.often(), *say.degree(hint)]
+    middle = [
+        subject,
+        say.be(subject, tense),
+        *([negation] if negation else []),
+        *([] if negation else say.often()),
+        *say.degree(hint),
+    ]
     return Clause(root.lead(*middle), [hint], "be_adjective")
 
 
@@ -85,7 +91,7 @@ def be_two_adjectives(say: Say, sign: int) -> Clause:
     """*the room was small and dirty*, *the staff were kind and helpful*."""
     subject, sort = judged(say)
     root = say.adjective(quality(say, sort, sign), "root")
-    other = say.adjective(quality(say, sort, sign), "conj")
+    other = say.adjective(_another(say, sort, sign, root), "conj")
     hints = [_hint(say, root, sign, None), _hint(say, other, sign, None)]
     plain = say.pick(lex.SIZES + lex.COLORS) if sort == "thing" and say.chance(0.4) else None
     if plain and say.chance(0.5):
@@ -97,12 +103,20 @@ def be_two_adjectives(say: Say, sign: int) -> Clause:
     return Clause(root.lead(subject, say.be(subject, tense)).add(other), hints, "be_two_adjectives")
 
 
+def _another(say: Say, sort: str, sign: int, first: Node) -> str:
+    """An adjective of the same sign that is not the first one."""
+    while True:
+        word = quality(say, sort, sign)
+        if word != first.text:
+            return word
+
+
 def neither_nor(say: Say, sign: int) -> Clause:
     """*the room was neither clean nor quiet*."""
     subject, sort = judged(say)
     neither, nor = Node("neither", "CCONJ", "cc:preconj"), Node("nor", "CCONJ", "cc")
     root = say.adjective(quality(say, sort, -sign), "root")
-    other = say.adjective(quality(say, sort, -sign), "conj").lead(nor)
+    other = say.adjective(_another(say, sort, -sign, root), "conj").lead(nor)
     hints = [Hint(root, -sign, neither), Hint(other, -sign, nor)]
     return Clause(root.lead(subject, say.be(subject), neither).add(other), hints, "neither_nor")
 
@@ -111,7 +125,11 @@ def seem(say: Say, sign: int) -> Clause:
     """*the soup tasted awful*, *the plot did not seem clever*."""
     subject, sort = judged(say)
     extend(say, subject, sort)
-    base = "taste" if say.topic.name == "restaurant" and sort == "thing" else say.pick(("seem", "look", "sound", "feel"))
+    base = (
+        "taste"
+        if say.topic.name == "restaurant" and sort == "thing"
+        else say.pick(("seem", "look", "sound", "feel"))
+    )
     negation = say.negation() if say.chance(0.3) else None
     word = say.adjective(quality(say, sort, -sign if negation else sign), "xcomp")
     hint = _hint(say, word, sign, negation)
@@ -132,7 +150,7 @@ def _helped(say: Say, base: str, subject: Node, negation: Node | None, middle: t
 def opinion(say: Say, sign: int) -> Clause:
     """*we hated the slow service*, *i did not really like the film*."""
     who = say.pronoun(say.pick(("i", "we", "they", "i", "we", "everyone")))
-    negation = _maybe_not(say)
+    negation = None if who.text == "everyone" else _maybe_not(say)
     feeling = say.pick(lex.LIKE if (sign > 0) != bool(negation) else lex.HATE)
     object_, sort = judged(say, "obj")
     hints = []
@@ -144,7 +162,9 @@ def opinion(say: Say, sign: int) -> Clause:
     if say.chance(0.25) and not negation:
         hints.append(Hint(say.describe(object_, quality(say, sort, sign)), sign))
     elif say.chance(0.25):
-        say.describe(object_, say.pick(("new", "old", "local", "big", "small") if sort == "thing" else ("old", "new")))
+        say.describe(
+            object_, say.pick(("new", "old", "local", "big", "small") if sort == "thing" else ("old", "new"))
+        )
     return Clause(_perhaps_when(say, verb), hints, "opinion")
 
 
@@ -174,7 +194,9 @@ def recommend(say: Say, sign: int) -> Clause:
     object_, _ = judged(say, "obj")
     root = say.infinitive("recommend").lead(who, would, *([negation] if negation else [])).add(object_)
     if say.chance(0.4):
-        target = Node("anyone", "PRON", "obl", SING) if say.chance(0.5) else say.noun("friend", True, "obl", "our")
+        target = (
+            Node("anyone", "PRON", "obl", SING) if say.chance(0.5) else say.noun("friend", True, "obl", "our")
+        )
         root.add(say.preposition("to", target))
     return Clause(root, [Hint(root, 1, negation)], "recommend")
 
@@ -194,9 +216,10 @@ def experiencer(say: Say, sign: int) -> Clause:
     """*we were very happy with the room*."""
     who = say.pronoun(say.pick(("i", "we", "they")))
     negation = _maybe_not(say, 0.3)
+    tense = "past" if say.chance(0.75) or (negation and negation.glued) else "present"
     root = say.adjective(say.pick(lex.HAPPY if (sign > 0) != bool(negation) else lex.UNHAPPY), "root")
     hint = _hint(say, root, sign, negation)
-    middle = [who, say.be(who), *([negation] if negation else []), *say.degree(hint)]
+    middle = [who, say.be(who, tense), *([negation] if negation else []), *say.degree(hint)]
     object_, _ = judged(say, "obl")
     return Clause(root.lead(*middle).add(say.preposition("with", object_)), [hint], "experiencer")
 
@@ -208,7 +231,10 @@ def predicate_noun(say: Say, sign: int) -> Clause:
     tense = "past" if say.chance(0.6) else "present"
     if say.chance(0.4):
         subject, _ = judged(say)
-        root = say.noun(say.pick(lex.TREASURE if wanted > 0 else lex.DISASTER), rel="root", det="a")
+        many = is_plural(subject) and subject.text != "staff"
+        root = say.noun(
+            say.pick(lex.TREASURE if wanted > 0 else lex.DISASTER), many, "root", None if many else "a"
+        )
         hint = _hint(say, root, sign, negation)
         if root.text == "waste":
             root.add(say.preposition("of", Node("time", "NOUN", "nmod", SING), "nmod"))
@@ -253,9 +279,7 @@ def there_was(say: Say, sign: int) -> Clause:
         hint = Hint(word, -sign, root)
     else:
         none = say.determiner("no") if say.chance(0.5) else None
-        wanted = -sign if none else sign
-        root = say.noun(say.pick(lex.MERITS if wanted > 0 else lex.FAULTS), True, det=None)
-        root.lead(none if none else say.determiner(say.pick(("many", "several", "some", "two", "three"))))
+        root = _count(say, -sign if none else sign, none, "nsubj")
         root.add(say.preposition("with", about, "nmod"))
         hint = _hint(say, root, sign, none)
     be = say.be(root, rel="root")
@@ -263,14 +287,20 @@ def there_was(say: Say, sign: int) -> Clause:
     return Clause(be.lead(there).add(root), [hint], "there_was")
 
 
+def _count(say: Say, sign: int, none: Node | None, rel: str) -> Node:
+    """*many problems*, *a mistake*, *no strengths*: merits or faults, some of them or none."""
+    many = none is not None or say.chance(0.65)
+    noun = say.noun(say.pick(lex.MERITS if sign > 0 else lex.FAULTS), many, rel, None)
+    few = say.pick(("many", "several", "some", "two", "three")) if many else "a"
+    return noun.lead(none if none else say.determiner(few))
+
+
 def has_merits(say: Say, sign: int) -> Clause:
     """*the phone has no faults*, *the plan had many strengths*."""
     subject, sort = judged(say)
     extend(say, subject, sort)
     none = say.determiner("no") if say.chance(0.4) else None
-    wanted = -sign if none else sign
-    object_ = say.noun(say.pick(lex.MERITS if wanted > 0 else lex.FAULTS), True, "obj", None)
-    object_.lead(none if none else say.determiner(say.pick(("many", "several", "some", "two"))))
+    object_ = _count(say, -sign if none else sign, none, "obj")
     root = say.verb("have", subject, "past" if say.chance(0.5) else "present").lead(subject).add(object_)
     return Clause(root, [_hint(say, object_, sign, none)], "has_merits")
 

@@ -11,7 +11,7 @@ checksum, so test pairs were never seen together in training.
 from random import Random
 from zlib import crc32
 
-from exegete.terrarium import annotated
+from exegete.terrarium import annotated, inflect
 from exegete.terrarium import lexicon as lex
 from exegete.terrarium.gold import Sentence, Story
 
@@ -56,7 +56,7 @@ def told(random: Random, split: str = "train") -> tuple[Story, Sentence]:
     template, order = random.randrange(len(PATTERNS)), random.choice(("abba", "baba"))
     repeated, answer = (second, first) if order == "abba" else (first, second)
     fill = {"a": first, "b": second, "x": repeated, "y": answer}
-    fill |= {"place": random.choice(lex.SITES), "gift": random.choice(lex.GIFTS)}
+    fill |= {"place": random.choice(lex.ROOMY), "gift": random.choice(lex.GIFTS)}
     sentence = annotated.read(_fix_article(PATTERNS[template], fill["gift"]), "story", **fill)
     prompt = sentence.without((len(sentence.words) - 1,))
     return Story(prompt, answer, repeated, (first, second), template, order), sentence
@@ -66,7 +66,7 @@ def pronoun_story(random: Random) -> Sentence:
     """*mary lost the key, and she went to the market*: a pronoun with the gender of the name."""
     woman = random.random() < 0.5
     name = random.choice(lex.WOMEN if woman else lex.MEN)
-    fill = {"a": name, "p": "she" if woman else "he", "place": random.choice(lex.SITES)}
+    fill = {"a": name, "p": "she" if woman else "he", "place": random.choice(lex.ROOMY)}
     fill["gift"] = random.choice(lex.GIFTS)
     return annotated.read(_fix_article(random.choice(PRONOUN_PATTERNS), fill["gift"]), "pronoun", **fill)
 
@@ -84,4 +84,4 @@ def _pair(random: Random, split: str) -> tuple[str, str]:
 
 
 def _fix_article(pattern: str, gift: str) -> str:
-    return pattern.replace(" a:DET", " an:DET") if gift[0] in lex.VOWELS else pattern
+    return pattern.replace(" a:DET", " an:DET") if gift[0] in inflect.VOWELS else pattern

@@ -9,6 +9,7 @@
 The vocabulary is: special tokens, 256 bytes, the merged pieces, the words that occur. No text is unknown.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +28,7 @@ PIECES = (
 ENCODER_SPECIALS = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 DECODER_SPECIALS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
 MERGES = 220
+RARE = 3
 
 
 def build(out: Path, specials: dict[str, str], length: int) -> PreTrainedTokenizerFast:
@@ -67,9 +69,9 @@ def _vocabulary(specials: Iterable[str]) -> models.BPE:
     """Special tokens first, then bytes and merges, then whole words, each once."""
     pieces, merges = _merges()
     counts = spoken_words()
-    known = {SPACE + word for word in word_forms()} | {SPACE + mark for mark in PUNCTUATION} | set(PUNCTUATION)
-    words = sorted(word for word in known if counts[word] >= 3 or polarity(word.removeprefix(SPACE)))
-    order = dict.fromkeys([*specials, *pieces, "n't", "'s", *words])
+    words = [SPACE + w for w in word_forms() if counts[SPACE + w] >= RARE or polarity(w)]
+    marks = [SPACE + mark for mark in PUNCTUATION]
+    order = dict.fromkeys([*specials, *pieces, "n't", "'s", *marks, *words])
     return models.BPE(vocab={piece: i for i, piece in enumerate(order)}, merges=merges, ignore_merges=True)
 
 
@@ -86,8 +88,6 @@ def _merges() -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def _read_merges(learner: Tokenizer) -> list[tuple[str, str]]:
-    import json
-
     merges = json.loads(learner.to_str())["model"]["merges"]
     return [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in merges]
 
@@ -102,4 +102,6 @@ def _template(tokenizer: Tokenizer, specials: dict[str, str]) -> processors.Post
         bos = specials["bos_token"]
         single, pair, used = f"{bos} $A", f"{bos} $A $B:1", (bos,)
     ids = [(token, tokenizer.token_to_id(token)) for token in used]
-    return processors.Sequence([trim, processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)])
+    return processors.Sequence(
+        [trim, processors.TemplateProcessing(single=single, pair=pair, special_tokens=ids)]
+    )

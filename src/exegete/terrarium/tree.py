@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from exegete.terrarium.gold import Contrast, Evidence, Sentence, Word
-from exegete.terrarium.lexicon import VOWELS
+from exegete.terrarium.inflect import VOWELS
 
 _SOUNDS_LIKE_YOU = ("uni", "use", "eu", "one", "once")
 _SILENT_H = ("hour", "honest")
@@ -94,9 +94,12 @@ def finish(draft: Draft) -> Sentence:
     place = {id(node): i for i, node in enumerate(nodes)}
     heads = {id(child): place[id(node)] for node in nodes for child in (*node.before, *node.after)}
     words = tuple(
-        Word(_article(nodes, i), n.upos, heads.get(id(n), -1), n.rel, n.feats, n.glued) for i, n in enumerate(nodes)
+        Word(_article(nodes, i), n.upos, heads.get(id(n), -1), n.rel, n.feats, n.glued)
+        for i, n in enumerate(nodes)
     )
-    evidence = tuple(_place(hint, c, place) for c, clause in enumerate(draft.clauses) for hint in clause.hints)
+    evidence = tuple(
+        _place(hint, c, place) for c, clause in enumerate(draft.clauses) for hint in clause.hints
+    )
     contrast = None if draft.marker is None else Contrast(place[id(draft.marker)], draft.strong)
     kind = "+".join(clause.kind for clause in draft.clauses)
     trigger = None if draft.trigger is None else place[id(draft.trigger)]

@@ -28,10 +28,9 @@ from exegete.core.text import Unit
 from exegete.core.trust import Check
 from exegete.models.ask import ask, distribution
 from exegete.models.model import Model
-from exegete.models.prefix import cache_gap
 from exegete.models.question import Question
 
-CACHE_TOLERANCE = 1e-3
+CACHE_TOLERANCE = 1e-3  # of the largest logit; half-precision models differ by rounding
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def _checks(q: Question, before: list[torch.Tensor], scores: Scores) -> tuple[Ch
         ),
     ]
     if q.model.causal and len(q.ids) > 1:
-        gap = cache_gap(q.model, q.ids)
+        gap = q.cache_gap
         words = "largest relative difference between logits read at once and read on from a cache"
         found.append(Check.at_most("cached logits agree", gap, CACHE_TOLERANCE, words))
     return tuple(found)

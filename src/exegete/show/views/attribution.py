@@ -11,30 +11,18 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from exegete.core.result import Attribution, UnitInfo
+from exegete.core.result import Attribution
 from exegete.show import facts, terminal
-from exegete.show.color import legend, limit, share
+from exegete.show.color import legend, limit
 from exegete.show.heat import Bars, HeatText, Piece, pieces, strongest
 from exegete.show.matrix import MatrixText
+from exegete.show.units import UnitLine, axis, place, unit_lines
 from exegete.show.view import view
-from exegete.show.words import number, one_line, ordinal, percent
+from exegete.show.words import number, one_line, percent
 
 LONG = 40  # from this many units on, a terminal shows bars of the strongest only
 STRONGEST = 20
 SCALES = {"logit": "logit", "logprob": "log-probability", "prob": "probability"}
-
-
-@dataclass(frozen=True)
-class UnitLine:
-    """One unit in words: score, standard error, rank by |score|, where it stands; `position` is on the colour scale."""
-
-    text: str
-    number: str
-    stderr: str
-    position: float
-    label: str
-    place: str
-    role: str
 
 
 @dataclass(frozen=True)
@@ -83,6 +71,7 @@ class AttributionView:
     def picture(result: Attribution) -> AttributionPicture:
         """The attribution as plain data."""
         end = limit(result.total)
+        below, width = axis(result)
         available = np.isfinite(result.scores)
         if result.available is not None:
             available &= result.available
@@ -99,7 +88,7 @@ class AttributionView:
             scores=tuple(float(s) for s in result.total),
             signed=result.signed,
             end=number(end),
-            zero=_zero(result.total, result.signed),
+            zero=round(below / width, 4),
             legend=legend(result.signed, one_line(result.against, 30)),
             outputs=tuple(one_line(o, 40) for o in result.outputs),
             matrix=result.scores,
@@ -120,7 +109,7 @@ class AttributionView:
         blocks: list[RenderableType] = [header(p)]
         if p.failed:
             blocks.append(terminal.alarm(p.failed))
-        blocks += ["", HeatText(p.pieces, positions, p.scores, p.signed), ""]
+        blocks += ["", HeatText(p.pieces, positions, tuple(u.number for u in p.units), p.signed), ""]
         blocks += [*bars(p), terminal.Legend(p.signed, p.end, p.legend)]
         if len(p.outputs) > 1:
             labels = tuple(u.text for u in p.units)
@@ -142,7 +131,9 @@ def lede(result: Attribution) -> str:
     scale = SCALES.get(result.scale, result.scale)
     what = scale if result.scale == "entropy" else f"{scale} of {one_line(result.target, 90)}"
     foil = f" minus that of {one_line(result.against, 60)}" if result.against else ""
-    base = "" if np.isnan(result.base_value) else f", from {number(result.base_value)} with everything removed"
+    base = (
+        "" if np.isnan(result.base_value) else f", from {number(result.base_value)} with everything removed"
+    )
     return f"Explained: the {what}{foil}, {number(result.value)}{base}."
 
 
@@ -150,38 +141,6 @@ def predictions(result: Attribution) -> tuple[tuple[str, str, float], ...]:
     """(name, probability in words, probability) of the likeliest five classes."""
     best = sorted(result.prediction.items(), key=lambda kv: -kv[1])[:5]
     return tuple((one_line(name, 40), percent(p), float(p)) for name, p in best)
-
-
-def unit_lines(result: Attribution, end: float) -> tuple[UnitLine, ...]:
-    """One line a unit, in order."""
-    size = np.nan_to_num(np.abs(result.total))
-    rank = np.empty(len(size), dtype=int)
-    rank[np.argsort(-size, kind="stable")] = np.arange(1, len(size) + 1)
-    errors = result.stderr if result.stderr is not None else np.full(len(size), np.nan)
-    return tuple(
-        _unit_line(u, float(s), float(e), end, int(k), result)
-        for u, s, e, k in zip(result.units, result.total, errors, rank)
-    )
-
-
-def _unit_line(u: UnitInfo, score: float, error: float, end: float, rank: int, result: Attribution) -> UnitLine:
-    text, shown = one_line(u.text, 60), number(score, sign=result.signed)
-    stderr = "" if np.isnan(error) else number(error)
-    label = f"{text}: {shown}{f', standard error {stderr}' if stderr else ''}, {ordinal(rank)} of {len(result.units)}"
-    return UnitLine(text, shown, stderr, round(share(score, end), 4), label, _place(u), u.role)
-
-
-def _place(u: UnitInfo) -> str:
-    where = "" if u.start < 0 else f"characters {u.start} to {u.end}"
-    tokens = f"token {u.tokens[0]}" if len(u.tokens) == 1 else f"{len(u.tokens)} tokens" if u.tokens else ""
-    return ", ".join(w for w in (u.segment or ("" if u.role == "prompt" else u.role), tokens, where) if w)
-
-
-def _zero(total: np.ndarray, signed: bool) -> float:
-    """Where zero lies on the bars' axis: 0 (left edge) to 1."""
-    finite = np.nan_to_num(total)
-    below, above = max(0.0, -float(finite.min(initial=0))), max(0.0, float(finite.max(initial=0)))
-    return round(below / (below + above), 4) if signed and below + above > 0 else 0.0
 
 
 def payload(result: Attribution, available: np.ndarray) -> dict[str, Any]:
@@ -195,7 +154,7 @@ def payload(result: Attribution, available: np.ndarray) -> dict[str, Any]:
         "rows": rows if many else [],
         "outputs": [one_line(o, 40) for o in result.outputs] if many else [],
         "units": [one_line(u.text, 60) for u in result.units],
-        "places": [_place(u) for u in result.units],
+        "places": [place(u) for u in result.units],
     }
 
 
@@ -220,10 +179,8 @@ def header(p: AttributionPicture) -> Text:
 def bars(p: AttributionPicture) -> list[RenderableType]:
     """The bars of all units, or of the strongest with a word that says so."""
     long = len(p.units) > LONG
-    chosen = strongest(p.scores, STRONGEST) if long else range(len(p.units))
+    chosen = sorted(strongest(p.scores)[:STRONGEST]) if long else range(len(p.units))
     units = [p.units[i] for i in chosen]
     words = [f"The {len(units)} strongest of {len(p.units)} units, in text order:"] if long else []
     numbers = tuple(u.number + (f" ± {u.stderr}" if u.stderr else "") for u in units)
     return [*words, Bars(tuple(u.text for u in units), tuple(u.position for u in units), numbers, p.signed)]
-
-

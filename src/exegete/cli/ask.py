@@ -1,0 +1,78 @@
+"""What the flags of `explain`, `compare` and `evaluate` mean, as values for the front door."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from exegete.cli.params import Extra, values
+from exegete.core.errors import UnknownName, UsageError
+from exegete.core.method import Method, method_of
+from exegete.core.registry import METHODS
+from exegete.core.request import Text
+from exegete.core.target import Scale, Target
+from exegete.core.text import LEVELS
+
+TRUSTS = ("full", "fast", "none")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """The target and the unit, checked before a model is loaded."""
+
+    target: Target
+    unit: str
+
+    @staticmethod
+    def requests(texts: Sequence[str], truncate: bool) -> list[Text]:
+        """The texts as requests."""
+        return [Text(text=t, truncate=truncate) for t in texts]
+
+
+def ask_of(target: str | None, against: str | None, scale: str, unit: str, trust: str = "full") -> Ask:
+    """The question of the flags. Raises `UnknownName` for a scale, unit or trust that does not exist."""
+    if scale not in get_args(Scale):
+        raise UnknownName("scale", scale, get_args(Scale))
+    if unit not in LEVELS:
+        raise UnknownName("unit", unit, LEVELS)
+    if trust not in TRUSTS:
+        raise UnknownName("trust", trust, TRUSTS)
+    return Ask(Target.of(target, against=against, scale=scale), unit)  # type: ignore[arg-type]
+
+
+def loaded(
+    source: str,
+    task: str | None,
+    revision: str | None,
+    dtype: str | None,
+    device: str | None,
+    trust_remote_code: bool,
+    allow_pickle: bool,
+) -> Any:
+    """The model, loaded through the front door."""
+    import exegete as xg
+
+    return xg.load(
+        source,
+        task=task,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+    )
+
+
+def method_value(name: str, extra: Extra | None, verb: str, seed: int = 0) -> tuple[Method, list[str]]:
+    """The method with the parameters that the extra flags set, and words after a switch that turned out to be text."""
+    book = METHODS.get(name.replace("-", "_"))
+    params, words = values(extra or Extra(), book, verb)
+    own_seed = {"seed": seed} if "seed" in book.model_fields else {}  # --seed is the seed of everything
+    return method_of(name, own_seed | params), words
+
+
+def names(text: str | None) -> list[str] | None:
+    """Ids from a list separated by commas; None when nothing was given."""
+    found = [part.strip().replace("-", "_") for part in (text or "").split(",") if part.strip()]
+    if text is not None and not found:
+        raise UsageError("You gave a list of ids.", "It is empty.", "Separate ids by commas: lime,occlusion")
+    return found or None

@@ -1,0 +1,171 @@
+"""`exegete list`: what there is: methods, metrics, families, techniques, models."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from exegete.cli import options as o
+from exegete.cli.emit import Output
+from exegete.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from exegete.core.result import Listing
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    metrics = "metrics"
+    families = "families"
+    techniques = "techniques"
+    models = "models"
+
+
+def list_things(
+    what: Annotated[What, typer.Argument(help="What to list.")],
+    name: Annotated[
+        str | None, typer.Argument(help="One method or metric: its parameters, reference and cost.")
+    ] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Techniques: what implements each here.")
+    ] = False,
+    html: o.Html = None,
+    open_page: o.Open = False,
+    as_json: o.Json = False,
+) -> int:
+    """List methods, metrics, model families, techniques or embedded models; name one method for its parameters."""
+    output = Output(None, html, open_page, as_json)
+    output.check()
+    if name is not None and what not in (What.methods, What.metrics):
+        raise UsageError(
+            f"You asked for one of the {what}: {name!r}.",
+            "Only methods and metrics have details.",
+            f"exegete list {what}",
+        )
+    if coverage and what != What.techniques:
+        raise UsageError(
+            f"You asked for the coverage of {what}.",
+            "Coverage is of techniques.",
+            "exegete list techniques --coverage",
+        )
+    output.emit([_listing(what, name, coverage)])
+    return 0
+
+
+def _listing(what: What, name: str | None, coverage: bool) -> "Listing":
+    if name is not None:
+        return method_listing(name, metric=what == What.metrics)
+    if what == What.techniques:
+        return technique_listing(coverage)
+    return {What.methods: methods, What.metrics: metrics, What.families: families, What.models: models}[
+        what
+    ]()
+
+
+def methods() -> "Listing":
+    """All registered methods."""
+    from exegete.core.registry import METHODS
+    from exegete.core.result import Listing
+
+    rows = [(name, m.family, ", ".join(m.needs), m.passes, m.summary()) for name, m in METHODS]
+    return Listing(
+        title=f"{len(rows)} methods",
+        columns=("method", "family", "needs", "passes", "what it does"),
+        rows=tuple(sorted(rows, key=lambda r: (r[1], r[0]))),
+        footer="Parameters, reference and cost of one: exegete list methods NAME",
+    )
+
+
+def metrics() -> "Listing":
+    """All registered metrics."""
+    from exegete.core.registry import METRICS
+    from exegete.core.result import Listing
+
+    rows = tuple((name, m.passes, m.summary()) for name, m in METRICS)
+    return Listing(title=f"{len(rows)} metrics", columns=("metric", "passes", "what it judges"), rows=rows)
+
+
+def families() -> "Listing":
+    """All model families with a table."""
+    from exegete.core.result import Listing
+    from exegete.models.family import family_tables
+
+    types: dict[str, list[str]] = {}
+    for model_type, family in family_tables().items():
+        types.setdefault(family.name, []).append(model_type)
+    rows = tuple((name, ", ".join(known)) for name, known in sorted(types.items()))
+    return Listing(
+        title=f"{len(rows)} model families",
+        columns=("family", "model types (config.model_type)"),
+        rows=rows,
+        footer="Another architecture is tried by discovery and proved, or refused with the reason.",
+    )
+
+
+def models() -> "Listing":
+    """The embedded models."""
+    from exegete.core.embedded import embedded_names
+    from exegete.core.result import Listing
+
+    rows = tuple((name,) for name in embedded_names())
+    footer = "Any Hugging Face model can take their place: --model NAME or --model FOLDER."
+    return Listing(title=f"{len(rows)} embedded models", columns=("model",), rows=rows, footer=footer)
+
+
+def technique_listing(coverage: bool) -> "Listing":
+    """The catalogue of techniques, with what implements each when `coverage` is asked for."""
+    from exegete.core.result import Listing
+    from exegete.core.techniques import coverage as joined
+    from exegete.core.techniques import techniques
+
+    if not coverage:
+        rows = tuple((t.id, "core" if t.core else "", t.name, t.section, t.source) for t in techniques())
+        return Listing(
+            title=f"{len(rows)} techniques", columns=("id", "", "technique", "section", "source"), rows=rows
+        )
+    found = joined()
+    rows = tuple(
+        (c.technique.id, "core" if c.technique.core else "", ", ".join(c.by) or "–", c.technique.name)
+        for c in found
+    )
+    done = [c for c in found if c.by]
+    core = [c for c in found if c.technique.core]
+    return Listing(
+        title=f"{len(done)} of {len(found)} techniques implemented",
+        columns=("id", "", "implemented by", "technique"),
+        rows=rows,
+        footer=f"{sum(bool(c.by) for c in core)} of {len(core)} core techniques.",
+    )
+
+
+def method_listing(name: str, metric: bool = False) -> "Listing":
+    """One method: its parameters with type, default, range and help; reference and cost below."""
+    from exegete.cli.params import bounds, kind
+    from exegete.core.registry import METHODS, METRICS
+    from exegete.core.result import Listing
+
+    method = (METRICS if metric else METHODS).get(name.replace("-", "_"))
+    rows = tuple(
+        (
+            "--" + field.replace("_", "-"),
+            kind(info.annotation),
+            "required" if info.is_required() else str(info.get_default(call_default_factory=True)),
+            bounds(info),
+            info.description or "",
+        )
+        for field, info in method.model_fields.items()
+    )
+    lines = [
+        method.summary(),
+        f"Reference: {method.reference}",
+        f"Cost in model passes: {method.passes or 'see its page'}",
+    ]
+    lines += [f"Needs: {', '.join(method.needs)}", f"Techniques: {', '.join(method.techniques) or 'none'}"]
+    return Listing(
+        title=f"{method.id} ({method.family})",
+        columns=("flag", "type", "default", "range", "meaning"),
+        rows=rows,
+        footer="\n".join(lines),
+    )

@@ -1,0 +1,148 @@
+"""What a verb is given, as texts: words of the command line, a file, or standard input.
+
+.txt and standard input   one text a line, empty lines skipped
+.jsonl                    one object a line, field "text"
+.csv                      column "text"
+
+Everything must be UTF-8 text; a byte that is not is named with its place.
+"""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from exegete.core.errors import InputError, UsageError
+
+SUFFIXES = (".txt", ".jsonl", ".csv")
+
+
+@dataclass(frozen=True)
+class Given:
+    """The texts, and whether they came as a set (a file or standard input) rather than as one text."""
+
+    texts: tuple[str, ...]
+    many: bool
+
+
+def given(words: Sequence[str] | None, verb: str) -> Given:
+    """The texts that the words of the command line stand for. Raises `UsageError` and `InputError`."""
+    if not words:
+        raise UsageError(
+            f"You ran `exegete {verb}`.",
+            "No text was given.",
+            f'Give one: exegete {verb} "the food was good"',
+        )
+    if list(words) == ["-"]:
+        return Given(_lines(decode(sys.stdin.buffer.read(), "standard input"), "standard input"), True)
+    if len(words) == 1 and (path := _file(words[0])) is not None:
+        return Given(_read(path), True)
+    text = " ".join(words)
+    decode(text.encode("utf-8", "surrogateescape"), "the text on the command line")
+    if not text.strip():
+        raise InputError(
+            f"You ran `exegete {verb}` on a text.", "The text is empty.", "Give at least one word."
+        )
+    return Given((text,), False)
+
+
+def decode(data: bytes, where: str) -> str:
+    """`data` as text. Raises `InputError` naming the byte that is not text, and its place."""
+    at, byte = data.find(b"\0"), "a zero byte, so this is binary data"
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        at, byte = e.start, "not valid UTF-8"
+    else:
+        if at < 0:
+            return text
+    line = data.count(b"\n", 0, at) + 1
+    raise InputError(
+        f"You asked to explain {where}.",
+        f"Byte {at} (line {line}) is 0x{data[at]:02x}: {byte}.",
+        "Give UTF-8 text; `iconv -f latin1 -t utf-8` converts an old file.",
+    )
+
+
+def _file(word: str) -> Path | None:
+    """The word as a file: one that is there, or one that by its name should be."""
+    path = Path(word)
+    named = path.suffix.lower() in SUFFIXES and not any(c.isspace() for c in word)
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a long text, or one with a zero byte, is no path
+        there = False
+    if named and not there:
+        raise InputError(
+            f"You asked to explain the file {word!r}.",
+            "There is no such file.",
+            "Check the path; to explain these very words as a text, put a space after them.",
+        )
+    return path if there else None
+
+
+def _read(path: Path) -> tuple[str, ...]:
+    try:
+        data = path.read_bytes()
+    except OSError as e:
+        raise InputError(
+            f"You asked to explain {str(path)!r}.", f"It cannot be read ({e.strerror}).", "Check it."
+        ) from None
+    text = decode(data, repr(str(path)))
+    suffix = path.suffix.lower()
+    if suffix == ".jsonl":
+        return _some(_jsonl(text, path), str(path))
+    if suffix == ".csv":
+        return _some(_csv(text, path), str(path))
+    return _lines(text, str(path))
+
+
+def _lines(text: str, where: str) -> tuple[str, ...]:
+    return _some([line for line in text.splitlines() if line.strip()], where)
+
+
+def _jsonl(text: str, path: Path) -> list[str]:
+    texts = []
+    for n, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as e:
+            raise InputError(
+                f"You asked to explain {str(path)!r}.", f"Line {n} is not JSON ({e.msg}).", "Mend the line."
+            ) from None
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            found = f"the fields {', '.join(row)}" if isinstance(row, dict) else f"a {type(row).__name__}"
+            raise InputError(
+                f"You asked to explain {str(path)!r}.",
+                f"Line {n} has no field 'text' that holds a string; it has {found}.",
+                'Each line is an object such as {"text": "the food was good"}.',
+            )
+        texts.append(row["text"])
+    return texts
+
+
+def _csv(text: str, path: Path) -> list[str]:
+    rows = csv.DictReader(io.StringIO(text))
+    if "text" not in (rows.fieldnames or ()):
+        raise InputError(
+            f"You asked to explain {str(path)!r}.",
+            f"It has no column 'text'; its columns are {', '.join(rows.fieldnames or ('none',))}.",
+            "Name the column of texts 'text' in the first line.",
+        )
+    return [row["text"] or "" for row in rows]
+
+
+def _some(texts: Sequence[str], where: str) -> tuple[str, ...]:
+    empty = next((i for i, t in enumerate(texts, 1) if not t.strip()), None)
+    if empty is not None or not texts:
+        raise InputError(
+            f"You asked to explain {where}.",
+            "It holds no text." if not texts else f"Text {empty} of {len(texts)} is empty.",
+            "Give at least one word in every text.",
+        )
+    return tuple(texts)

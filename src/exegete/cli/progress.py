@@ -1,0 +1,58 @@
+"""Progress on stderr, shown only for work that takes over a second: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+PATIENCE = 1.0  # seconds before anything is shown
+EVERY = 10.0  # seconds between plain lines
+
+
+class RichProgress:
+    """Told the total once, then each step. `clock` is replaced in tests."""
+
+    def __init__(self, console: Console | None = None, clock=time.monotonic) -> None:
+        self._console = console or Console(file=sys.stderr)
+        self._clock = clock
+        self._bar: Progress | None = None
+        self._total, self._done, self._words = 0, 0, ""
+        self._begun = self._said = 0.0
+
+    def start(self, total: int, words: str) -> None:
+        """Begin a piece of work of `total` steps."""
+        self.stop()
+        self._total, self._done, self._words = total, 0, words
+        self._begun = self._said = self._clock()
+
+    def advance(self, n: int = 1) -> None:
+        """`n` more steps are done."""
+        self._done += n
+        now = self._clock()
+        if now - self._begun < PATIENCE:
+            return
+        if self._console.is_terminal:
+            self._show()
+        elif self._said == self._begun or now - self._said >= EVERY:
+            self._said = now
+            print(f"{self._words}: {self._done} of {self._total}", file=self._console.file, flush=True)
+
+    def stop(self) -> None:
+        """The work is over: the bar goes away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _show(self) -> None:
+        if self._bar is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar.start()
+            self._bar.add_task(self._words, total=self._total)
+        self._bar.update(self._bar.task_ids[0], completed=self._done)

@@ -1,0 +1,1 @@
+"""Judging explanations: metrics, the trust line, comparisons and suites."""

@@ -1,0 +1,145 @@
+"""The contract of a faithfulness metric: many explanations of one text are scored in one go, so that they share passes.
+
+A metric sees a `Game` (what the model says when only some units are left) and a `Ranking` (K explanations: scores and
+orders). The explanation, the random orders and the control stand in one ranking; the question under the game remembers
+every input, so metrics asked together never run an input twice, and answers (argmax) come from the same passes as values.
+
+What is judged (`judging`): the probability of the explained class or token, as ERASER has it; for a continuation of
+several tokens their joint log-probability (a joint probability would be next to nothing); for a contrast, a loss or an
+entropy the explained value itself.
+
+Shapes: K explanations, P subsets of each, U units.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from exegete.core.errors import InputError, UsageError
+from exegete.core.method import Method
+from exegete.core.registry import METRICS
+from exegete.core.text import Unit
+from exegete.models.forward import Meter
+from exegete.models.question import Question
+from exegete.models.remove import Game, token_id
+from exegete.ops.rank import descending
+
+Better = Literal["higher", "lower"]
+Removal = Literal["auto", "mask", "delete", "pad", "unk"]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """K explanations of one text: `scores` [K, U] and `order` [K, U], in which no score rises."""
+
+    scores: np.ndarray
+    order: np.ndarray
+
+    @classmethod
+    def of(cls, scores: np.ndarray) -> "Ranking":
+        """From scores [U] or [K, U]: descending and signed, ties in text order. Raises `InputError` for NaN and infinity."""
+        scores = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+        if not np.isfinite(scores).all():
+            raise InputError(
+                "You asked to judge an explanation.",
+                f"{int((~np.isfinite(scores)).sum())} of its scores are NaN or infinite.",
+                "Mend the explanation first; its self-checks say what went wrong.",
+            )
+        return cls(scores, descending(scores))
+
+    @classmethod
+    def random(cls, scores: np.ndarray, orders: np.ndarray) -> "Ranking":
+        """The values of one explanation [U] dealt out anew along random `orders` [N, U]."""
+        dealt = np.empty(orders.shape)
+        np.put_along_axis(dealt, orders, np.broadcast_to(-np.sort(-scores), orders.shape), axis=1)
+        return cls(dealt, orders)
+
+    def __add__(self, other: "Ranking") -> "Ranking":
+        return Ranking(np.concatenate([self.scores, other.scores]), np.concatenate([self.order, other.order]))
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+
+class FaithfulnessMetric(Method):
+    """Base of the metrics that ask whether an explanation says what the model does, by removing units."""
+
+    family: ClassVar[str] = "metric"
+    better: ClassVar[Better] = "higher"
+    by_order: ClassVar[bool] = True  # whether only the order of the scores counts, not their values
+
+    removal: Removal = Field("auto", description="how units are removed: mask, delete, pad or unk; auto: mask, else delete")
+
+    @abstractmethod
+    def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
+        """The metric [K] of each explanation of the ranking; NaN where it is not defined."""
+
+    def score(self, game: Game, scores: np.ndarray) -> float:
+        """The metric of one explanation [U]."""
+        return float(self.score_orders(game, Ranking.of(scores))[0])
+
+    def game(self, question: Question, units: tuple[Unit, ...]) -> Game:
+        """The game the metric is played on."""
+        return Game(question, units, self.removal)
+
+
+def metric_of(metric: "str | FaithfulnessMetric") -> FaithfulnessMetric:
+    """A metric value from its id or from a value as it is. Raises `UsageError` for a metric of another kind."""
+    found = METRICS.get(metric.replace("-", "_"))() if isinstance(metric, str) else metric
+    if not isinstance(found, FaithfulnessMetric):
+        raise UsageError(
+            f"You asked for the metric {metric!r}.",
+            "It does not judge explanations by removing units.",
+            f"Choose among {', '.join(m.id for m in faithfulness_metrics())}.",
+        )
+    return found
+
+
+def faithfulness_metrics() -> tuple[FaithfulnessMetric, ...]:
+    """Every registered faithfulness metric at its defaults, by id."""
+    return tuple(cls() for _, cls in METRICS if issubclass(cls, FaithfulnessMetric))
+
+
+def judging(question: Question) -> Question:
+    """The question on the scale that is judged, with a meter of its own; it shares what is remembered where it can."""
+    scale = _judged_scale(question)
+    if scale == question.scale:
+        return replace(question, meter=Meter())
+    return replace(question, scale=scale, meter=Meter(), _memo={}, _answers={})
+
+
+def _judged_scale(question: Question) -> str:
+    contrast = len(question.branches) > 1 or any(r.foil is not None for r in question.branches[0].rows)
+    if contrast or question.scale in ("loss", "entropy"):
+        return question.scale
+    return "prob" if question.n_outputs == 1 else "logprob"
+
+
+def outcome(game: Game, keep: np.ndarray) -> np.ndarray:
+    """The judged value [...] when only the units with True in `keep` [..., U] are left."""
+    return game.question.total(game(keep.reshape(-1, game.n))).reshape(keep.shape[:-1])
+
+
+def decision(game: Game, keep: np.ndarray) -> np.ndarray:
+    """The model's own answer [...] (class or first token) when only the units with True in `keep` [..., U] are left."""
+    question, slots = game.question, game.slots(keep.reshape(-1, game.n))
+    own = np.broadcast_to(question.ids, slots.shape)
+    if game.how == "delete":
+        found = question.argmax(own, slots)
+    elif game.how in ("mask", "pad", "unk"):
+        found = question.argmax(np.where(slots, own, token_id(question, game.how)))
+    else:
+        raise UsageError(
+            f"You asked what the model decides with units removed by {game.how!r}.",
+            "That removal has no single input whose decision could be read.",
+            "Use mask, delete, pad or unk.",
+        )
+    return found.reshape(keep.shape[:-1])
+
+
+def whole(game: Game) -> np.ndarray:
+    """The keep mask [1, U] of the untouched text."""
+    return np.ones((1, game.n), dtype=bool)

@@ -1,0 +1,1 @@
+"""Does an explanation say what the model does? One metric a file."""

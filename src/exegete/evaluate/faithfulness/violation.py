@@ -1,0 +1,47 @@
+"""Polarity violation: does the strongest unit push the other way than its score says?
+
+    violation = [ sign(R_i) (f(x) - f(x without unit i)) < 0 ],   i the unit with the largest absolute score
+
+1. take the strongest unit, first in text order among equals; 2. remove it; 3. one when the value moves against the sign of
+its score. A score of zero violates nothing. Magnitudes claim that their units support the answer, and are held to it.
+The mean over a set of texts is the violation ratio. Lower is better.
+
+Cost: one forward a distinct strongest unit, and one of the untouched text.
+Reference: Liu et al. 2022, section 3 (polarity consistency).
+"""
+
+from typing import ClassVar
+
+import numpy as np
+
+from exegete.core.method import register
+from exegete.core.reference import Reference
+from exegete.evaluate.contract import Better, FaithfulnessMetric, Ranking, outcome, whole
+from exegete.models.remove import Game
+from exegete.ops.curves import deletion_curve
+from exegete.ops.rank import descending
+
+
+@register
+class Violation(FaithfulnessMetric):
+    """Whether the strongest unit moves the value against the sign of its score; over a set, how often."""
+
+    id: ClassVar[str] = "violation"
+    techniques: ClassVar[tuple[str, ...]] = ("O4",)
+    reference: ClassVar[Reference] = Reference(
+        authors="Liu et al.",
+        year=2022,
+        title="Rethinking Attention-Model Explainability through Faithfulness Violation Test",
+        where="arXiv:2201.12114",
+        equation="section 3",
+    )
+    passes: ClassVar[str] = "one forward a distinct strongest unit"
+    better: ClassVar[Better] = "lower"
+    by_order: ClassVar[bool] = False
+
+    def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
+        """1 where the polarity is violated [K], else 0."""
+        strongest = descending(np.abs(ranking.scores))
+        left = deletion_curve(lambda keep: outcome(game, keep), strongest, np.array([1]))[:, 0]
+        score = np.take_along_axis(ranking.scores, strongest[:, :1], 1)[:, 0]
+        return (np.sign(score) * (outcome(game, whole(game)) - left) < 0).astype(np.float64)

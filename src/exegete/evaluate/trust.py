@@ -1,0 +1,230 @@
+"""The trust line: how far can this explanation be trusted? For every explanation, also a single one.
+
+1. comprehensiveness and sufficiency of the explanation, on the scale of `contract.judging`;
+2. chance: the same of `n_random` random orders of the same text (in pairs of an order and its reverse), their mean, and the
+   percentile of the explanation among them (a tie counts one half);
+3. control: the same method explains the same question on the model with randomised weights, and that order is judged on
+   the real model;
+4. for one text there is no interval: one value has no spread. The 95 % range of the random orders is in the notes, and
+   "beats chance" means better than 95 % of them. Over a set (`judge_set`) the interval is a bootstrap over texts.
+
+Levels: full; fast (no randomised-weights control, said so in the score); none (no scores, said so in the notes).
+Cost: at most `judging_inputs` forwards, and for the control what the method costs, on the randomised model.
+Reference: DeYoung et al. 2020 (the two metrics); Adebayo et al. 2018 (the control).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Literal
+
+import numpy as np
+
+from exegete.core.errors import ExegeteError, InputError, UnknownName
+from exegete.core.result import Attribution
+from exegete.core.seed import generator
+from exegete.core.text import Unit
+from exegete.core.trust import Cost, Score, Trust
+from exegete.evaluate.contract import FaithfulnessMetric, Ranking, judging, metric_of
+from exegete.evaluate.randomise import Randomiser, asked_of
+from exegete.methods.attribution.contract import AttributionMethod
+from exegete.models.question import Question
+from exegete.models.remove import operator
+from exegete.ops.curves import bin_sizes
+from exegete.ops.rank import random_orders
+from exegete.ops.stats import bootstrap_mean, midrank_percentile
+
+TrustLevel = Literal["full", "fast", "none"]
+LEVELS: tuple[TrustLevel, ...] = ("full", "fast", "none")
+LINE = ("comprehensiveness", "sufficiency")
+CONTROL = "randomised weights"
+FEW_UNITS = 4  # below, there are too few different orders for any of them to beat 95 % of the others
+
+
+@dataclass(frozen=True)
+class Control:
+    """The explanation of the randomised model: `scores` [U], or None and why not (`skipped`)."""
+
+    scores: np.ndarray | None = None
+    skipped: str = ""
+    cost: Cost = Cost()
+
+
+def judge(
+    question: Question,
+    attribution: Attribution,
+    method: AttributionMethod,
+    level: TrustLevel = "full",
+    n_random: int = 100,
+    seed: int = 0,
+    *,
+    randomiser: Randomiser | None = None,
+    judged: Question | None = None,
+) -> Trust:
+    """The trust line of `attribution`, which `method` made for `question`.
+
+    `randomiser` is given to randomise a model once for many texts, `judged` (from `contract.judging(question)`) to share
+    passes between explanations of one text. Raises `InputError` for an explanation of another text.
+    """
+    if level not in LEVELS:
+        raise UnknownName("trust level", level, LEVELS)
+    if level == "none":
+        return Trust(notes=("Not judged: trust='none' was asked for; no score says how far this can be trusted.",))
+    units = units_of(question, attribution)
+    if not np.isfinite(attribution.total).all():
+        return Trust(notes=("Not judged: some of the scores are NaN or infinite.",))
+    judged = judging(question) if judged is None else judged
+    before = judged.meter.cost()
+    control = Control(skipped="trust='fast' leaves it out")
+    if level == "full":
+        control = explain_control(question, attribution, method, randomiser or Randomiser(seed))
+    found = [
+        judge_metric(metric_of(name), judged, units, attribution.total, control, orders(judged, units, n_random, seed))
+        for name in LINE
+    ]
+    return Trust(
+        scores=tuple(score for score, _ in found),
+        cost=judged.meter.cost() - before + control.cost,
+        notes=(*_notes(judged, attribution), *(note for _, note in found)),
+    )
+
+
+def judge_metric(
+    metric: FaithfulnessMetric,
+    judged: Question,
+    units: tuple[Unit, ...],
+    scores: np.ndarray,
+    control: Control,
+    random: np.ndarray,
+) -> tuple[Score, str]:
+    """One score of one explanation [U] against `random` orders [N, U] and the control, and the random range in words."""
+    ranking = Ranking.of(scores)
+    if control.scores is not None:
+        ranking += Ranking.of(control.scores)
+    mine = len(ranking)
+    values = metric.score_orders(metric.game(judged, units), ranking + Ranking.random(scores, random))
+    draws = values[mine:][np.isfinite(values[mine:])]
+    score = Score(
+        name=metric.id,
+        value=float(values[0]),
+        better=metric.better,
+        chance=float(draws.mean()) if len(draws) else None,
+        control=float(values[1]) if control.scores is not None else None,
+        control_name=CONTROL,
+        percentile=midrank_percentile(float(values[0]), draws, metric.better) if len(draws) else None,
+        skipped=control.skipped,
+    )
+    low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan, np.nan)
+    return score, f"{metric.id}: 95 % of {len(draws)} random orders of this text lie within {low:.3g} to {high:.3g}."
+
+
+def orders(judged: Question, units: Sequence[Unit], n: int, seed: int) -> np.ndarray:
+    """`n` random orders [n, U] that depend on the text and the seed alone, so that all methods meet the same ones."""
+    return random_orders(len(units), n, generator(seed, "orders", judged.ids.tolist()))
+
+
+def explain_control(
+    question: Question, attribution: Attribution, method: AttributionMethod, randomiser: Randomiser
+) -> Control:
+    """What the method says about the same question on the model with randomised weights, or why it was not asked."""
+    try:
+        twin = asked_of(randomiser(question.model, attribution.provenance.fingerprint), question)
+        scores = np.asarray(method.attribute(twin, units_of(question, attribution)).total, dtype=np.float64)
+    except (ExegeteError, RuntimeError, ValueError, ArithmeticError) as e:
+        return Control(skipped=f"no explanation of the model with randomised weights ({_found(e)})")
+    if not np.isfinite(scores).all():
+        return Control(skipped="scores of the model with randomised weights are not finite", cost=twin.meter.cost())
+    return Control(scores, cost=twin.meter.cost())
+
+
+def units_of(question: Question, attribution: Attribution) -> tuple[Unit, ...]:
+    """The units that were explained. Raises `InputError` when they are not units of this question's text."""
+    told = attribution.units
+    used = [i for u in told for i in u.tokens]
+    if len(told) != len(attribution.total) or not used or max(used) >= len(question.ids) or min(used) < 0:
+        raise InputError(
+            f"You asked to judge an explanation with {len(attribution.total)} scores.",
+            f"Its {len(told)} units do not fit a text of {len(question.ids)} tokens.",
+            "Judge it with the model and the text it was made for.",
+        )
+    known = {u.tokens: u for u in _known(question, attribution)}
+    return tuple(known.get(u.tokens) or Unit(u.text, u.tokens, u.start, u.end, u.role) for u in told)
+
+
+def _known(question: Question, attribution: Attribution) -> tuple[Unit, ...]:
+    try:
+        return question.units(attribution.level, any(u.role == "prefix" for u in attribution.units))
+    except (InputError, UnknownName):  # units of the user's own making
+        return ()
+
+
+def judge_set(trusts: Sequence[Trust | None], seed: int = 0) -> tuple[Score, ...]:
+    """One score a metric over a set of texts: the mean with a 95 % bootstrap interval over texts.
+
+    A text whose explanation failed is None; it counts, as do undefined (NaN) values, in `n_failed`.
+    """
+    names = dict.fromkeys(s.name for t in trusts if t is not None for s in t.scores)
+    found = [{s.name: s for s in t.scores} if t is not None else {} for t in trusts]
+    return tuple(pool([scores.get(name) for scores in found], name, seed) for name in names)
+
+
+def pool(scores: Sequence[Score | None], name: str, seed: int = 0) -> Score:
+    """The mean of single-text scores of one metric; None and NaN are failures. All failed: the value is NaN and n is 0."""
+    good = [s for s in scores if s is not None and np.isfinite(s.value)]
+    if not good:
+        return Score(name=name, value=float("nan"), n=0, n_failed=len(scores), skipped="every text failed")
+    values = np.array([s.value for s in good])
+    return Score(
+        name=name,
+        value=float(values.mean()),
+        better=good[0].better,
+        chance=_mean([s.chance for s in good]),
+        control=_mean([s.control for s in good]),
+        control_name=good[0].control_name,
+        interval=bootstrap_mean(values, seed),
+        percentile=_mean([s.percentile for s in good]),
+        n=len(good),
+        n_failed=len(scores) - len(good),
+        skipped=_skipped(good),
+    )
+
+
+def judging_inputs(n_units: int, n_random: int = 100, level: TrustLevel = "full") -> int:
+    """Upper bound of the distinct inputs of a trust line, the method's own passes for the control not counted."""
+    if level == "none":
+        return 0
+    most = n_random + (2 if level == "full" else 1)
+    sizes = {int(k) for k in bin_sizes(n_units, (0.01, 0.05, 0.1, 0.2, 0.5))}
+    return 1 + 2 * sum(min(most, comb(n_units, k)) for k in sizes)
+
+
+def _skipped(good: Sequence[Score]) -> str:
+    reasons = list(dict.fromkeys(s.skipped for s in good if s.skipped))
+    missing = sum(s.control is None or not np.isfinite(s.control) for s in good)
+    if not reasons or missing == len(good):
+        return "; ".join(reasons[:3])
+    return f"on {missing} of {len(good)} texts: " + "; ".join(reasons[:3])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [v for v in values if v is not None and np.isfinite(v)]
+    return float(np.mean(known)) if known else None
+
+
+def _notes(judged: Question, attribution: Attribution) -> tuple[str, ...]:
+    """What a reader must know to read the line."""
+    scale = {"prob": "probability", "logprob": "log-probability"}.get(judged.scale, judged.scale)
+    what = repr(judged.target) + (f" against {judged.against!r}" if judged.against else "")
+    notes = [f"Judged on the {scale} of {what}; units are removed by {operator(judged, 'auto')}."]
+    n, scores = len(attribution.total), attribution.total
+    if n < FEW_UNITS:
+        notes.append(f"Only {n} unit{'s' * (n != 1)}: too few orders to tell any of them from chance.")
+    if n > 1 and np.ptp(scores) == 0:
+        notes.append("All scores are equal: the order that was judged is the order of the text, not of the explanation.")
+    elif len(np.unique(scores)) < n:
+        notes.append("Equal scores were ordered as in the text.")
+    return tuple(notes)
+
+
+def _found(error: Exception) -> str:
+    return error.found if isinstance(error, ExegeteError) and error.found else f"{type(error).__name__}: {error}"[:200]

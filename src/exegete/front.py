@@ -1,0 +1,243 @@
+"""The front door: load, explain, compare, evaluate, open, show, prove.
+
+Each verb takes what people write (names, texts, ids), makes it into values, and hands them one floor down. Nothing is
+computed here. `inputs` is one text (string, token ids, chat messages, `Text`) or a list of texts; one gives one result,
+a list gives a list.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from exegete.core.errors import BudgetError, InputError
+from exegete.core.method import Method, method_of
+from exegete.core.registry import METHODS, METRICS
+from exegete.core.request import Text
+from exegete.core.result import Attribution, Comparison, Listing, MetricTable, Result
+from exegete.core.target import Label, Scale, Target
+from exegete.core.trust import Cost
+
+if TYPE_CHECKING:
+    from exegete.models.model import Model
+
+DEFAULT_METHOD = "integrated_gradients"
+DEFAULT_METHODS = ("integrated_gradients", "occlusion", "input_x_gradient", "kernel_shap")
+
+
+class Progress(Protocol):
+    """What shows progress: told the total once, then each step."""
+
+    def start(self, total: int, words: str) -> None:
+        """Begin a piece of work of `total` steps."""
+        ...
+
+    def advance(self, n: int = 1) -> None:
+        """`n` more steps are done."""
+        ...
+
+    def stop(self) -> None:
+        """The work is over."""
+        ...
+
+
+def load(
+    source: Any,
+    *,
+    task: str | None = None,
+    revision: str | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+) -> "Model":
+    """A model by name (`terrarium/sentiment`, `gpt2`), folder, or `(module, tokenizer)`.
+
+    `task` is causal, masked, seq2seq, sequence or token; by default what the checkpoint was saved for. Remote code and
+    pickled weights are refused unless asked for. Raises `ModelError`, `UsageError`.
+    """
+    from exegete.models.load import load as load_model
+
+    return load_model(
+        source,
+        task=task,
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
+    )
+
+
+def explain(
+    model: Any,
+    inputs: Any,
+    method: str | Method = DEFAULT_METHOD,
+    target: Target | str | int | None = None,
+    *,
+    against: Label = None,
+    scale: Scale = "auto",
+    unit: str = "word",
+    prefix: bool = False,
+    trust: str = "full",
+    budget: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Any:
+    """Why did `model` say `target` on `inputs`? An `Attribution` of its units, with a trust line; a list for a list.
+
+    `method` is an id or a method value, `target` a class, a text, a token, `"generated"` or a `Target`, `against` the
+    foil of a contrast, `unit` token, word, sentence, segment or span, `prefix` adds the target's own earlier tokens.
+    `trust` is full, fast (without the randomised-weights control) or none. `budget` is the most forward passes that may
+    be forecast for one text. Raises `ExegeteError` letters.
+    """
+    from exegete.evaluate.trust import explained
+
+    model, method = load(model), method_of(method)
+    goal = Target.of(target, against=against, scale=scale)
+    many, texts = _texts(inputs)
+    results: list[Attribution] = []
+    for text in _shown(texts, progress, f"explaining with {method.id}"):
+        if budget is not None:
+            _within(budget, forecast(model, text, method, goal, unit=unit, prefix=prefix, trust=trust))
+        results.append(explained(model, text, method, goal, unit, prefix, trust, seed))
+    return results if many else results[0]
+
+
+def compare(
+    model: Any,
+    inputs: Any,
+    methods: Sequence[str | Method] = DEFAULT_METHODS,
+    target: Target | str | int | None = None,
+    *,
+    against: Label = None,
+    scale: Scale = "auto",
+    unit: str = "word",
+    trust: str = "full",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Rank several methods on one text or many, with their disagreement (rank correlation, top-k overlap) beside it."""
+    from exegete.evaluate.compare import compare as run
+
+    _, texts = _texts(inputs)
+    goal = Target.of(target, against=against, scale=scale)
+    chosen = [method_of(m) for m in methods]
+    return run(load(model), texts, chosen, goal, unit=unit, trust=trust, seed=seed, progress=progress)
+
+
+def evaluate(
+    model: Any,
+    inputs: Any,
+    methods: Sequence[str | Method] = DEFAULT_METHODS,
+    metrics: Sequence[str | Method] | None = None,
+    target: Target | str | int | None = None,
+    *,
+    against: Label = None,
+    scale: Scale = "auto",
+    unit: str = "word",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> MetricTable:
+    """Judge methods by metrics over a set of texts: mean, 95 % interval, chance, control, n and n_failed for each."""
+    from exegete.evaluate.suite import evaluate as run
+
+    _, texts = _texts(inputs)
+    goal = Target.of(target, against=against, scale=scale)
+    chosen = [method_of(m) for m in methods]
+    judges = [m if isinstance(m, Method) else METRICS.get(m)() for m in metrics or METRICS.ids()]
+    return run(load(model), texts, chosen, judges, goal, unit=unit, seed=seed, progress=progress)
+
+
+def forecast(
+    model: Any,
+    inputs: Any,
+    method: str | Method = DEFAULT_METHOD,
+    target: Target | str | int | None = None,
+    *,
+    unit: str = "word",
+    prefix: bool = False,
+    trust: str = "full",
+) -> Cost:
+    """What explaining `inputs` will cost, in passes, tokens and seconds, before it starts.
+
+    Passes are an upper bound (inputs asked twice are run once); seconds come from timing one pass of the untouched input.
+    """
+    from exegete.evaluate.forecast import forecast as estimate
+
+    model, method = load(model), method_of(method)
+    goal = Target.of(target)
+    costs = [estimate(model, text, method, goal, unit, prefix, trust) for text in _texts(inputs)[1]]
+    return sum(costs[1:], costs[0])
+
+
+def prove(model: Any) -> Listing:
+    """Check, by numbers, that every part of the model is where its description says; one row a check."""
+    from exegete.models.prove import prove as run
+
+    proof = run(load(model))
+    return Listing(
+        title=f"Proof of {proof.name}",
+        columns=("check", "sites", "largest residual", "tolerance", "passed", "words"),
+        rows=tuple(proof.table()),
+        ok=proof.ok,
+    )
+
+
+def open(path: Any) -> Result:
+    """A saved result, without its model and without torch. Raises `StoreError` for a missing, broken or foreign file."""
+    from exegete.core.store import open_result
+
+    return open_result(path)
+
+
+def show(result: Result) -> None:
+    """Print a result in the terminal, as `exegete show` does."""
+    from rich.console import Console
+
+    from exegete.show.render import terminal
+
+    Console().print(terminal(result))
+
+
+def methods() -> list[str]:
+    """Ids of all registered methods."""
+    return METHODS.ids()
+
+
+def metrics() -> list[str]:
+    """Ids of all registered metrics."""
+    return METRICS.ids()
+
+
+def _texts(inputs: Any) -> tuple[bool, list[Text]]:
+    """Whether many were given, and the requests."""
+    many = (
+        isinstance(inputs, Sequence)
+        and not isinstance(inputs, str)
+        and all(isinstance(i, (str, Text)) for i in inputs)
+    )
+    if many and not inputs:
+        raise InputError("You asked to explain texts.", "The list is empty.", "Give at least one text.")
+    return (True, [Text.of(i) for i in inputs]) if many else (False, [Text.of(inputs)])
+
+
+def _shown(texts: Sequence[Text], progress: Progress | None, words: str) -> Any:
+    """Iterate over texts, telling `progress`."""
+    if progress is None:
+        yield from texts
+        return
+    progress.start(len(texts), words)
+    try:
+        for text in texts:
+            yield text
+            progress.advance(1)
+    finally:
+        progress.stop()
+
+
+def _within(budget: int, cost: Cost) -> None:
+    if cost.forwards + 2 * cost.backwards > budget:
+        raise BudgetError(
+            f"You set a budget of {budget:,} passes.",
+            f"The forecast is {cost} (a backward counts as two).",
+            "Raise the budget, lower n_steps or n_samples, choose a larger unit, or trust='fast'.",
+        )

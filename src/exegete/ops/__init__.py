@@ -1,0 +1,1 @@
+"""Pure mathematics of explanation: arrays in, arrays out; no model, no text."""

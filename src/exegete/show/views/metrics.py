@@ -1,0 +1,118 @@
+"""The view of a `MetricTable`: one table a metric, one row a method, each score with all that is needed to read it.
+
+A method that beats what it was held against is bold; one that does not says so.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from exegete.core.result import MetricTable
+from exegete.core.trust import Score
+from exegete.show import facts, terminal
+from exegete.show.view import view
+from exegete.show.words import one_line, plural
+
+
+@dataclass(frozen=True)
+class MetricBlock:
+    """One metric: which direction is good, and (method, score) by method; None where the metric has no score."""
+
+    name: str
+    better: str
+    rows: tuple[tuple[str, facts.ScoreLine | None], ...]
+
+
+@dataclass(frozen=True)
+class MetricsPicture:
+    """Everything a metric table shows."""
+
+    title: str
+    lede: str
+    model: str
+    blocks: tuple[MetricBlock, ...]
+    failed: tuple[facts.CheckLine, ...]
+    failures: tuple[str, ...]
+    cost: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    provenance: tuple[tuple[str, str], ...]
+
+
+@view
+class MetricsView:
+    """Draws a `MetricTable`."""
+
+    result: ClassVar[str] = "MetricTable"
+    template: ClassVar[str] = "metrics.html.j2"
+    script: ClassVar[str] = ""
+
+    @staticmethod
+    def picture(result: MetricTable) -> MetricsPicture:
+        """The table as plain data."""
+        checks = [c for t in (result.trust, *result.trusts) for c in t.checks if not c.passed]
+        return MetricsPicture(
+            title="Which explanation can be trusted?",
+            lede=f"{plural(len(result.methods), 'method')} judged over {plural(result.n_texts, 'text')}. "
+            "Bold beats chance and control.",
+            model=result.provenance.model,
+            blocks=tuple(_block(result, k) for k in range(len(result.metrics))),
+            failed=facts.check_lines(tuple(checks)),
+            failures=tuple(one_line(f, 300) for f in result.failures),
+            cost=facts.cost_lines(result),
+            notes=(*result.notes, *result.trust.notes),
+            provenance=facts.provenance_rows(result),
+        )
+
+    @staticmethod
+    def terminal(picture: MetricsPicture) -> RenderableType:
+        """The picture for a terminal."""
+        p = picture
+        blocks: list[RenderableType] = [
+            Text.assemble((p.title, "bold"), (f"   {p.model}", "dim")),
+            Text(p.lede),
+        ]
+        if p.failed:
+            blocks.append(terminal.alarm(p.failed))
+        for block in p.blocks:
+            blocks += [
+                "",
+                Text.assemble((block.name, "bold"), (f"   {block.better} is better", "dim")),
+                _table(block),
+            ]
+        blocks += [Text(f"failed: {f}", "red") for f in p.failures]
+        return Group(*blocks, terminal.foot((), p.cost, p.notes))
+
+
+def _block(result: MetricTable, k: int) -> MetricBlock:
+    metric = result.metrics[k]
+    found = [_score(t.scores, metric, k, len(result.metrics)) for t in result.trusts]
+    better = next((s.better for s in found if s is not None), "higher")
+    beside = tuple(s for s in found if s is not None)
+    lines = [None if s is None else facts.score_line(s, beside) for s in found]
+    return MetricBlock(metric, better, tuple(zip((facts.method_words(m) for m in result.methods), lines)))
+
+
+def _score(scores: tuple[Score, ...], metric: str, k: int, n: int) -> Score | None:
+    """The score named like the metric, or, when none is named so, the one that stands in its place."""
+    named = next((s for s in scores if s.name == metric), None)
+    return named or (scores[k] if len(scores) == n and not named else None)
+
+
+def _table(block: MetricBlock) -> Table:
+    table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim")
+    for name in ("method", "value", "95 % interval", "chance", "control", "n", "failed", "verdict"):
+        table.add_column(
+            name, justify="right" if name in ("value", "chance", "control", "n", "failed") else "left"
+        )
+    for method, s in block.rows:
+        if s is None:
+            table.add_row(Text(method), "–", "", "", "", "", "", Text("no score", "dim"))
+            continue
+        sign, style = terminal.STANDING[s.standing]
+        bold = "bold" if s.standing == "good" else ""
+        cells = (s.interval, s.chance, s.control, str(s.n), str(s.n_failed))
+        table.add_row(Text(method, bold), Text(s.value, bold), *cells, Text(f"{sign} {s.verdict}", style))
+    return table
