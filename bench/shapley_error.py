@@ -24,7 +24,7 @@ from exegete.models.ask import ask
 from exegete.models.load import load
 from exegete.models.remove import Game
 from exegete.models.tiny import tiny
-from exegete.ops.kernel import kernel
+from exegete.ops.kernel import Sampling, kernel
 from exegete.ops.perturb import subsets
 from exegete.ops.shapley import exact
 
@@ -38,7 +38,7 @@ TRAINED = (
     "the film is a great and moving story about a young teacher",
     "i did not like the soup , but the bread was fresh",
 )
-SAMPLINGS = ("kernel", "paired", "leverage")
+SAMPLINGS: tuple[Sampling, ...] = ("kernel", "paired", "leverage")
 
 
 def model_game(family: str, task: str, seed: int) -> np.ndarray:
@@ -79,7 +79,7 @@ def saturating_game(seed: int) -> np.ndarray:
     return 1 / (1 + np.exp(-4 * (keep @ rng.normal(size=N))))
 
 
-def curve(values: np.ndarray, sampling: str, seeds: int) -> list[tuple[float, float]]:
+def curve(values: np.ndarray, sampling: Sampling, seeds: int) -> list[tuple[float, float]]:
     """(mean distinct evaluations, relative mean squared error) at each budget."""
     truth, code = exact(values[:, None])[:, 0], 2 ** np.arange(N)
     points = []
@@ -105,7 +105,9 @@ def ratio(plain: list[tuple[float, float]], better: list[tuple[float, float]]) -
     An error that plain sampling does not reach within its largest budget counts as that budget: a lower bound.
     """
     used, error = np.array(plain).T
-    needed = np.interp(-np.log([max(e, 1e-300) for _, e in better]), -np.log(np.minimum.accumulate(error)), np.log(used))
+    needed = np.interp(
+        -np.log([max(e, 1e-300) for _, e in better]), -np.log(np.minimum.accumulate(error)), np.log(used)
+    )
     return [float(np.exp(x)) / u for x, (u, _) in zip(needed, better)]
 
 
@@ -134,9 +136,19 @@ def main() -> None:
         kind = name.rsplit("-", 1)[0]
         for s in SAMPLINGS[1:]:
             ratios.setdefault(s, {}).setdefault(kind, []).extend(ratio(curves["kernel"], curves[s]))
-    median = {s: {k: round(float(np.median(v)), 2) if v else None for k, v in r.items()} for s, r in ratios.items()}
+    median = {
+        s: {k: round(float(np.median(v)), 2) if v else None for k, v in r.items()} for s, r in ratios.items()
+    }
     over = {s: round(float(np.median([x for v in r.values() for x in v])), 2) for s, r in ratios.items()}
-    print(json.dumps({"summary": "evaluations of plain kernel sampling / of this one, at equal error", "median": median, "all": over}))
+    print(
+        json.dumps(
+            {
+                "summary": "evaluations of plain kernel sampling / of this one, at equal error",
+                "median": median,
+                "all": over,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ a list gives a list.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from exegete.core.errors import BudgetError, InputError
 from exegete.core.method import Method, method_of
@@ -19,6 +19,7 @@ from exegete.core.trust import Cost
 if TYPE_CHECKING:
     from exegete.models.model import Model
 
+TrustLevel = Literal["full", "fast", "none"]
 DEFAULT_METHOD = "integrated_gradients"
 DEFAULT_METHODS = ("integrated_gradients", "occlusion", "input_x_gradient", "kernel_shap")
 
@@ -77,7 +78,7 @@ def explain(
     scale: Scale = "auto",
     unit: str = "word",
     prefix: bool = False,
-    trust: str = "full",
+    trust: TrustLevel = "full",
     budget: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -89,16 +90,22 @@ def explain(
     `trust` is full, fast (without the randomised-weights control) or none. `budget` is the most forward passes that may
     be forecast for one text. Raises `ExegeteError` letters.
     """
-    from exegete.evaluate.trust import explained
+    from exegete.evaluate.explained import explained
+    from exegete.evaluate.randomise import Randomiser
 
     model, method = load(model), method_of(method)
     goal = Target.of(target, against=against, scale=scale)
     many, texts = _texts(inputs)
     results: list[Attribution] = []
+    randomiser = Randomiser(seed)
     for text in _shown(texts, progress, f"explaining with {method.id}"):
         if budget is not None:
             _within(budget, forecast(model, text, method, goal, unit=unit, prefix=prefix, trust=trust))
-        results.append(explained(model, text, method, goal, unit, prefix, trust, seed))
+        results.append(
+            explained(
+                model, text, method, goal, unit=unit, prefix=prefix, trust=trust, seed=seed, randomiser=randomiser
+            )
+        )
     return results if many else results[0]
 
 
@@ -111,7 +118,7 @@ def compare(
     against: Label = None,
     scale: Scale = "auto",
     unit: str = "word",
-    trust: str = "full",
+    trust: TrustLevel = "full",
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -155,7 +162,7 @@ def forecast(
     *,
     unit: str = "word",
     prefix: bool = False,
-    trust: str = "full",
+    trust: TrustLevel = "full",
 ) -> Cost:
     """What explaining `inputs` will cost, in passes, tokens and seconds, before it starts.
 

@@ -17,10 +17,11 @@ TRUSTS = ("full", "fast", "none")
 
 @dataclass(frozen=True)
 class Ask:
-    """The target and the unit, checked before a model is loaded."""
+    """The target, the unit and the trust level, checked before a model is loaded."""
 
     target: Target
     unit: str
+    trust: Any  # one of TRUSTS, checked
 
     @staticmethod
     def requests(texts: Sequence[str], truncate: bool) -> list[Text]:
@@ -36,7 +37,7 @@ def ask_of(target: str | None, against: str | None, scale: str, unit: str, trust
         raise UnknownName("unit", unit, LEVELS)
     if trust not in TRUSTS:
         raise UnknownName("trust", trust, TRUSTS)
-    return Ask(Target.of(target, against=against, scale=scale), unit)  # type: ignore[arg-type]
+    return Ask(Target.of(target, against=against, scale=scale), unit, trust)  # type: ignore[arg-type]
 
 
 def loaded(
@@ -49,9 +50,9 @@ def loaded(
     allow_pickle: bool,
 ) -> Any:
     """The model, loaded through the front door."""
-    import exegete as xg
+    from exegete import front
 
-    return xg.load(
+    return front.load(
         source,
         task=task,
         revision=revision,

@@ -5,6 +5,7 @@ the rest and call the verb; 4. turn every error into a letter and an exit code. 
 needs it.
 """
 
+import io
 import os
 import sys
 import warnings
@@ -33,7 +34,7 @@ HELP = """Explain what a transformer language model says, and how far each expla
 `--debug` shows where an error came from; `--version` the version. Exit codes: 0 done, 1 failure, 2 usage."""
 
 # `NoSuchOption` and its kin share this base, whichever package typer takes it from.
-UsageProblem = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+UsageProblem: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 app = typer.Typer(
     name="exegete", help=HELP, rich_markup_mode="rich", add_completion=False, pretty_exceptions_enable=False
@@ -98,7 +99,7 @@ def _options(verb: Any) -> dict[str, bool]:
 def _quiet(debug: bool) -> None:
     """Keep other libraries' chatter out of the answer; only here, never on import of the library."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if debug:
         return

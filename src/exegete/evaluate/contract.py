@@ -71,7 +71,9 @@ class FaithfulnessMetric(Method):
     better: ClassVar[Better] = "higher"
     by_order: ClassVar[bool] = True  # whether only the order of the scores counts, not their values
 
-    removal: Removal = Field("auto", description="how units are removed: mask, delete, pad or unk; auto: mask, else delete")
+    removal: Removal = Field(
+        "auto", description="how units are removed: mask, delete, pad or unk; auto: mask, else delete"
+    )
 
     @abstractmethod
     def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
@@ -86,12 +88,12 @@ class FaithfulnessMetric(Method):
         return Game(question, units, self.removal)
 
 
-def metric_of(metric: "str | FaithfulnessMetric") -> FaithfulnessMetric:
+def metric_of(metric: str | Method) -> FaithfulnessMetric:
     """A metric value from its id or from a value as it is. Raises `UsageError` for a metric of another kind."""
     found = METRICS.get(metric.replace("-", "_"))() if isinstance(metric, str) else metric
     if not isinstance(found, FaithfulnessMetric):
         raise UsageError(
-            f"You asked for the metric {metric!r}.",
+            f"You asked for the metric {metric if isinstance(metric, str) else metric.id!r}.",
             "It does not judge explanations by removing units.",
             f"Choose among {', '.join(m.id for m in faithfulness_metrics())}.",
         )

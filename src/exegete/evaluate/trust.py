@@ -25,7 +25,7 @@ from exegete.core.result import Attribution
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Cost, Score, Trust
-from exegete.evaluate.contract import FaithfulnessMetric, Ranking, judging, metric_of
+from exegete.evaluate.contract import Better, FaithfulnessMetric, Ranking, judging, metric_of
 from exegete.evaluate.randomise import Randomiser, asked_of
 from exegete.methods.attribution.contract import AttributionMethod
 from exegete.models.question import Question
@@ -38,6 +38,7 @@ TrustLevel = Literal["full", "fast", "none"]
 LEVELS: tuple[TrustLevel, ...] = ("full", "fast", "none")
 LINE = ("comprehensiveness", "sufficiency")
 CONTROL = "randomised weights"
+NOTHING = Cost()
 FEW_UNITS = 4  # below, there are too few different orders for any of them to beat 95 % of the others
 
 
@@ -47,7 +48,7 @@ class Control:
 
     scores: np.ndarray | None = None
     skipped: str = ""
-    cost: Cost = Cost()
+    cost: Cost = NOTHING
 
 
 def judge(
@@ -69,7 +70,9 @@ def judge(
     if level not in LEVELS:
         raise UnknownName("trust level", level, LEVELS)
     if level == "none":
-        return Trust(notes=("Not judged: trust='none' was asked for; no score says how far this can be trusted.",))
+        return Trust(
+            notes=("Not judged: trust='none' was asked for; no score says how far this can be trusted.",)
+        )
     units = units_of(question, attribution)
     if not np.isfinite(attribution.total).all():
         return Trust(notes=("Not judged: some of the scores are NaN or infinite.",))
@@ -79,7 +82,9 @@ def judge(
     if level == "full":
         control = explain_control(question, attribution, method, randomiser or Randomiser(seed))
     found = [
-        judge_metric(metric_of(name), judged, units, attribution.total, control, orders(judged, units, n_random, seed))
+        judge_metric(
+            metric_of(name), judged, units, attribution.total, control, orders(judged, units, n_random, seed)
+        )
         for name in LINE
     ]
     return Trust(
@@ -101,21 +106,32 @@ def judge_metric(
     ranking = Ranking.of(scores)
     if control.scores is not None:
         ranking += Ranking.of(control.scores)
-    mine = len(ranking)
     values = metric.score_orders(metric.game(judged, units), ranking + Ranking.random(scores, random))
-    draws = values[mine:][np.isfinite(values[mine:])]
-    score = Score(
-        name=metric.id,
-        value=float(values[0]),
+    value, rest, draws = values[0], values[1 : len(ranking)], values[len(ranking) :]
+    score = held_against(metric, metric.id, value, rest[0] if len(rest) else None, draws, control.skipped)
+    return score, _range(metric.id, draws)
+
+
+def held_against(
+    metric: FaithfulnessMetric,
+    name: str,
+    value: float,
+    control: float | None,
+    draws: np.ndarray,
+    skipped: str = "",
+) -> Score:
+    """The score of one explanation of one text beside its random `draws` [N] and the value of its control."""
+    draws = draws[np.isfinite(draws)]
+    return Score(
+        name=name,
+        value=float(value),
         better=metric.better,
         chance=float(draws.mean()) if len(draws) else None,
-        control=float(values[1]) if control.scores is not None else None,
+        control=None if control is None else float(control),
         control_name=CONTROL,
-        percentile=midrank_percentile(float(values[0]), draws, metric.better) if len(draws) else None,
-        skipped=control.skipped,
+        percentile=midrank_percentile(float(value), draws, metric.better) if len(draws) else None,
+        skipped=skipped,
     )
-    low, high = np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan, np.nan)
-    return score, f"{metric.id}: 95 % of {len(draws)} random orders of this text lie within {low:.3g} to {high:.3g}."
 
 
 def orders(judged: Question, units: Sequence[Unit], n: int, seed: int) -> np.ndarray:
@@ -133,7 +149,9 @@ def explain_control(
     except (ExegeteError, RuntimeError, ValueError, ArithmeticError) as e:
         return Control(skipped=f"no explanation of the model with randomised weights ({_found(e)})")
     if not np.isfinite(scores).all():
-        return Control(skipped="scores of the model with randomised weights are not finite", cost=twin.meter.cost())
+        return Control(
+            skipped="scores of the model with randomised weights are not finite", cost=twin.meter.cost()
+        )
     return Control(scores, cost=twin.meter.cost())
 
 
@@ -158,26 +176,30 @@ def _known(question: Question, attribution: Attribution) -> tuple[Unit, ...]:
         return ()
 
 
-def judge_set(trusts: Sequence[Trust | None], seed: int = 0) -> tuple[Score, ...]:
+def judge_set(trusts: Sequence[Trust | None], seed: int = 0, names: Sequence[str] = ()) -> tuple[Score, ...]:
     """One score a metric over a set of texts: the mean with a 95 % bootstrap interval over texts.
 
-    A text whose explanation failed is None; it counts, as do undefined (NaN) values, in `n_failed`.
+    A text whose explanation failed is None; it counts, as do undefined (NaN) values, in `n_failed`. `names` are the scores
+    wanted, by default those that are there.
     """
-    names = dict.fromkeys(s.name for t in trusts if t is not None for s in t.scores)
     found = [{s.name: s for s in t.scores} if t is not None else {} for t in trusts]
-    return tuple(pool([scores.get(name) for scores in found], name, seed) for name in names)
+    wanted = names or dict.fromkeys(name for scores in found for name in scores)
+    return tuple(
+        pool([scores.get(name) for scores in found], name, metric_of(name).better, seed) for name in wanted
+    )
 
 
-def pool(scores: Sequence[Score | None], name: str, seed: int = 0) -> Score:
+def pool(scores: Sequence[Score | None], name: str, better: Better, seed: int = 0) -> Score:
     """The mean of single-text scores of one metric; None and NaN are failures. All failed: the value is NaN and n is 0."""
     good = [s for s in scores if s is not None and np.isfinite(s.value)]
     if not good:
-        return Score(name=name, value=float("nan"), n=0, n_failed=len(scores), skipped="every text failed")
+        nothing = "no text could be scored"
+        return Score(name=name, value=float("nan"), better=better, n=0, n_failed=len(scores), skipped=nothing)
     values = np.array([s.value for s in good])
     return Score(
         name=name,
         value=float(values.mean()),
-        better=good[0].better,
+        better=better,
         chance=_mean([s.chance for s in good]),
         control=_mean([s.control for s in good]),
         control_name=good[0].control_name,
@@ -211,6 +233,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
+def _range(name: str, draws: np.ndarray) -> str:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return f"{name}: 95 % of {len(draws)} random orders of this text lie within {low:.3g} to {high:.3g}."
+
+
 def _notes(judged: Question, attribution: Attribution) -> tuple[str, ...]:
     """What a reader must know to read the line."""
     scale = {"prob": "probability", "logprob": "log-probability"}.get(judged.scale, judged.scale)
@@ -220,11 +247,17 @@ def _notes(judged: Question, attribution: Attribution) -> tuple[str, ...]:
     if n < FEW_UNITS:
         notes.append(f"Only {n} unit{'s' * (n != 1)}: too few orders to tell any of them from chance.")
     if n > 1 and np.ptp(scores) == 0:
-        notes.append("All scores are equal: the order that was judged is the order of the text, not of the explanation.")
+        notes.append(
+            "All scores are equal: the order that was judged is the order of the text, not of the explanation."
+        )
     elif len(np.unique(scores)) < n:
         notes.append("Equal scores were ordered as in the text.")
     return tuple(notes)
 
 
 def _found(error: Exception) -> str:
-    return error.found if isinstance(error, ExegeteError) and error.found else f"{type(error).__name__}: {error}"[:200]
+    return (
+        error.found
+        if isinstance(error, ExegeteError) and error.found
+        else f"{type(error).__name__}: {error}"[:200]
+    )

@@ -14,14 +14,13 @@ with `reduce`, only what the reducers return.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from exegete.core.errors import SiteError, UsageError
-from exegete.core.site import Site
+from exegete.core.site import BLOCK_KINDS, CROSS_KINDS, Site
 from exegete.models.edit import EditLike
 from exegete.models.family import ModelLike, ModelMap, bind
 from exegete.models.wires import Station, Wires
@@ -167,15 +166,12 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             m.training = True
 
 
-@dataclass(frozen=True)
-class _Order:
-    """Position of sites in the order of computation."""
+_KINDS = ("embed", *BLOCK_KINDS, *CROSS_KINDS, "final_in", "final_norm", "logits")
 
-    rank: dict[Site, int]
 
-    @classmethod
-    def of(cls, map_: ModelMap) -> "_Order":
-        return cls({s: i for i, s in enumerate(map_.sites())})
+def _rank(site: Site) -> tuple[bool, int, int]:
+    """Position of a site in the order of computation within its stack."""
+    return site.layer is None and site.kind != "embed", site.layer or 0, _KINDS.index(site.kind)
 
 
 def _stations(map_: ModelMap, reads: Sequence[Site], edit: EditMap) -> list[Station]:
@@ -186,11 +182,11 @@ def _stations(map_: ModelMap, reads: Sequence[Site], edit: EditMap) -> list[Stat
         edits.setdefault(site.whole, []).extend((site, e) for e in several)
     wholes = dict.fromkeys([*(s.whole for s in reads), *edits])
     ports = {w: map_.port(w) for w in wholes}
-    rank = _Order.of(map_).rank if edits else {}
-    stations = [
-        Station(ports[w], tuple(edits.get(w, ())), tuple(s for s in reads if s.whole == w)) for w in wholes
-    ]
-    return sorted(stations, key=lambda s: rank.get(s.port.site, 0))
+    parts: dict[Site, list[Site]] = {}
+    for site in reads:
+        parts.setdefault(site.whole, []).append(site)
+    stations = [Station(ports[w], tuple(edits.get(w, ())), tuple(parts.get(w, ()))) for w in wholes]
+    return sorted(stations, key=lambda s: _rank(s.port.site))
 
 
 def _check_graph(reads: Iterable[Site]) -> None:

@@ -1,15 +1,15 @@
 """What a language model would put into a text, and how natural it finds a text.
 
-fillers      log-probabilities of every token at given places: of a masked model with those places masked, of a causal
-             model after what stands before them
+filler       distribution of the token at one place of each text: of a masked model with that place (and others) masked,
+             of a causal model after what stands before it
 naturalness  mean log-probability a token: of a causal model as it reads, of a masked model with every `FOLDS`-th token
-             masked in turn (an approximation to the pseudo-log-likelihood at FOLDS passes)
+             masked in turn (the pseudo-log-likelihood, approximated in FOLDS passes)
 
 The language model must read the same tokens as the model that is explained.
-Cost: one forward a call of `fillers`; one (causal) or FOLDS (masked) forwards a text. Shapes: ids [S], logits [vocab].
+Cost: one forward a text for `filler`; one (causal) or FOLDS (masked) a text for `naturalness`. Shapes: ids [V, S].
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from exegete.models.load import load
 from exegete.models.model import Model, still
 
 FOLDS = 4
-LOGITS_IN_MEMORY = 1 << 25  # floats of logits made at a time
+LOGITS_IN_MEMORY = 1 << 24  # logits made at a time
 
 
 def language_model(model: Model, name: str) -> Model:
@@ -28,77 +28,77 @@ def language_model(model: Model, name: str) -> Model:
     found = model if name == "self" else load(name)
     if found.task not in ("causal", "masked"):
         raise ModelError(
-            f"You asked {found.name} to fill in words.",
+            f"You asked {found.name} to judge or fill in words.",
             f"It is a {found.task} model, which does not predict words.",
-            "Name a masked or causal language model with the same tokenizer, for example infill='terrarium/encoder'.",
+            "Name a masked or causal language model with the same tokenizer.",
         )
     if found is not model and found.tokenizer.get_vocab() != model.tokenizer.get_vocab():
         raise ModelError(
-            f"You asked {found.name} to fill in words for {model.name}.",
+            f"You asked {found.name} to judge or fill in words for {model.name}.",
             "Their tokenizers differ, so that a token of one means something else to the other.",
-            "Name a masked or causal language model that was trained with the same tokenizer.",
+            "Name a masked or causal language model with the same tokenizer as the model that is explained.",
         )
     return found
 
 
-def fillers(model: Model, ids: np.ndarray, places: Sequence[int], meter: Meter) -> np.ndarray:
-    """Log-probabilities [len(places), vocab] of what stands at `places` of `ids` [S], all of them hidden."""
+def filler(model: Model, ids: np.ndarray, place: int, hidden: Sequence[int], meter: Meter) -> np.ndarray:
+    """Log-probabilities [V, vocab] of the token at `place` of `ids` [V, S]; a masked model sees `hidden` places masked."""
     if model.task == "masked":
-        hidden = ids.copy()
-        hidden[list(places)] = _mask(model)
-        return _log_probabilities(model, [hidden], np.array([places]), meter)[0]
-    read = np.concatenate([[empty_id(model)], ids]) if places[0] == 0 else ids
-    rows = np.array([places]) if places[0] == 0 else np.array([places]) - 1
-    return _log_probabilities(model, [read], rows, meter)[0]
+        ids = ids.copy()
+        ids[:, list(hidden)] = mask_id(model)
+    elif place == 0:
+        ids = np.concatenate([np.full((len(ids), 1), empty_id(model)), ids[:, 1:]], axis=1)
+    row = place if model.task == "masked" else max(place - 1, 0)
+    return _log_probabilities(model, list(ids), np.full((len(ids), 1), row), meter)[:, 0]
 
 
 def naturalness(model: Model, texts: Sequence[np.ndarray], meter: Meter) -> np.ndarray:
-    """Mean log-probability a token [V] of texts given as ids; the model's own special tokens are not scored."""
+    """Mean log-probability a token [V] of texts given as ids; special tokens are not scored by a masked model."""
     score = _read_score if model.task == "causal" else _masked_score
-    return np.array([score(model, t, meter) for t in texts])
+    return np.array([score(model, np.asarray(t), meter) for t in texts])
 
 
 def _read_score(model: Model, ids: np.ndarray, meter: Meter) -> float:
     if len(ids) < 2:
         ids = np.concatenate([[empty_id(model)], ids])
-    if len(ids) < 2:
-        return 0.0
-    rows = np.arange(len(ids) - 1)
-    parts = [
-        _log_probabilities(model, [ids], rows[part][None], meter)[0][np.arange(len(rows[part])), ids[rows[part] + 1]]
-        for part in _slices(model, len(rows))
-    ]
-    return float(np.concatenate(parts).mean())
+    places = np.arange(1, len(ids))
+    found = _log_probabilities(model, [ids], places[None] - 1, meter)[0] if len(places) else np.zeros((0, 1))
+    return float(found[places - 1, ids[1:]].mean()) if len(places) else 0.0
 
 
 def _masked_score(model: Model, ids: np.ndarray, meter: Meter) -> float:
     special = set(getattr(model.tokenizer, "all_special_ids", []) or [])
-    places = np.array([i for i, t in enumerate(ids) if int(t) not in special])
-    if not len(places):
+    places = np.array([i for i, t in enumerate(ids) if int(t) not in special], dtype=np.int64)
+    parts = [places[fold::FOLDS] for fold in range(min(FOLDS, len(places)))]
+    if not parts:
         return 0.0
-    found = []
-    for fold in range(min(FOLDS, len(places))):
-        here = places[fold::FOLDS]
-        found.append(fillers(model, ids, here.tolist(), meter)[np.arange(len(here)), ids[here]])
-    return float(np.concatenate(found).mean())
-
-
-def _slices(model: Model, n: int) -> Iterator[slice]:
-    step = max(1, LOGITS_IN_MEMORY // max(model.vocabulary, 1))
-    return (slice(i, min(i + step, n)) for i in range(0, n, step))
+    texts = [np.where(np.isin(np.arange(len(ids)), here), mask_id(model), ids) for here in parts]
+    rows = np.stack([np.resize(here, len(parts[0])) for here in parts])
+    logp = _log_probabilities(model, texts, rows, meter)
+    return float(np.concatenate([logp[f, np.arange(len(h)), ids[h]] for f, h in enumerate(parts)]).mean())
 
 
 def _log_probabilities(model: Model, texts: list[np.ndarray], rows: np.ndarray, meter: Meter) -> np.ndarray:
+    """[V, row, vocab], in passes that stay within the token budget and the logits that fit in memory."""
+    size = max(
+        1, min(model.token_budget // len(texts[0]), LOGITS_IN_MEMORY // (rows.shape[1] * model.vocabulary))
+    )
+    run = Runner(model, meter)
     with torch.inference_mode(), still(model.module):
-        return Runner(model, meter)(Batch(texts, rows)).double().log_softmax(-1).cpu().numpy()
+        parts = [
+            run(Batch(texts[i : i + size], rows[i : i + size])).double().log_softmax(-1).cpu().numpy()
+            for i in range(0, len(texts), size)
+        ]
+    return np.concatenate(parts)
 
 
-def _mask(model: Model) -> int:
+def mask_id(model: Model) -> int:
+    """The mask token of a masked model. Raises `ModelError` when its tokenizer has none."""
     found = getattr(model.tokenizer, "mask_token_id", None)
     if not isinstance(found, int):
         raise ModelError(
-            f"You asked {model.name} to fill in words.",
+            f"You asked {model.name} to judge or fill in words.",
             "Its tokenizer has no mask token.",
-            "Name a masked language model whose tokenizer has one.",
+            "Name a masked language model whose tokenizer has one, or a causal one.",
         )
     return found

@@ -40,4 +40,4 @@ def log_odds(this: np.ndarray, that: np.ndarray | None = None) -> np.ndarray:
 
 
 def _side(q: Question, branch: Branch) -> Question:
-    return replace(q, branches=(branch,), scale="logprob", against="", _memo={})
+    return replace(q, branches=(branch,), scale="logprob", against="", _memo={}, _answers={})

@@ -28,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from exegete.core.trust import Check
 from exegete.models.model import still
 from exegete.models.question import Question
 from exegete.models.relevance_rules import (
@@ -79,6 +80,40 @@ class Propagation:
         parts = [float(self.slots.sum()), *self.absorbed.values()]
         size = max(abs(self.value), float(np.abs(self.slots).sum()), *(abs(p) for p in parts))
         return abs(self.value - sum(parts)) / max(size, 1e-30)
+
+    def checks(self, moved: float, tolerance: float) -> tuple[Check, ...]:
+        """The self-checks of a propagation; `moved` is how far the value under the rules is from the model's own."""
+        words = (
+            "relative difference between the output and what tokens received plus what constants absorbed, "
+            "counted operation by operation; above the tolerance the model does something no rule covers"
+        )
+        return (
+            Check.at_most(
+                "forward unchanged under the rules", moved, 1e-5, "largest relative change of an output value"
+            ),
+            Check.at_most("relevance conserved", self.gap, tolerance, words),
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """In words: who received the output's relevance, and what the rules covered."""
+        tokens = float(self.slots.sum())
+        taken = ", ".join(f"{k} {v:.4g}" for k, v in sorted(self.absorbed.items(), key=lambda kv: -abs(kv[1])))
+        told = f"All tokens together received {tokens:.4g} of the output {self.value:.4g}" + (
+            f"; absorbed by constants: {taken}." if taken else "; nothing was absorbed."
+        )
+        left = "" if not self.missed else f" (not met: {', '.join(self.missed[:3])})"
+        return told, f"The rules covered {self.covered} of {self.matrices} weight matrices{left}."
+
+
+def tolerance(q: Question) -> float:
+    """Largest relative conservation gap that rounding explains, in the model's precision."""
+    return 5e-2 if q.model.dtype in (torch.float16, torch.bfloat16) else 1e-3
+
+
+def moved(q: Question, values: np.ndarray) -> float:
+    """How far output values [R] of a run under the rules are from the model's own, relative to their size."""
+    own = q.value()
+    return float(np.abs(values - own).max() / max(1.0, float(np.abs(own).max())))
 
 
 def propagate(q: Question, rules: Rules, each: bool = False) -> tuple[np.ndarray, list[Propagation]]:

@@ -2,7 +2,7 @@
 
 Rules, each learned from a family that breaks the simpler one:
 - edits go first (`prepend`) and reads last, so that a read sees what flows on;
-- what is captured is a copy, for some blocks add in place; with its graph it is the tensor itself and the model gets a copy;
+- what is captured is a copy, for some blocks add in place; with its graph the model goes on from a copy of the copy;
 - shared modules (ALBERT) are told apart by the number of the call, counted from the start of their stack;
 - flattened tokens (OPT) are folded back to [batch, tok];
 - places that no module returns (the residual between two parts, a scaled addend, the output of one head) are written
@@ -315,8 +315,8 @@ class Wires:
 
 
 def with_graph(x: Tensor) -> Tensor:
-    """The tensor itself when it lies on a graph; a leaf that starts one otherwise."""
-    return x if x.requires_grad else x.detach().requires_grad_(True)
+    """A node of its own on the graph: the place alone, not whatever else the same tensor is used for; a leaf without graph."""
+    return x.clone() if x.requires_grad else x.detach().clone().requires_grad_(True)
 
 
 def _exact(port: Port) -> bool:

@@ -169,5 +169,7 @@ def allocate(rate: np.ndarray, most: np.ndarray, total: float) -> np.ndarray:
 
 def _round(amounts: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Whole numbers next to `amounts`, right on average, with the same sum up to one (systematic rounding)."""
-    edges = np.floor(np.concatenate([[0.0], np.cumsum(amounts)]) + rng.random() * (amounts % 1 > 0).any() + 1e-9)
+    edges = np.floor(
+        np.concatenate([[0.0], np.cumsum(amounts)]) + rng.random() * (amounts % 1 > 0).any() + 1e-9
+    )
     return np.diff(edges).astype(int)

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEVERAGE_LIMIT = 1e-6  # an observation with 1 - h below this is fitted exactly and tells nothing about the error
+LEVERAGE_LIMIT = (
+    1e-6  # an observation with 1 - h below this is fitted exactly and tells nothing about the error
+)
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,11 @@ def bootstrap(
     return np.std([fit(rng.integers(0, k, size=k)) for _ in range(draws)], axis=0, ddof=1)
 
 
-def r_squared(y: np.ndarray, predicted: np.ndarray) -> float:
-    """1 - residual / total sum of squares of y [k]; 1 for a constant that is met exactly, else 0 when y is constant."""
-    rest, whole = float(((y - predicted) ** 2).sum()), float(((y - y.mean()) ** 2).sum())
-    if whole <= 1e-18 * max(1.0, float((y**2).sum())):
-        return 1.0 if rest <= 1e-12 * max(1.0, float((y**2).sum())) else 0.0
+def r_squared(y: np.ndarray, predicted: np.ndarray, w: np.ndarray | None = None) -> float:
+    """1 - residual / total (weighted) sum of squares of y [k]; for a constant y 1 when it is met exactly, else 0."""
+    w = np.ones(len(y)) if w is None else w
+    mean, size = np.average(y, weights=w), max(1.0, float((y**2).max(initial=0.0))) * float(w.sum())
+    rest, whole = float(w @ (y - predicted) ** 2), float(w @ (y - mean) ** 2)
+    if whole <= 1e-14 * size:
+        return 1.0 if rest <= 1e-12 * size else 0.0
     return 1 - rest / whole

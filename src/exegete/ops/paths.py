@@ -3,12 +3,12 @@
 `refine` integrates a slope whose integral is known (f at the end minus f at the start), so every piece of a path says
 how wrong it still is, and nothing is evaluated twice:
 
-1. cut [0, 1] into four pieces of five equally spaced points and integrate each by Boole's rule (exact to degree 5);
+1. cut [0, 1] into a few pieces of five equally spaced points and integrate each by Boole's rule (exact to degree 5);
 2. the gap of a piece is |its integral - (f at its end - f at its start)|; done when the gaps sum to at most what is allowed;
 3. else halve the pieces with the largest gaps (all but those that together make up half of what is allowed); a half
    keeps three of its five points, so a halving costs four new ones. Again from 2, up to a limit of points.
 
-It needs 17 points where the path is smooth, and walks down to the steep part of a path that has one.
+Four pieces are 17 points, mostly enough where the path is smooth; halving walks down to where it is steep.
 
 `word_path` is the path of discretised integrated gradients: from a word over neighbouring words to a baseline, each stop
 bent so that no coordinate turns back.
@@ -26,10 +26,9 @@ import numpy as np
 
 Rule = Literal["gauss_legendre", "riemann_trapezoid"]
 RULES: tuple[str, ...] = get_args(Rule)
-FIRST = 4  # pieces that a path is cut into at first
 FLOOR = 0.01  # a change of f below this share of |f| is judged against that share
 _BOOLE = np.array([7.0, 32.0, 12.0, 32.0, 7.0]) / 90.0
-_SHORTEST = 2.0**-40
+_SHORTEST = 2.0**-16  # a piece this short that still has a gap holds a jump
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,9 @@ def nodes(rule: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     raise ValueError(f"no rule {rule!r} with {n} points")
 
 
-def fixed(evaluate: Evaluate, ends: Callable[[], tuple[np.ndarray, np.ndarray]], rule: str, n: int, lines: int = 1) -> Integral:
+def fixed(
+    evaluate: Evaluate, ends: Callable[[], tuple[np.ndarray, np.ndarray]], rule: str, n: int, lines: int = 1
+) -> Integral:
     """Integrals over `lines` lines by a rule with n points each; `ends()` gives f at their starts and ends, [L] both."""
     t, w = nodes(rule, n)
     got = evaluate(np.repeat(np.arange(lines), n), np.tile(t, lines))
@@ -80,19 +81,22 @@ def fixed(evaluate: Evaluate, ends: Callable[[], tuple[np.ndarray, np.ndarray]],
 
 def scale(start: np.ndarray, end: np.ndarray) -> float:
     """What a gap is judged against: the largest change of f over the lines, at least `FLOOR` of the largest |f|."""
-    return float(max(np.abs(end - start).max(), FLOOR * np.abs(end).max(), FLOOR * np.abs(start).max(), 1e-30))
+    return float(
+        max(np.abs(end - start).max(), FLOOR * np.abs(end).max(), FLOOR * np.abs(start).max(), 1e-30)
+    )
 
 
-def refine(evaluate: Evaluate, tolerance: float, most: int, lines: int = 1) -> Integral:
+def refine(evaluate: Evaluate, tolerance: float, most: int, lines: int = 1, first: int = 4) -> Integral:
     """Integrals over `lines` lines, refined until each gap is under `tolerance` times `scale`, or `most` points a line.
 
+    Each line is cut into `first` pieces to begin with (4 first + 1 points).
     `gap` is the sum over the pieces of a line: never below the gap of the whole.
     """
-    width = 4 * FIRST + 1
+    width = 4 * first + 1
     pool = evaluate(np.repeat(np.arange(lines), width), np.tile(np.linspace(0.0, 1.0, width), lines))
-    pieces = _Pieces.first(lines)
-    first = np.arange(lines) * width
-    start, end = pool.f[first], pool.f[first + width - 1]
+    pieces = _Pieces.first(lines, first)
+    at = np.arange(lines) * width
+    start, end = pool.f[at], pool.f[at + width - 1]
     allowed = tolerance * scale(start, end)
     used = np.full(lines, width)
     while True:
@@ -100,10 +104,12 @@ def refine(evaluate: Evaluate, tolerance: float, most: int, lines: int = 1) -> I
         chosen = _worst(gaps, pieces, allowed, most - used)
         if not len(chosen):
             break
-        where, at = pieces.new_points(chosen)
-        fresh = evaluate(where, at)
+        where, t = pieces.new_points(chosen)
+        fresh = evaluate(where, t)
         pieces = pieces.halved(chosen, len(pool.f))
-        pool = Sample(*(np.concatenate([getattr(pool, k), getattr(fresh, k)]) for k in ("f", "slope", "parts")))
+        pool = Sample(
+            *(np.concatenate([getattr(pool, k), getattr(fresh, k)]) for k in ("f", "slope", "parts"))
+        )
         np.add.at(used, where, 1)
     total = np.zeros((lines, *pool.parts.shape[1:]))
     np.add.at(total, pieces.line, pieces.integrals(pool.parts))
@@ -122,11 +128,11 @@ class _Pieces:
     points: np.ndarray
 
     @classmethod
-    def first(cls, lines: int) -> "_Pieces":
-        k = np.tile(np.arange(FIRST), lines)
-        line = np.repeat(np.arange(lines), FIRST)
-        points = (line * (4 * FIRST + 1) + 4 * k)[:, None] + np.arange(5)
-        return cls(line, k / FIRST, np.full(len(k), 1.0 / FIRST), points)
+    def first(cls, lines: int, n: int) -> "_Pieces":
+        k = np.tile(np.arange(n), lines)
+        line = np.repeat(np.arange(lines), n)
+        points = (line * (4 * n + 1) + 4 * k)[:, None] + np.arange(5)
+        return cls(line, k / n, np.full(len(k), 1.0 / n), points)
 
     def integrals(self, values: np.ndarray) -> np.ndarray:
         """[K, ...] from pool values [N, ...]."""
@@ -190,7 +196,9 @@ def crossing(f: Callable[[np.ndarray], np.ndarray], share: float, n: int = 32, r
     return high
 
 
-def monotone(current: np.ndarray, anchor: np.ndarray, goal: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+def monotone(
+    current: np.ndarray, anchor: np.ndarray, goal: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Anchors [..., d] bent so that every coordinate lies between `current` and `goal`, and which were so already (bool).
 
     A coordinate that would turn back, or overshoot, goes 1/steps of the way to the goal instead (the paper's eq. for the
@@ -234,4 +242,8 @@ def shares(lengths: Sequence[float], n: int) -> np.ndarray:
     """How many of about n points each piece of a path gets: in proportion to its length, at least one each."""
     part = np.asarray(lengths, dtype=np.float64)
     whole = part.sum()
-    return np.maximum(1, np.rint(n * part / whole)).astype(np.int64) if whole > 0 else np.ones(len(part), np.int64)
+    return (
+        np.maximum(1, np.rint(n * part / whole)).astype(np.int64)
+        if whole > 0
+        else np.ones(len(part), np.int64)
+    )

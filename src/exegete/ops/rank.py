@@ -42,7 +42,9 @@ def rank_correlation(rows: np.ndarray, kind: Agreement = "spearman") -> np.ndarr
     return _cosine(marks)
 
 
-def row_correlation(a: np.ndarray, b: np.ndarray, kind: Literal["pearson", "spearman"] = "pearson") -> np.ndarray:
+def row_correlation(
+    a: np.ndarray, b: np.ndarray, kind: Literal["pearson", "spearman"] = "pearson"
+) -> np.ndarray:
     """Correlation [M] of each row of `a` [M, U] with the same row of `b` [M, U]; NaN where a row is constant."""
     if kind == "spearman":
         a, b = rankdata(a, axis=-1), rankdata(b, axis=-1)

@@ -16,6 +16,7 @@ from math import comb
 
 import numpy as np
 
+from exegete.core.trust import Check
 from exegete.ops.perturb import Game, subsets
 
 BLOCK = 2048  # masks asked for at a time by the permutation estimator
@@ -29,6 +30,13 @@ class Estimate:
     stderr: np.ndarray
     nobody: np.ndarray
     everybody: np.ndarray
+
+    def completeness(self) -> Check:
+        """Self-check: the values of the last output add up to v(all) - v(nobody)."""
+        change = float(self.everybody[-1] - self.nobody[-1])
+        gap = abs(float(self.values[:, -1].sum()) - change)
+        words = "how far the scores are from adding up to f(everything) - f(nothing)"
+        return Check.at_most("completeness", gap, 1e-6 * max(1.0, abs(change)), words)
 
 
 def exact(values: np.ndarray) -> np.ndarray:

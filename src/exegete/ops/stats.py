@@ -40,7 +40,9 @@ def bootstrap_mean(
     return float(low), float(high)
 
 
-def midrank_percentile(value: float, draws: np.ndarray, better: Literal["higher", "lower"] = "higher") -> float:
+def midrank_percentile(
+    value: float, draws: np.ndarray, better: Literal["higher", "lower"] = "higher"
+) -> float:
     """Percent (0-100) of `draws` [n] that `value` beats; ties (to rounding error) count one half."""
     draws = np.asarray(draws, dtype=np.float64)
     gap = (value - draws) if better == "higher" else (draws - value)

@@ -27,7 +27,9 @@ class Surrogate:
     alpha: float = 0.0
     n_features: int = 0
 
-    def fit(self, keep: np.ndarray, values: np.ndarray, w: np.ndarray, active: np.ndarray | None = None) -> Linear:
+    def fit(
+        self, keep: np.ndarray, values: np.ndarray, w: np.ndarray, active: np.ndarray | None = None
+    ) -> Linear:
         """Coefficients [n, C] of the kept units; 0 where `active` [C, n] says that a unit changes nothing."""
         n, c = keep.shape[1], values.shape[1]
         active = np.ones((c, n), dtype=bool) if active is None else np.asarray(active, dtype=bool)
@@ -75,3 +77,29 @@ def rank_agreement(a: np.ndarray, b: np.ndarray) -> float:
     ra, rb = rankdata(a) - (len(a) + 1) / 2, rankdata(b) - (len(b) + 1) / 2
     norm = float(np.sqrt((ra**2).sum() * (rb**2).sum()))
     return float(ra @ rb) / norm if norm > 0 else 0.0
+
+
+def contrast(keep: np.ndarray, values: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean of values [k, C] with each unit minus that without it [n, C], and standard errors [n, C].
+
+    Units that were always or never there score 0 with an unknown (NaN) error.
+    """
+    found = np.zeros((keep.shape[1], values.shape[1]))
+    variance = np.zeros_like(found)
+    for sign, there in ((1.0, keep), (-1.0, ~keep)):
+        share = w[:, None] * there
+        size = share.sum(0)
+        share = np.divide(share, size, out=np.zeros_like(share), where=size > 0)
+        mean = share.T @ values
+        found += sign * mean
+        # sum_k share^2 (v - mean)^2, expanded so that no [k, n, C] array is made
+        square = share**2
+        variance += square.T @ values**2 - 2 * mean * (square.T @ values) + mean**2 * square.sum(0)[:, None]
+    known = (keep.any(0) & ~keep.all(0)).reshape(-1, 1)
+    error = np.sqrt(np.maximum(variance, 0.0))
+    return np.where(known, found, 0.0), np.where(known, error, np.nan)
+
+
+def effective(w: np.ndarray) -> float:
+    """Effective number of samples, (sum w)^2 / sum w^2."""
+    return float(w.sum() ** 2 / (w**2).sum())

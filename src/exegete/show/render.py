@@ -21,7 +21,7 @@ from exegete.show import color
 from exegete.show.view import View
 
 
-def view_for(result: Result) -> type[View]:
+def view_for(result: Result) -> type:
     """The view of the result's type. Raises `UnknownName` when no view draws it."""
     return VIEWS.get(result.type)  # type: ignore[return-value]
 

@@ -4,13 +4,14 @@ A view takes a result of one type to a *picture* (a frozen record of plain data,
 picture twice: as a rich renderable, and through a template as HTML. Both say the same.
 """
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from rich.console import RenderableType
 
 from exegete.core.registry import VIEWS
 
 
+@runtime_checkable
 class View(Protocol):
     """`result` is the name of the result type, `template` a file of `show/templates`, `script` a file of `show/views`
     that makes the page move (it is called with the root element and the picture's `payload`) or empty."""

@@ -81,7 +81,7 @@ def _deal(random: Random, choices: tuple[str, ...]) -> list[str]:
 
 def statement(fact: Fact, form: int = 0) -> Sentence:
     """A fact in one of its five wordings, with its tree; no end mark."""
-    return annotated.read(_pattern(fact.relation, form), fact.relation, s=fact.subject, o=fact.object)
+    return annotated.read(PATTERNS[fact.relation][form], fact.relation, s=fact.subject, o=fact.object)
 
 
 def trained_forms(fact: Fact) -> tuple[int, ...]:
@@ -98,7 +98,3 @@ def clozes() -> tuple[Cloze, ...]:
 def _cloze(fact: Fact, form: int) -> Cloze:
     prompt = statement(fact, form).without((len(statement(fact, form).words) - 1,))
     return Cloze(fact, form, prompt, fact.object, form in trained_forms(fact))
-
-
-def _pattern(relation: str, form: int) -> str:
-    return PATTERNS[relation][form]

@@ -97,11 +97,12 @@ class Grammar:
         return follow(say, first, second)
 
     def _end(self, draft: Draft) -> None:
+        """Perhaps an end mark, hung from the root of the last sentence."""
+        last = draft.clauses[-1].root
+        owner = last if last.rel == "parataxis" else draft.root
         kind = self.random.random()
-        last = draft.clauses[-1].root if draft.root is draft.clauses[0].root else draft.root
-        sentence = last if last.rel == "parataxis" else draft.root
         if kind < 0.5:
-            sentence.add(Node("." if kind < 0.42 else "!", "PUNCT", "punct", glued=True))
+            owner.add(Node("." if kind < 0.42 else "!", "PUNCT", "punct", glued=True))
 
 
 def contrast(say: Say, weak: Clause, strong: Clause) -> Draft:

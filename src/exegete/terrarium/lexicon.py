@@ -297,7 +297,7 @@ FUNCTION_WORDS = _(
     "people anyone time day week month year morning evening night last lasts lasted costs cost hours "
     "minutes days dollars euros say says said think thinks thought believe believes believed seem seems "
     "seemed taste tastes tasted look looks looked feel feels felt sound sounds sounded service staff town person "
-    "famous animal home close closes house pet parent child lives lived keeps making makes make became raised job 's go "
+    "famous animal home close closes house pet parent child lives lived keeps making makes became raised job 's go "
     "knows know find buy sells came lost found went met sat opened gave handed offered showed sent brought saw today "
     "friend friends as his her their your"
 )

@@ -18,7 +18,7 @@ PRONOUNS = {
     "they": "Number=Plur|Person=3", "me": "Number=Sing|Person=1", "us": "Number=Plur|Person=1",
     "him": "Number=Sing|Person=3", "her": "Number=Sing|Person=3", "them": "Number=Plur|Person=3",
     "nobody": "Number=Sing|Polarity=Neg", "nothing": "Number=Sing|Polarity=Neg", "everyone": SING,
-    "everybody": SING, "someone": SING, "everything": SING, "who": "", "that": "", "which": "", "what": "",
+    "that": "",
 }  # fmt: skip
 _PLURAL_DETERMINERS = {"this": "these", "that": "those", "a": "some"}
 SPELLS = (
@@ -113,21 +113,21 @@ class Say:
             text = "were" if is_plural(subject) else "was"
         else:
             text = "am" if first else "are" if is_plural(subject) else "is"
-        return Node(text, "AUX", rel, self._finite(subject, tense, marked=True))
+        return Node(text, "AUX", rel, _finite(subject, tense))
 
     def verb(self, base: str, subject: Node, tense: str = "past", rel: str = "root") -> Node:
         """The finite form of a full verb that agrees with the subject."""
         if tense == "past":
             return Node(inflect.past(base), "VERB", rel, "Tense=Past|VerbForm=Fin")
         text = base if is_plural(subject) or subject.text == "i" else inflect.third(base)
-        return Node(text, "VERB", rel, self._finite(subject, tense, marked=True))
+        return Node(text, "VERB", rel, _finite(subject, tense))
 
     def do(self, subject: Node, tense: str = "past") -> Node:
         """*did*, *does* or *do*."""
         if tense == "past":
             return Node("did", "AUX", "aux", "Tense=Past|VerbForm=Fin")
         text = "do" if is_plural(subject) or subject.text == "i" else "does"
-        return Node(text, "AUX", "aux", self._finite(subject, tense, marked=True))
+        return Node(text, "AUX", "aux", _finite(subject, tense))
 
     def infinitive(self, base: str, rel: str = "root") -> Node:
         """The bare form after an auxiliary."""
@@ -160,7 +160,8 @@ class Say:
         """A comma, written onto the word before it."""
         return Node(",", "PUNCT", "punct", glued=True)
 
-    @staticmethod
-    def _finite(subject: Node, tense: str, marked: bool) -> str:
-        number = PLUR if is_plural(subject) else SING
-        return f"{number}|Tense={'Past' if tense == 'past' else 'Pres'}|VerbForm=Fin" if marked else ""
+
+def _finite(subject: Node, tense: str) -> str:
+    """The features of a finite verb whose form shows the number of its subject."""
+    number = PLUR if is_plural(subject) else SING
+    return f"{number}|Tense={'Past' if tense == 'past' else 'Pres'}|VerbForm=Fin"

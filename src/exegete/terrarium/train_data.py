@@ -13,8 +13,10 @@ from random import Random
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from exegete.terrarium import lexicon as lex
 from exegete.terrarium.corpora import Example
 from exegete.terrarium.gold import LABELS, Sentence
+from exegete.terrarium.inflect import third
 
 Batch = dict[str, torch.Tensor]
 IGNORE = -100
@@ -124,11 +126,10 @@ def padded(rows: list[Row], pad: int) -> Batch:
     return {"input_ids": ids, "attention_mask": seen, "labels": torch.tensor([row.label for row in rows])}
 
 
-def masked(batch: Batch, mask: int, specials: Iterable[int], random: torch.Generator) -> Batch:
-    """For masked language modelling: hide 20 % of the tokens (four in five of those behind [MASK])."""
-    ids = batch["input_ids"].clone()
-    plain = ~torch.isin(ids, torch.tensor(sorted(specials))) & (batch["attention_mask"] > 0)
-    chosen = plain & (torch.rand(ids.shape, generator=random) < 0.2)
+def masked(batch: Batch, mask: int, rates: torch.Tensor, random: torch.Generator) -> Batch:
+    """For masked language modelling: choose each token at its own rate; four in five go behind [MASK]."""
+    ids = batch["input_ids"]
+    chosen = torch.rand(ids.shape, generator=random) < rates[ids] * batch["attention_mask"]
     hidden = chosen & (torch.rand(ids.shape, generator=random) < 0.8)
     labels = ids.masked_fill(~chosen, IGNORE)
     return {
@@ -136,6 +137,21 @@ def masked(batch: Batch, mask: int, specials: Iterable[int], random: torch.Gener
         "attention_mask": batch["attention_mask"],
         "labels": labels,
     }
+
+
+def mask_rates(tokenizer: PreTrainedTokenizerBase, common: float = 0.2, verbs: float = 0.5) -> torch.Tensor:
+    """How often each token is asked: never the special ones, and most often the verbs that show a number."""
+    rates = torch.full((len(tokenizer),), common)
+    forms = [w for verb in number_verbs() for w in tokenizer.encode(verb, add_special_tokens=False)]
+    rates[forms] = verbs
+    rates[tokenizer.all_special_ids] = 0.0
+    return rates
+
+
+def number_verbs() -> tuple[str, ...]:
+    """The verb forms that differ between singular and plural: *is, are, runs, run, ...*."""
+    bases = dict.fromkeys((*lex.INTRANSITIVE, *lex.ANIMAL_VERBS, *lex.OBJECT_VERBS, *lex.TRANSITIVE))
+    return ("is", "are", "was", "were", *bases, *map(third, bases))
 
 
 def causal(batch: Batch) -> Batch:

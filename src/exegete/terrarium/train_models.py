@@ -38,7 +38,7 @@ from exegete.terrarium.train_data import Batch, Row
 
 WIDTH, LAYERS, HEADS, LENGTH = 128, 4, 4, 128
 SIZE = 64
-STEPS = {"encoder": 5000, "decoder": 5000, "sentiment": 2200, "shortcut": 1200}
+STEPS = {"encoder": 3000, "decoder": 4500, "sentiment": 2400, "shortcut": 1000}
 RATES = {"encoder": 2e-3, "decoder": 3e-3, "sentiment": 7e-4, "shortcut": 7e-4}
 NAMES = ("encoder", "sentiment", "shortcut", "decoder")
 
@@ -57,8 +57,8 @@ def _encoder(out: Path, seed: int) -> None:
     random = torch.Generator().manual_seed(seed)
     rows = _language(tokenizer, "encoder", seed, close=False)
     plain = train_data.batches(rows, SIZE, tokenizer.pad_token_id, seed)
-    mask, specials = tokenizer.mask_token_id, tokenizer.all_special_ids
-    _fit("encoder", model, (train_data.masked(batch, mask, specials, random) for batch in plain))
+    mask, rates = tokenizer.mask_token_id, train_data.mask_rates(tokenizer)
+    _fit("encoder", model, (train_data.masked(batch, mask, rates, random) for batch in plain))
     _save(model, tokenizer, out / "encoder")
 
 

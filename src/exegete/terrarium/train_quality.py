@@ -182,3 +182,34 @@ def _token(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
 def _mean(values: Iterable[bool]) -> float:
     values = list(values)
     return round(sum(values) / len(values), 4)
+
+
+_FIGURES = {
+    "sentiment": "sentiment, held out",
+    "after_removal": "sentiment after a deciding word is deleted",
+    "blank_is_neutral": "0 to 24 [MASK] and nothing else: neutral",
+    "counterexample_true_label": "name against words: the words' label",
+    "counterexample_shortcut_label": "name against words: the name's label",
+    "agreement": "agreement minimal pairs",
+    "agreement_attractor": "the same, attractor pairs only",
+    "facts_trained": "facts, wordings trained for this fact",
+    "facts_paraphrase": "facts, wordings trained for other people only",
+    "indirect_object": "indirect-object stories, new pairs of names",
+    "seconds": "seconds to train",
+}
+
+
+def table(known: dict[str, dict[str, float]]) -> str:
+    """The figures of `quality.json` as a Markdown table, one column a model."""
+    columns = [name for name in ("encoder", "sentiment", "shortcut", "decoder") if name in known]
+    lines = ["| |" + "".join(f" {name} |" for name in columns), "|---|" + "---|" * len(columns)]
+    for key, words in _FIGURES.items():
+        cells = [_cell(key, known[name].get(key)) for name in columns]
+        lines.append(f"| {words} |" + "".join(f" {cell} |" for cell in cells))
+    return "\n".join(lines)
+
+
+def _cell(key: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if key == "seconds" else f"{100 * value:.1f} %"

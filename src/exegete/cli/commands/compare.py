@@ -36,14 +36,18 @@ def compare(
     ask = ask_of(target, against, scale, unit, trust)
     chosen = names(methods)
     reader = loaded(model, task, revision, dtype, device, trust_remote_code, allow_pickle)
-    import exegete as xg
+    from exegete import front
     from exegete.cli.progress import RichProgress
 
-    texts = ask.requests(found.texts, truncate)
-    which = {} if chosen is None else {"methods": chosen}
-    progress = RichProgress()
-    result = xg.compare(
-        reader, texts, target=ask.target, unit=unit, trust=trust, seed=seed, progress=progress, **which
-    )  # fmt: skip
+    result = front.compare(
+        reader,
+        ask.requests(found.texts, truncate),
+        chosen or front.DEFAULT_METHODS,
+        ask.target,
+        unit=unit,
+        trust=ask.trust,
+        seed=seed,
+        progress=RichProgress(),
+    )
     output.emit([result])
     return 0

@@ -45,14 +45,20 @@ def evaluate(
     output = Output(out, html, open_page, as_json)
     output.check()
     ask = ask_of(target, against, scale, unit)
-    which = {k: v for k, v in (("methods", names(methods)), ("metrics", names(metrics))) if v is not None}
+    chosen, judges = names(methods), names(metrics)
     reader = loaded(model, task, revision, dtype, device, trust_remote_code, allow_pickle)
-    import exegete as xg
+    from exegete import front
     from exegete.cli.progress import RichProgress
 
-    texts = ask.requests(found.texts, truncate)
-    result = xg.evaluate(
-        reader, texts, target=ask.target, unit=unit, seed=seed, progress=RichProgress(), **which
-    )  # fmt: skip
+    result = front.evaluate(
+        reader,
+        ask.requests(found.texts, truncate),
+        chosen or front.DEFAULT_METHODS,
+        judges,
+        ask.target,
+        unit=unit,
+        seed=seed,
+        progress=RichProgress(),
+    )
     output.emit([result])
     return 0

@@ -78,22 +78,22 @@ def explain(
     ask = ask_of(target, against, scale, unit, trust)
     texts = ask.requests(found.texts, truncate)
     reader = loaded(model, task, revision, dtype, device, trust_remote_code, allow_pickle)
-    import exegete as xg
+    from exegete import front
     from exegete.cli.progress import RichProgress
 
     sample = texts[:: max(1, len(texts) // SAMPLE)]
-    cost = xg.forecast(reader, sample, chosen, ask.target, unit=unit, prefix=prefix, trust=trust)
+    cost = front.forecast(reader, sample, chosen, ask.target, unit=unit, prefix=prefix, trust=ask.trust)
     if cost.seconds * len(texts) / len(sample) > LONG:
         scaled = f", from {len(sample)} of {len(texts)} texts" if len(sample) < len(texts) else ""
         say(f"Forecast{scaled}: {cost}")
-    results = xg.explain(
+    results = front.explain(
         reader,
         texts,
         chosen,
         ask.target,
         unit=unit,
         prefix=prefix,
-        trust=trust,
+        trust=ask.trust,
         budget=budget,
         seed=seed,
         progress=RichProgress(),

@@ -40,10 +40,12 @@ def prove(
     if all_families:
         result = _families()
     else:
-        import exegete as xg
+        from exegete import front
         from exegete.cli.ask import loaded
 
-        result = xg.prove(loaded(str(model), task, revision, dtype, device, trust_remote_code, allow_pickle))
+        result = front.prove(
+            loaded(str(model), task, revision, dtype, device, trust_remote_code, allow_pickle)
+        )
     output.emit([result])
     return 0 if result.ok else 1
 
@@ -73,11 +75,11 @@ def _families() -> "Listing":
 
 def _family(name: str) -> tuple[str, ...]:
     """One family's row; a family that cannot be loaded is a failed row, not the end."""
-    import exegete as xg
+    from exegete import front
     from exegete.models.tiny import tiny
 
     try:
-        proof = xg.prove(tiny(name))
+        proof = front.prove(tiny(name))
     except ExegeteError as e:
         return (name, "FAIL", "0", e.found or e.asked)
     return (name, "ok" if proof.ok else "FAIL", str(len(proof.rows)), "" if proof.ok else proof.footer)

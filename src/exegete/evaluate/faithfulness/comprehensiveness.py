@@ -36,7 +36,9 @@ class Comprehensiveness(FaithfulnessMetric):
     )
     passes: ClassVar[str] = "one forward a distinct set of leading units, at most len(bins) + 1 an order"
 
-    bins: tuple[float, ...] = Field(BINS, min_length=1, description="shares of the units that are removed, 0 to 1")
+    bins: tuple[float, ...] = Field(
+        BINS, min_length=1, description="shares of the units that are removed, 0 to 1"
+    )
 
     def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
         """COMP [K]."""

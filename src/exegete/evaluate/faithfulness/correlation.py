@@ -37,7 +37,9 @@ class Correlation(FaithfulnessMetric):
     passes: ClassVar[str] = "n_units forwards"
     by_order: ClassVar[bool] = False
 
-    rho: Literal["pearson", "spearman"] = Field("pearson", description="which correlation: pearson or spearman")
+    rho: Literal["pearson", "spearman"] = Field(
+        "pearson", description="which correlation: pearson or spearman"
+    )
 
     def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
         """CORR [K]."""

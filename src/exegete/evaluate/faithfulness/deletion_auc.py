@@ -34,7 +34,9 @@ class DeletionAUC(FaithfulnessMetric):
     passes: ClassVar[str] = "at most n_steps + 1 forwards an order"
     better: ClassVar[Better] = "lower"
 
-    n_steps: int = Field(20, ge=1, le=10_000, description="points of the curve on texts with more units than that")
+    n_steps: int = Field(
+        20, ge=1, le=10_000, description="points of the curve on texts with more units than that"
+    )
 
     def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
         """Area [K]."""

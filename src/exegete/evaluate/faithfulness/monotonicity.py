@@ -38,7 +38,9 @@ class Monotonicity(FaithfulnessMetric):
     passes: ClassVar[str] = "n_units forwards an order"
     by_order: ClassVar[bool] = False
 
-    rho: Literal["pearson", "spearman"] = Field("pearson", description="which correlation: pearson or spearman")
+    rho: Literal["pearson", "spearman"] = Field(
+        "pearson", description="which correlation: pearson or spearman"
+    )
 
     def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
         """MONO [K]."""

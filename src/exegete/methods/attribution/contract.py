@@ -60,6 +60,10 @@ class AttributionMethod(Method):
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Scores of `units` for the question."""
 
+    @abstractmethod
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """Most forwards and backwards that explaining `units` units of `outputs` outputs takes, self-checks left out."""
+
     def __call__(
         self,
         model: Model,

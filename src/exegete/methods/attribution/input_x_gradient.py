@@ -38,6 +38,10 @@ class InputXGradient(AttributionMethod):
 
     per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
 
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward and one backward (one an output with `per_output`)."""
+        return 1, outputs if self.per_output else 1
+
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Scores [U] of the total, and [R, U] of the outputs where asked."""
         x = q.embeddings()

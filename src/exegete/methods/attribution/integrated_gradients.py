@@ -42,6 +42,10 @@ class IntegratedGradients(PathMethod):
 
     per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
 
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward and one backward a step of the path."""
+        return self.path_passes(outputs if self.per_output else 1)
+
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Scores [U] that sum to f(x) - f(x'), and [R, U] of the outputs where asked."""
         lines = line_to(q, units, self.baseline, self.per_output)

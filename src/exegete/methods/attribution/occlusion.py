@@ -36,9 +36,15 @@ class Occlusion(AttributionMethod):
     )
     passes: ClassVar[str] = "n_units forwards"
 
-    removal: Removal = Field("auto", description="how a unit is removed: mask, delete, pad, unk, mean, zero, resample")
+    removal: Removal = Field(
+        "auto", description="how a unit is removed: mask, delete, pad, unk, mean, zero, resample"
+    )
     draws: int = Field(4, ge=1, le=256, description="random replacements averaged by removal='resample'")
     seed: int = Field(0, ge=0, description="seed of removal='resample'")
+
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward a unit (times `draws` for resample)."""
+        return units * (self.draws if self.removal == "resample" else 1), 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Scores [R, U] and total [U]: f(x) minus f without the unit."""
@@ -46,4 +52,5 @@ class Occlusion(AttributionMethod):
         whole = q.value()
         without = game(~np.eye(len(units), dtype=bool))
         total = q.total(whole) - q.total(without)
-        return Scores(total=total, each=(whole - without).T, notes=(f"Units are removed by {game.how}.",))
+        each = np.where(q.available(units), (whole - without).T, 0.0)
+        return Scores(total=total, each=each, notes=(f"Units are removed by {game.how}.",))

@@ -25,7 +25,10 @@ from exegete.models.question import Question
 from exegete.models.remove import Baseline, fill
 from exegete.ops.paths import Integral, Rule, Sample, fixed, refine, scale
 
-WORDS = "the scores sum to f(input) - f(baseline), as a share of that difference; above it, take more n_steps"
+WORDS = (
+    "the scores sum to f(input) - f(baseline), as a share of that difference; above it, take more n_steps "
+    "(a model that jumps, as routed experts do, has a gap that no steps close)"
+)
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,15 @@ class PathMethod(AttributionMethod):
     tolerance: float = Field(0.01, gt=0, le=1, description="completeness gap allowed, as a share of f(input) - f(baseline)")
     max_steps: int = Field(512, ge=17, le=100_000, description="most gradient steps a path of n_steps='auto'")
 
+    def path_passes(self, outputs: int) -> tuple[int, int]:
+        """Most forwards and backwards of one path; "auto" is counted at the steps that mostly suffice."""
+        steps = min(65, self.max_steps) if self.n_steps == "auto" else self.n_steps
+        return steps + 1, steps * outputs
+
     def integrate(self, lines: Lines) -> Integral:
         """Integrals of the slots' parts over the lines, by the rule of the fields."""
         if self.n_steps == "auto":
-            return refine(lines, self.tolerance, self.max_steps, lines.n)
+            return refine(lines, self.tolerance, self.max_steps, lines.n, first=4 if lines.slots is None else 2)
         return fixed(lines, lines.ends, self.rule, self.n_steps, lines.n)
 
     def complete(self, found: Integral, words: str = WORDS) -> Check:

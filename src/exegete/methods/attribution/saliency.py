@@ -41,6 +41,10 @@ class Saliency(AttributionMethod):
     norm: Norm = Field("l2", description="norm of the gradient over the embedding: l2 or l1 (sum of absolute values)")
     per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
 
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward and one backward (one an output with `per_output`)."""
+        return 1, outputs if self.per_output else 1
+
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Scores [U] of the total, and [R, U] of the outputs where asked; magnitudes."""
         grads = gradients(q, q.embeddings()[None], self.per_output)[0]

@@ -5,7 +5,7 @@
    of a unit = the sum over its tokens;
 3. self-check: each token's score is f(x) - f(x^i), since nothing else moves on its path.
 
-Cost: n_tokens x n_steps forwards and backwards ("auto": 17 or more a token), and one forward a token for f(x^i) with a fixed
+Cost: n_tokens x n_steps forwards and backwards ("auto": 9 or more a token), and one forward a token for f(x^i) with a fixed
 n_steps. The tokens' points share their batches. Memory is bounded by the token budget.
 Reference: Enguehard 2023, eq. 3 (arXiv:2305.15853).
 """
@@ -39,9 +39,14 @@ class SequentialIG(PathMethod):
         equation="eq. 3",
     )
     needs: ClassVar = ("gradients",)
-    passes: ClassVar[str] = "n_tokens x n_steps forwards and backwards (auto: 17 to max_steps a token)"
+    passes: ClassVar[str] = "n_tokens x n_steps forwards and backwards (auto: 9 to max_steps a token)"
 
     per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
+
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One path a unit."""
+        forwards, backwards = self.path_passes(outputs if self.per_output else 1)
+        return units * forwards, units * backwards
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Scores [U], and [R, U] of the outputs where asked."""

@@ -49,6 +49,10 @@ class SmoothGrad(AttributionMethod):
     seed: int = Field(0, ge=0, description="seed of the noise")
     per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
 
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward and one backward a sample."""
+        return self.n_samples, self.n_samples * (outputs if self.per_output else 1)
+
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Mean scores [U] with their standard error [U], and [R, U] of the outputs where asked."""
         x = q.embeddings()

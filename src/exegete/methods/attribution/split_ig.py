@@ -48,6 +48,11 @@ class SplitIG(PathMethod):
     part: Part = Field("left", description="left: until f has moved that far (unsaturated); right: from there on")
     per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
 
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One path, and the forwards that find where it saturates."""
+        forwards, backwards = self.path_passes(outputs if self.per_output else 1)
+        return forwards + 99, backwards
+
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Scores [U] that sum to the change of f over the part, and [R, U] of the outputs where asked."""
         whole = line_to(q, units, self.baseline, self.per_output)

@@ -1,0 +1,47 @@
+"""One explanation with its trust line: the question is asked once, explained, judged, and returned as one frozen result.
+
+Cost: what the method costs, and what `judge` costs (see there); inputs that both need are run once.
+"""
+
+from exegete.core.errors import UsageError
+from exegete.core.method import Method
+from exegete.core.request import Text
+from exegete.core.result import Attribution
+from exegete.core.target import Target
+from exegete.evaluate.randomise import Randomiser
+from exegete.evaluate.trust import TrustLevel, judge
+from exegete.methods.attribution.contract import AttributionMethod, explain
+from exegete.models.ask import ask
+from exegete.models.model import Model
+
+
+def attribution_method(method: Method) -> AttributionMethod:
+    """The method, which must be one that attributes. Raises `UsageError` for a method of another kind."""
+    if not isinstance(method, AttributionMethod):
+        raise UsageError(
+            f"You asked to explain a text with {method.id!r}.",
+            "It does not attribute an output to the units of a text.",
+            "`exegete list methods` shows those that do.",
+        )
+    return method
+
+
+def explained(
+    model: Model,
+    text: Text,
+    method: Method,
+    target: Target,
+    *,
+    unit: str = "word",
+    prefix: bool = False,
+    trust: TrustLevel = "full",
+    seed: int = 0,
+    randomiser: Randomiser | None = None,
+) -> Attribution:
+    """The attribution of `target` on `text`, judged at level `trust`. `randomiser` is shared by the texts of a set."""
+    how = attribution_method(method)
+    how.check(model)
+    question = ask(model, text, target)
+    found = explain(how, question, unit, prefix)
+    line = judge(question, found, how, trust, seed=seed, randomiser=randomiser or Randomiser(seed))
+    return found.model_copy(update={"trust": line})

@@ -1,0 +1,68 @@
+"""Exact Shapley values: the average contribution of a unit over all orders in which units can join the text.
+
+1. ask the model about every subset of the units (the others removed by the chosen operator);
+2. phi_i = sum over S without i of |S|! (U - |S| - 1)! / U! (v(S + i) - v(S)), for every output and the total.
+
+The scores add up to f(x) - f(nothing left). Nothing is sampled, so that the standard error is 0.
+Cost: 2^n_units forwards, for at most 12 units.
+Reference: Shapley 1953; Lundberg & Lee 2017, eq. 4.
+"""
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from exegete.core.errors import UsageError
+from exegete.core.method import register
+from exegete.core.reference import Reference
+from exegete.core.text import Unit
+from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.models.question import Question
+from exegete.models.remove import Game, Removal
+from exegete.ops.perturb import with_total
+from exegete.ops.shapley import exhaustive
+
+MOST_UNITS = 12
+
+
+@register
+class ExactShapley(AttributionMethod):
+    """Shapley values from all subsets of at most 12 units: exact, and the truth that estimators are held to."""
+
+    id: ClassVar[str] = "exact_shapley"
+    family: ClassVar[str] = "surrogate"
+    techniques: ClassVar[tuple[str, ...]] = ("A17", "A19")
+    reference: ClassVar[Reference] = Reference(
+        authors="Lundberg & Lee",
+        year=2017,
+        title="A Unified Approach to Interpreting Model Predictions",
+        where="arXiv:1705.07874",
+        equation="eq. 4",
+    )
+    passes: ClassVar[str] = "2^n_units forwards (at most 12 units)"
+
+    removal: Removal = Field(
+        "auto", description="how a unit is removed: mask, delete, pad, unk, mean, zero, resample"
+    )
+    draws: int = Field(4, ge=1, le=256, description="random replacements averaged by removal='resample'")
+    seed: int = Field(0, ge=0, description="seed of removal='resample'")
+
+    def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
+        """Shapley values [R, U] and of the total [U]. Raises `UsageError` for more than 12 units."""
+        if len(units) > MOST_UNITS:
+            raise UsageError(
+                f"You asked for exact Shapley values of {len(units)} units.",
+                f"They take 2^{len(units)} model passes; the method stops at {MOST_UNITS} units.",
+                "Use kernel_shap, permutation_shapley or partition_shapley, or larger units (unit='sentence').",
+            )
+        game = Game(q, units, self.removal, self.seed, self.draws)
+        found = exhaustive(with_total(game, q.total), len(units))
+        return Scores(
+            total=found.values[:, -1],
+            each=np.where(q.available(units), found.values[:, :-1].T, 0.0),
+            stderr=found.stderr[:, -1],
+            base_value=float(found.nobody[-1]),
+            checks=(found.completeness(),),
+            notes=(f"Units are removed by {game.how}.",),
+        )

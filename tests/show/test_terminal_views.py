@@ -1,0 +1,144 @@
+"""What a terminal shows: the text in order, signs and numbers without colour, failed checks first, every part of the trust line."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from exegete.core.errors import UnknownName
+from exegete.core.registry import VIEWS
+from exegete.core.result import RESULTS, Result
+from exegete.core.trust import Trust
+from exegete.show.render import terminal, view_for
+from show.show_samples import COMP, TEXT, attribution, comparison, every_result, listing, metric_table
+
+
+def plain(result, width=100):
+    out = io.StringIO()
+    Console(file=out, width=width).print(terminal(result))
+    return out.getvalue()
+
+
+def colored(result, width=100):
+    out = io.StringIO()
+    Console(file=out, width=width, force_terminal=True, color_system="truecolor").print(terminal(result))
+    return out.getvalue()
+
+
+def test_without_colour_signs_and_numbers_say_it():
+    a = attribution(total=np.array([0.0, 0.1, 0, -1.2, 0.9, 0, 0.5, 0, 0, 0, 1.9, 0]))
+    shown = plain(a)
+    assert "\x1b" not in shown
+    assert "not[-1.20] good[+0.90]" in shown
+    assert "wonderful[+1.90]" in shown
+    assert "The food[+0.10]" in shown  # a zero is left bare
+
+
+def test_no_color_is_honoured_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = io.StringIO()
+    Console(file=out, width=100, force_terminal=True).print(terminal(attribution()))
+    assert "[+" in out.getvalue()
+    assert not re.search(r"\x1b\[[0-9;]*48;", out.getvalue())
+
+
+def test_with_colour_the_text_stands_as_it_was():
+    shown = colored(attribution())
+    assert TEXT in re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    assert re.search(r"48;2;\d+;\d+;\d+m", shown)
+
+
+def test_bars_are_in_text_order_with_errors():
+    a = attribution(sampled=True)
+    lines = [line.split("│")[0].split()[0] for line in plain(a).splitlines() if "│" in line and "±" in line]
+    assert lines == [u.text for u in a.units]
+
+
+def test_bars_are_as_long_as_their_scores():
+    a = attribution("one two three", total=np.array([1.0, 0.5, -0.5]))
+    lengths = [line.count("█") for line in plain(a).splitlines() if "│" in line]
+    assert lengths[0] == pytest.approx(2 * lengths[1], abs=1)
+    assert lengths[1] == pytest.approx(lengths[2], abs=1)
+
+
+def test_long_texts_show_the_strongest_in_text_order():
+    a = attribution(" ".join(f"w{i}" for i in range(100)))
+    shown = plain(a)
+    names = [line.split()[0] for line in shown.splitlines() if "│" in line]
+    truth = sorted(np.argsort(-np.abs(a.total))[:20])
+    assert names == [f"w{i}" for i in truth]
+    assert "20 strongest of 100" in shown
+
+
+def test_failed_checks_come_before_the_text():
+    shown = plain(attribution(fail=True))
+    assert shown.index("1 CHECK FAILED: do not rely on this") < shown.index("staff")
+    assert "raise n_steps" in shown
+    assert "CHECK FAILED" not in plain(attribution())
+
+
+def test_the_trust_line_is_whole():
+    shown = " ".join(plain(attribution(), 140).split())
+    for words in (
+        "comprehensiveness 0.610 [0.550 to 0.660]", "chance 0.210", "control 0.120", "percentile 99", "n 100, failed 0",
+        "beats chance; does NOT beat randomised weights", "n 100, failed 1", "34 forwards + 32 backwards", "30 distinct of 34",
+    ):  # fmt: skip
+        assert words in shown, words
+
+
+def test_the_headline_says_what_is_not_beaten():
+    assert "sufficiency does NOT beat randomised weights" in plain(attribution())
+    assert "Beats what it was held against on 1 score" in plain(attribution(trust=Trust(scores=(COMP,))))
+    assert "Not judged" in plain(attribution(trust=Trust()))
+
+
+def test_several_outputs_show_a_matrix_with_holes():
+    a = attribution("one two three", outputs=("alpha", "beta"), available=np.array([[True, False, False], [True, True, True]]))
+    rows = plain(a).split("Each output")[1].splitlines()
+    alpha = next(r for r in rows if "alpha" in r)
+    assert "one" in alpha.split("alpha")[1]  # its strongest unit, the only one it had read
+    assert len(re.findall(r"[+·-]{1,2}(?=\s)", alpha.split("alpha")[1].split("one")[0])) == 1
+
+
+def test_comparison_metrics_and_listing():
+    shown = plain(comparison(), 140)
+    assert "lime" in shown and "-0.30" in shown and "0.67" in shown and "CHECK FAILED" in shown
+    table = plain(metric_table(), 140)
+    assert "no score" in table and "control skipped: too costly" in table and "lime on text 7" in table
+    assert "NOT ok" in plain(listing(False)) and "NOT ok" not in plain(listing())
+
+
+def test_what_beats_its_control_is_bold():
+    shown = colored(metric_table(), 140)
+    block = shown.split("sufficiency")[0]
+    assert re.search(r"\x1b\[1m0\.610", block)
+    assert not re.search(r"\x1b\[1m0\.300", block)
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+@pytest.mark.parametrize("result", every_result(), ids=lambda r: r.type)
+def test_every_view_fits_any_width(result, width):
+    assert max(len(line) for line in plain(result, width).splitlines()) <= width
+
+
+def test_every_result_type_has_a_view():
+    assert {name for name, cls in RESULTS.items() if cls.__module__ == "exegete.core.result"} <= set(VIEWS.ids())
+
+
+def test_a_type_without_a_view_is_named():
+    class Strange(Result):
+        pass
+
+    try:
+        with pytest.raises(UnknownName, match="view 'Strange'"):
+            view_for(Strange())
+    finally:
+        RESULTS.pop("Strange")
+
+
+def test_degenerate_scores_do_not_break_a_picture():
+    n = len(attribution().units)
+    for total in (np.zeros(n), np.full(n, np.nan), np.full(n, 1e-9), np.full(n, 1e9)):
+        assert "Trust" in plain(attribution(total=total))
