@@ -6,7 +6,7 @@ a list gives a list.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from exegete.core.errors import BudgetError, InputError
 from exegete.core.method import Method, method_of
@@ -24,6 +24,7 @@ DEFAULT_METHOD = "integrated_gradients"
 DEFAULT_METHODS = ("integrated_gradients", "occlusion", "input_x_gradient", "kernel_shap")
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What shows progress: told the total once, then each step."""
 

@@ -31,7 +31,6 @@ TEXT = "the small dog saw a bird"
 # smallest settings that still exercise a method, where its defaults are made for real texts
 LIGHT = {
     "n_samples": 24, "n_steps": 4, "n_ablations": 16, "max_steps": 17, "n_permutations": 4, "neighbours": 5, "draws": 1,
-    "infill": "",
 }  # fmt: skip
 
 
@@ -48,6 +47,8 @@ def question(family="bert", task="sequence", target=None) -> Question:
 
 def home(cls: type[AttributionMethod]) -> Question:
     """A question the method takes: a classifier where it can, else a language model."""
+    if "infill" in cls.model_fields:  # needs a language model that reads the same tokens: itself
+        return question(task="masked")
     if "sequence" in cls.tasks:
         return question()
     return question("t5", None, "a bird") if "seq2seq" in cls.tasks else question("gpt2", None, "a bird")

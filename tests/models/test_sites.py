@@ -113,7 +113,8 @@ def test_gradients_at_sites_predict_real_edits(family):
         site, grad = same[i % len(same)], grads[same[i % len(same)]]
         step = 5e-3 * grad / grad.norm()
         up, down = (
-            (run(module, inputs, edit={site: Add(sign * step)}).logits.double() * weight).sum() for sign in (1, -1)
+            (run(module, inputs, edit={site: Add(sign * step)}).logits.double() * weight).sum()
+            for sign in (1, -1)
         )
         told, real = float((grad * step).sum()), float(up - down) / 2
         assert abs(told - real) < 0.02 * told + 1e-4, (site, told, real)

@@ -13,7 +13,9 @@ from show.show_samples import attribution
 from show.test_page import nasty
 
 BROWSER = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine: pages are not tried in a browser")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium on this machine: pages are not tried in a browser"
+)
 
 
 def run(tmp_path, html, script):
@@ -21,7 +23,13 @@ def run(tmp_path, html, script):
     probe = f"<script>addEventListener('load', () => {{ const seen = []; {script}; document.title = seen.join('¦'); }})</script>"
     file = tmp_path / "page.html"
     file.write_text(html.replace("</body>", probe + "</body>"), encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--virtual-time-budget=2000"]
+    flags = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--virtual-time-budget=2000",
+    ]
     done = subprocess.run(
         [BROWSER, *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()],
         capture_output=True, text=True, timeout=120, check=False,
@@ -79,7 +87,12 @@ def test_script_and_template_agree(tmp_path):
     assert still != html
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    assert run(tmp_path / "a", html, look) == run(tmp_path / "b", still, look)
+    moved, painted = run(tmp_path / "a", html, look), run(tmp_path / "b", still, look)
+    assert moved[1:] == painted[1:]
+    for a, b in zip(moved[0].split(";"), painted[0].split(";"), strict=True):
+        *words, left, width = a.split(" ")
+        assert words == b.split(" ")[:-2]
+        assert [float(left), float(width)] == pytest.approx([float(x) for x in b.split(" ")[-2:]], abs=0.002)
 
 
 def test_hostile_text_does_nothing(tmp_path):

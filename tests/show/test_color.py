@@ -12,7 +12,9 @@ THEMES = [LIGHT, DARK]
 
 def test_contrast_of_known_pairs():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)  # the classic near miss of level AA
+    assert contrast("#777777", "#ffffff") == pytest.approx(
+        4.48, abs=0.01
+    )  # the classic near miss of level AA
 
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda t: t.name)
@@ -24,7 +26,12 @@ def test_ink_is_readable_on_every_shade(theme, signed):
 
 @pytest.mark.parametrize("theme", THEMES, ids=lambda t: t.name)
 def test_bars_stand_out_from_the_paper(theme):
-    assert min(contrast(theme.paper, c) for c in (theme.positive_mark, theme.negative_mark, theme.magnitude_mark)) >= 3
+    assert (
+        min(
+            contrast(theme.paper, c) for c in (theme.positive_mark, theme.negative_mark, theme.magnitude_mark)
+        )
+        >= 3
+    )
 
 
 def test_the_contrast_test_can_fail():
@@ -60,7 +67,7 @@ def test_for_and_against_differ_for_the_colour_blind(kind, theme):
 
     assert distance(theme.positive, theme.negative) > 40
     assert distance(theme.positive_mark, theme.negative_mark) > 40
-    assert distance("#d62728", "#8c8c00") < 40  # a red and an olive: the measure can fail
+    assert distance("#b5651d", "#6b8e23") < 20  # a brown and an olive: the measure can fail
 
 
 def test_positions_and_limits():

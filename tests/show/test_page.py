@@ -47,7 +47,9 @@ def nasty():
     return one.model_copy(
         update={
             "text": NASTY,
-            "provenance": one.provenance.model_copy(update={"model": NASTY, "method": NASTY, "params": {NASTY: NASTY}}),
+            "provenance": one.provenance.model_copy(
+                update={"model": NASTY, "method": NASTY, "params": {NASTY: NASTY}}
+            ),
         }
     )
 
@@ -57,8 +59,12 @@ def nasty_results():
     return [
         nasty(),
         c.model_copy(update={"methods": (NASTY,) * 3, "attributions": (nasty(),) * 3, "text": NASTY}),
-        metric_table().model_copy(update={"methods": (NASTY, NASTY), "metrics": (NASTY, NASTY), "failures": (NASTY,)}),
-        listing().model_copy(update={"title": NASTY, "rows": ((NASTY,) * 3,), "columns": (NASTY,) * 3, "footer": NASTY}),
+        metric_table().model_copy(
+            update={"methods": (NASTY, NASTY), "metrics": (NASTY, NASTY), "failures": (NASTY,)}
+        ),
+        listing().model_copy(
+            update={"title": NASTY, "rows": ((NASTY,) * 3,), "columns": (NASTY,) * 3, "footer": NASTY}
+        ),
     ]
 
 
@@ -87,11 +93,15 @@ def test_json_blocks_cannot_end_their_element():
 def test_a_page_asks_the_network_for_nothing(result):
     html = page(result)
     found = Elements(html)
-    assert not re.search(r"https?:|//cdn|@import|url\(|fetch\(|XMLHttpRequest|WebSocket|sendBeacon|import\(", html)
+    assert not re.search(
+        r"https?:|//cdn|@import|url\(|fetch\(|XMLHttpRequest|WebSocket|sendBeacon|import\(", html
+    )
     assert not [a for _, a in found.all if "src" in a or (a.get("href") or "#")[0] != "#"]
     assert not [tag for tag, _ in found.all if tag in ("link", "iframe", "object", "form", "base")]
     policy = found.having(http_equiv="Content-Security-Policy")[0]["content"]
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    assert (
+        policy == "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    )
 
 
 def test_sizes():
@@ -107,7 +117,10 @@ def test_units_are_reachable_and_named():
     found = Elements(page(a))
     options = found.having(role="option")
     assert len(options) == len(a.units)
-    assert [o["tabindex"] for o in options] == ["0", *["-1"] * (len(a.units) - 1)]  # one tab stop, then arrows
+    assert [o["tabindex"] for o in options] == [
+        "0",
+        *["-1"] * (len(a.units) - 1),
+    ]  # one tab stop, then arrows
     for o, unit in zip(options, a.units):
         assert o["aria-label"].startswith(f"{unit.text}: ") and "standard error" in o["aria-label"]
     assert found.having(role="listbox")[0]["aria-label"]
@@ -135,7 +148,9 @@ def test_a_page_is_the_same_every_time():
 
 
 def test_outputs_can_be_chosen_and_data_is_there():
-    a = attribution("one two three", outputs=("alpha", "beta"), available=np.array([[True, False, False], [True] * 3]))
+    a = attribution(
+        "one two three", outputs=("alpha", "beta"), available=np.array([[True, False, False], [True] * 3])
+    )
     found = Elements(page(a))
     assert [o["value"] for o in found.having(type="radio")] == ["-1", "0", "1"]
     data = json.loads(next(s for s in found.scripts if s.startswith("{")))
@@ -149,7 +164,13 @@ def test_failed_checks_and_trust_are_on_the_page_in_order():
     html = page(attribution(fail=True))
     body = html[html.index("<main") :]
     assert body.index("1 check failed") < body.index("How far to trust it.") < body.index('role="listbox"')
-    for words in ("0.550 to 0.660", "does NOT beat randomised weights", "percentile", "34 forwards", "n_steps"):
+    for words in (
+        "0.550 to 0.660",
+        "does NOT beat randomised weights",
+        "percentile",
+        "34 forwards",
+        "n_steps",
+    ):
         assert words in body
 
 

@@ -95,7 +95,11 @@ def test_the_headline_says_what_is_not_beaten():
 
 
 def test_several_outputs_show_a_matrix_with_holes():
-    a = attribution("one two three", outputs=("alpha", "beta"), available=np.array([[True, False, False], [True, True, True]]))
+    a = attribution(
+        "one two three",
+        outputs=("alpha", "beta"),
+        available=np.array([[True, False, False], [True, True, True]]),
+    )
     rows = plain(a).split("Each output")[1].splitlines()
     alpha = next(r for r in rows if "alpha" in r)
     assert "one" in alpha.split("alpha")[1]  # its strongest unit, the only one it had read
@@ -124,7 +128,9 @@ def test_every_view_fits_any_width(result, width):
 
 
 def test_every_result_type_has_a_view():
-    assert {name for name, cls in RESULTS.items() if cls.__module__ == "exegete.core.result"} <= set(VIEWS.ids())
+    assert {name for name, cls in RESULTS.items() if cls.__module__ == "exegete.core.result"} <= set(
+        VIEWS.ids()
+    )
 
 
 def test_a_type_without_a_view_is_named():

@@ -18,11 +18,25 @@ def test_number(value, shown):
 
 
 def test_numbers_of_a_column_line_up():
-    assert [aligned(v, 1.9, sign=True) for v in (1.9, -0.05, 0.001, -0.001)] == ["+1.90", "-0.05", "0.00", "0.00"]
+    assert [aligned(v, 1.9, sign=True) for v in (1.9, -0.05, 0.001, -0.001)] == [
+        "+1.90",
+        "-0.05",
+        "0.00",
+        "0.00",
+    ]
 
 
 def test_small_words():
-    assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 21, 113)] == ["1st", "2nd", "3rd", "4th", "11th", "12th", "21st", "113th"]
+    assert [ordinal(n) for n in (1, 2, 3, 4, 11, 12, 21, 113)] == [
+        "1st",
+        "2nd",
+        "3rd",
+        "4th",
+        "11th",
+        "12th",
+        "21st",
+        "113th",
+    ]
     assert (percent(0.032), percent(0.968), percent(0)) == ("3.2 %", "97 %", "0 %")
 
 

@@ -26,7 +26,7 @@ def padded_inputs(module: nn.Module, left: bool = False) -> dict[str, Tensor]:
     """The same with two tokens of the second text masked, on the right or on the left."""
     inputs = some_inputs(module)
     mask = torch.ones_like(inputs["input_ids"])
-    mask[1, :2 if left else None] = 0 if left else mask[1]
+    mask[1, : 2 if left else None] = 0 if left else mask[1]
     if not left:
         mask[1, -2:] = 0
     return {**inputs, "attention_mask": mask}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from exegete.cli.params import Extra, values
+from exegete.cli.params import EXTRA, Extra, values
 from exegete.core.errors import UnknownName, UsageError
 from exegete.core.method import Method, method_of
 from exegete.core.registry import METHODS
@@ -63,10 +63,10 @@ def loaded(
     )
 
 
-def method_value(name: str, extra: Extra | None, verb: str, seed: int = 0) -> tuple[Method, list[str]]:
+def method_value(name: str, verb: str, seed: int = 0) -> tuple[Method, list[str]]:
     """The method with the parameters that the extra flags set, and words after a switch that turned out to be text."""
     book = METHODS.get(name.replace("-", "_"))
-    params, words = values(extra or Extra(), book, verb)
+    params, words = values(EXTRA.get(Extra()), book, verb)
     own_seed = {"seed": seed} if "seed" in book.model_fields else {}  # --seed is the seed of everything
     return method_of(name, own_seed | params), words
 

@@ -21,7 +21,7 @@ from exegete.cli.commands.explain import explain
 from exegete.cli.commands.list import list_things
 from exegete.cli.commands.prove import prove
 from exegete.cli.commands.show import show
-from exegete.cli.params import split
+from exegete.cli.params import EXTRA, Extra, split
 
 HELP = """Explain what a transformer language model says, and how far each explanation can be trusted.
 
@@ -70,28 +70,30 @@ def dispatch(args: list[str]) -> int:
         return 0
     command = typer.main.get_command(app)
     args = args or ["--help"]
-    own, extra = args, None
+    own, extra = args, Extra()
     if args[0] == "explain":
-        verb = command.commands["explain"]  # type: ignore[attr-defined]
-        rest, extra = split(args[1:], _options(verb))
+        rest, extra = split(args[1:], flags_of("explain"))
         own = ["explain", *rest]
+    EXTRA.set(extra)
     try:
-        code = command.main(own, prog_name="exegete", standalone_mode=False, obj=extra)
+        code = command.main(own, prog_name="exegete", standalone_mode=False)
     except UsageProblem as e:
         verb = args[0] if args[0] in command.commands else ""  # type: ignore[attr-defined]
         line = f"exegete {verb}".strip()
         text = f"You ran `{line}`.\n{e.format_message()}\n`{line} --help` lists what it takes."  # type: ignore[attr-defined]
         return letters.letter(text, letters.USAGE)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    if code == letters.INTERRUPTED:  # typer has taken Ctrl-C for an exit
+        raise KeyboardInterrupt
     return int(code or 0)
 
 
-def _options(verb: Any) -> dict[str, bool]:
+def flags_of(verb: str) -> dict[str, bool]:
     """The flags of a verb, and whether each takes a value."""
+    params = typer.main.get_command(app).commands[verb].params  # type: ignore[attr-defined]
     found = {
-        flag: not p.is_flag
-        for p in verb.params
-        if hasattr(p, "is_flag")
-        for flag in (*p.opts, *p.secondary_opts)
+        flag: not p.is_flag for p in params if hasattr(p, "is_flag") for flag in (*p.opts, *p.secondary_opts)
     }
     return found | {"--help": False}
 

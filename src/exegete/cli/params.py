@@ -6,7 +6,8 @@ rest, which must be fields of the chosen method. A flag that is neither gets a l
 
 import json
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -21,6 +22,9 @@ class Extra:
 
     pairs: tuple[tuple[str, str | None], ...] = ()
     options: tuple[str, ...] = ()
+
+
+EXTRA: ContextVar[Extra] = ContextVar("extra")  # of the command that runs; typer has no way to pass it on
 
 
 def split(args: Sequence[str], options: Mapping[str, bool]) -> tuple[list[str], Extra]:
@@ -58,6 +62,7 @@ def values(extra: Extra, method: type, verb: str) -> tuple[dict[str, Any], list[
     text: list[str] = []
     for flag, value in extra.pairs:
         name = flag[2:].replace("-", "_")
+        name = name if name in fields else name.removeprefix("method_")
         negated = name.removeprefix("no_")
         if name not in fields and negated in fields and _switch(fields[negated].annotation):
             out[negated] = False
@@ -82,6 +87,12 @@ def values(extra: Extra, method: type, verb: str) -> tuple[dict[str, Any], list[
         else:
             out[name] = _parse(value, fields[name].annotation)
     return out, text
+
+
+def flag_of(field: str, options: Collection[str]) -> str:
+    """The flag of a field: its name, with `method-` before it where the verb has an option of that name."""
+    flag = "--" + field.replace("_", "-")
+    return flag if flag not in options or field == "seed" else "--method-" + flag[2:]
 
 
 def kind(annotation: Any) -> str:

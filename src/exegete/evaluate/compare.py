@@ -34,7 +34,7 @@ from exegete.evaluate.cases import (
     worst,
 )
 from exegete.evaluate.randomise import Randomiser
-from exegete.evaluate.trust import LEVELS, LINE, TrustLevel, judge, judge_set
+from exegete.evaluate.trust import LEVELS, LINE, judge, judge_set
 from exegete.models.model import Model
 from exegete.ops.rank import Agreement, rank_correlation, top_overlap
 
@@ -49,7 +49,7 @@ def compare(
     *,
     unit: str = "word",
     prefix: bool = False,
-    trust: TrustLevel = "full",
+    trust: str = "full",
     n_random: int = 100,
     correlation: Agreement = "spearman",
     top_k: int = 3,
@@ -88,9 +88,7 @@ def compare(
     )
 
 
-def _line(
-    what: Plan, case: Case, m: int, level: TrustLevel, n_random: int, randomiser: Randomiser
-) -> Trust | None:
+def _line(what: Plan, case: Case, m: int, level: str, n_random: int, randomiser: Randomiser) -> Trust | None:
     """The trust line of one explanation; None where there is no explanation; a failure to judge is in the notes."""
     a, question = case.attributions[m], case.question
     if a is None or question is None:
@@ -110,9 +108,7 @@ def _line(
     return found if found is not None else Trust(notes=(f"Not judged: {words(error)}",))
 
 
-def _over_texts(
-    what: Plan, seen: Sequence[Case], lines: Sequence[Trust | None], m: int, level: TrustLevel
-) -> Trust:
+def _over_texts(what: Plan, seen: Sequence[Case], lines: Sequence[Trust | None], m: int, level: str) -> Trust:
     """The trust of one method: its line for a single text, means over several."""
     known = [t for t in lines if t is not None]
     if len(lines) == 1 and known:

@@ -40,7 +40,7 @@ from exegete.evaluate.cases import (
 )
 from exegete.evaluate.contract import FaithfulnessMetric, Ranking, faithfulness_metrics, metric_of
 from exegete.evaluate.randomise import Randomiser
-from exegete.evaluate.trust import Control, TrustLevel, explain_control, held_against, orders, pool, units_of
+from exegete.evaluate.trust import Control, explain_control, held_against, orders, pool, units_of
 from exegete.models.model import Model
 from exegete.models.question import Question
 
@@ -66,7 +66,7 @@ def evaluate(
     *,
     unit: str = "word",
     prefix: bool = False,
-    trust: TrustLevel = "full",
+    trust: str = "full",
     n_random: int = 20,
     seed: int = 0,
     progress: Progress | None = None,

@@ -55,7 +55,7 @@ def judge(
     question: Question,
     attribution: Attribution,
     method: AttributionMethod,
-    level: TrustLevel = "full",
+    level: str = "full",
     n_random: int = 100,
     seed: int = 0,
     *,
@@ -211,7 +211,7 @@ def pool(scores: Sequence[Score | None], name: str, better: Better, seed: int = 
     )
 
 
-def judging_inputs(n_units: int, n_random: int = 100, level: TrustLevel = "full") -> int:
+def judging_inputs(n_units: int, n_random: int = 100, level: str = "full") -> int:
     """Upper bound of the distinct inputs of a trust line, the method's own passes for the control not counted."""
     if level == "none":
         return 0

@@ -8,7 +8,8 @@
 3. Eager code: the first product of two activations is q k^T, the softmax turns scores into the pattern, the first product
    that takes something of the pattern's shape afterwards is pattern @ v.
 4. Everything is shown per head, keys and values per key-value head (grouped queries are folded back), hidden positions
-   as -inf in scores whatever number the model uses. An edit of scores cannot unhide a position.
+   as -inf in scores whatever number the model uses. An edit of scores cannot unhide a position; a query from which it
+   takes every key gets a row of zeros.
 
 Cost: no extra pass; a few percent at GPT-2-small size. Kernels that show neither call (flash, flex) are refused.
 """
@@ -76,7 +77,13 @@ class Tap(TorchFunctionMode):
     # -- fused kernel ------------------------------------------------------------------------------------------------
 
     def _fused(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        call = {"attn_mask": None, "is_causal": False, "scale": None, **dict(zip(_SDPA_NAMES, args)), **kwargs}
+        call = {
+            "attn_mask": None,
+            "is_causal": False,
+            "scale": None,
+            **dict(zip(_SDPA_NAMES, args)),
+            **kwargs,
+        }
         # One query token of a grouped model may come packed as [batch, kv head, group, dh]: unpack it to see the heads.
         packed = call["query"].shape if self._is_packed(call) else None
         if packed is not None:
@@ -126,14 +133,18 @@ class Tap(TorchFunctionMode):
 
     def _softmax(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         raw = args[0] if args else kwargs["input"]
+        silenced = None
         if "scores" in self._kinds:
             hidden = _hide(self._by_head(raw))
             shown = _keep_hidden(hidden, self._show("scores", hidden))
             if shown is not hidden or "scores" in self._inside:
+                silenced = (_blind(shown) & ~_blind(hidden)).reshape(*raw.shape[:-1], 1)
                 floor = torch.finfo(raw.dtype).min
                 raw = shown.masked_fill(shown == -math.inf, floor).reshape(raw.shape)
                 args, kwargs = ((raw, *args[1:]), kwargs) if args else (args, {**kwargs, "input": raw})
         out = func(*args, **kwargs)
+        if silenced is not None and bool(silenced.any()):
+            out = out.masked_fill(silenced, 0.0)
         plain = self._by_head(out)
         pattern = self._show("pattern", plain)
         self._pattern_shape = out.shape[-2:]
@@ -236,10 +247,15 @@ def _keep_hidden(before: Tensor, after: Tensor) -> Tensor:
 
 def _softmax_or_zero(scores: Tensor) -> Tensor:
     """Softmax over keys; a query that sees nothing gets a row of zeros, as the fused kernel gives it."""
-    blind = (scores == -math.inf).all(-1, keepdim=True)
+    blind = _blind(scores)
     if not bool(blind.any()):
         return scores.softmax(-1)
     return scores.masked_fill(blind, 0.0).softmax(-1).masked_fill(blind, 0.0)
+
+
+def _blind(scores: Tensor) -> Tensor:
+    """Queries that see no key, [..., 1]."""
+    return (scores == -math.inf).all(-1, keepdim=True)
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

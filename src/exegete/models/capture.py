@@ -63,10 +63,19 @@ class Trace:
         self._wires.place(self._stations)
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._wires is not None:
-            self._wires.remove()
-            self._wires = None
+    def __exit__(self, failure: object, *_: object) -> None:
+        wires, self._wires = self._wires, None
+        if wires is None:
+            return
+        wires.remove()
+        wanted = [(site, id(edit)) for s in self._stations for site, edit in s.edits]
+        missed = [str(site) for site, edit in wanted if (site, edit) not in wires.applied]
+        if missed and failure is None:
+            raise UsageError(
+                f"You asked to edit {', '.join(missed)}.",
+                "The model never came past this place, or has no such position in this text.",
+                "Run the module inside the `with` block, and count positions from 0.",
+            )
 
     def __getitem__(self, site: SiteLike) -> Any:
         return self.calls(site)[-1]
@@ -131,7 +140,7 @@ def trace(
                 round differently from a fused kernel (about 1e-7)
 
     A site that is both edited and read shows the edited value. Raises `SiteError` for places that are not there or were
-    not proved, `UsageError` for an edit that does not fit.
+    not proved, `UsageError` for an edit that does not fit, or, on leaving, that never found its place.
     """
     return Trace(bind(model), read, edit or {}, reduce or {}, keep_graph)
 

@@ -279,13 +279,13 @@ def _of_edit(edit: Edit | None, role: str) -> Index:
 
 
 def _resolve(wanted: Index, size: int, shift: int, site: Site, role: str) -> int | tuple[int, ...] | None:
-    """Indices within this call; None when none of them falls into it (only possible while decoding)."""
+    """Indices within this call; None when none of them falls into it."""
     if isinstance(wanted, int):
         local = wanted - shift if wanted >= 0 else wanted + size
         if 0 <= local < size:
             return local
-        if shift and (wanted >= 0 or wanted + shift + size >= 0):
-            return None
+        if wanted >= 0 and role == "tok":
+            return None  # a token that is not in this call: cached already, or still to be generated
         raise _outside(site, role, wanted, size + shift)
     listed = wanted.tolist() if isinstance(wanted, Tensor) else list(wanted or ())
     found = [_resolve(int(w), size, shift, site, role) for w in listed]
@@ -325,7 +325,9 @@ def _outside(site: Site, role: str, index: int, size: int) -> UsageError:
 
 def _bad_place(site: Site, role: str, axis: int | None) -> UsageError:
     word = _WORDS[role]
-    found = f"This site has no {word} axis." if axis is None else f"The {word} does not fit, or is given twice."
+    found = (
+        f"This site has no {word} axis." if axis is None else f"The {word} does not fit, or is given twice."
+    )
     return UsageError(
         f"You asked for a {word} of {site}.", found, f"Its axes are: {site.axes}. Give each index once."
     )

@@ -13,19 +13,19 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from exegete.core.errors import ModelError, SiteError, UnsupportedModel, near
-from exegete.core.site import BLOCK_KINDS, CROSS_KINDS, MODEL_KINDS, Site
+from exegete.core.site import BLOCK_KINDS, CROSS_KINDS, Site
 from exegete.models import families as _tables
-from exegete.models.table import Block, Family, Head, Part, Stack
+from exegete.models.matrix import matrix_shape
+from exegete.models.ports import Layer, Port, Tower, block_port, join, missing, model_port
+from exegete.models.table import Family, Head, Part, Stack
 
-TAP_KINDS = ("q", "k", "v", "scores", "pattern")
-HEAD_KINDS = ("z", "head_out", *TAP_KINDS)
 _HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 _KV_HEADS = ("num_key_value_heads", "n_head_kv", "num_kv_heads")
 
@@ -38,55 +38,6 @@ class HasModule(Protocol):
 
 
 ModelLike = HasModule | nn.Module
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer of a stack: the path of its block, and which call of that module it is (0 unless layers share modules)."""
-
-    path: str
-    call: int
-
-
-@dataclass(frozen=True)
-class Tower:
-    """A stack bound to a model. Sizes: `n_heads` query heads, `n_kv_heads` key-value heads, `d_head` width of a head in z."""
-
-    table: Stack
-    root: str
-    layers: tuple[Layer, ...]
-    embed: str
-    norm: str
-    d_model: int
-    n_heads: int
-    n_kv_heads: int
-    d_head: int
-
-    @property
-    def shared(self) -> bool:
-        """Whether layers share modules."""
-        return any(layer.call for layer in self.layers)
-
-
-@dataclass(frozen=True)
-class Port:
-    """How one site is reached on the live model.
-
-    how      "in" / "out" (tensor entering / leaving `path`), "heads_in" (the same, split into heads), "heads_out" (projection
-             output split into heads), "proj" (a projection's return split into heads), "tap" (inside the attention at `path`),
-             "mid" (computed in the block between modules: read at `path`, written through `via`), "logits"
-    layer    the layer the path belongs to; None for model-level places
-    scale    attribute of the block that multiplies the tensor on its way to the residual
-    """
-
-    site: Site
-    how: Literal["in", "out", "heads_in", "heads_out", "proj", "tap", "mid", "logits"]
-    path: str
-    stack: str = ""
-    layer: Layer | None = None
-    scale: str = ""
-    via: str = ""
-    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,8 +123,8 @@ class ModelMap:
             return Port(whole, "logits", "")
         tower = self.tower(whole.stack)
         if whole.layer is None:
-            return _model_port(whole, tower)
-        return _block_port(whole, tower, tower.layers[whole.layer])
+            return model_port(whole, tower)
+        return block_port(whole, tower, tower.layers[whole.layer])
 
     def block(self, stack: str, layer: int) -> nn.Module:
         """The live block of a layer."""
@@ -184,7 +135,7 @@ class ModelMap:
         tower = self.tower(stack)
         found: Part | None = getattr(tower.table.block, part)
         inner = getattr(found, role) if found is not None else ""
-        return _join(tower.layers[layer].path, inner) if inner else ""
+        return join(tower.layers[layer].path, inner) if inner else ""
 
     def unembed(self, hidden: Tensor, norm: bool = True) -> Tensor:
         """Logits [..., vocab] of residuals [..., d] of the main stack, as the model's own head makes them.
@@ -222,7 +173,7 @@ class ModelMap:
         tower = self.towers[site.stack]
         if site.layer is not None and not 0 <= site.layer < len(tower.layers):
             return f"This stack has the layers 0 to {len(tower.layers) - 1}."
-        return _missing(site.kind, tower)
+        return missing(site.kind, tower)
 
     def _hint(self, site: Site) -> str:
         if self._absent(site) is None:
@@ -305,7 +256,7 @@ def bind_table(module: nn.Module, family: Family, established: str) -> ModelMap:
     prefix = _base_prefix(module)
     towers = {}
     for stack in family.stacks:
-        present = _optional(module, _join(prefix, stack.root)) if stack.root else module
+        present = _optional(module, join(prefix, stack.root)) if stack.root else module
         if present is not None:
             towers[stack.name] = _tower(module, prefix, stack, family)
     if not towers:
@@ -317,128 +268,27 @@ def bind_table(module: nn.Module, family: Family, established: str) -> ModelMap:
 def _tower(module: nn.Module, prefix: str, stack: Stack, family: Family) -> Tower:
     config = module.config
     layers = _layers(module, prefix, stack, family)
-    proj = _need(module, _join(layers[0].path, stack.block.attn.proj), family)
+    proj = _need(module, join(layers[0].path, stack.block.attn.proj), family)
     width_in, width_out = matrix_shape(proj)
     heads = int(getattr(config, stack.heads)) if stack.heads else _first(config, _HEADS, family)
     kv = family.kv_heads(config) if family.kv_heads else _first(config, _KV_HEADS, family, heads)
-    embed = _join(prefix, stack.embed) if stack.embed else _embedding_path(module, prefix)
-    norm = _join(prefix, stack.norm) if stack.norm else ""
+    embed = join(prefix, stack.embed) if stack.embed else _embedding_path(module, prefix)
+    norm = join(prefix, stack.norm) if stack.norm else ""
     if norm:
         _need(module, norm, family)
-    root = _join(prefix, stack.root)
+    root = join(prefix, stack.root)
     return Tower(stack, root, layers, embed, norm, width_out, heads, kv, width_in // heads)
 
 
 def _layers(module: nn.Module, prefix: str, stack: Stack, family: Family) -> tuple[Layer, ...]:
     if stack.paths is not None:
-        paths = [_join(prefix, p) for p in stack.paths(module.config)]
+        paths = [join(prefix, p) for p in stack.paths(module.config)]
     else:
-        blocks = _need(module, _join(prefix, stack.blocks), family)
-        paths = [_join(prefix, f"{stack.blocks}.{i}") for i in range(len(blocks))]  # type: ignore[arg-type]
+        blocks = _need(module, join(prefix, stack.blocks), family)
+        paths = [join(prefix, f"{stack.blocks}.{i}") for i in range(len(blocks))]  # type: ignore[arg-type]
     for path in paths:
         _need(module, path, family)
     return tuple(Layer(p, paths[:i].count(p)) for i, p in enumerate(paths))
-
-
-def matrix_shape(module: nn.Module) -> tuple[int, int]:
-    """(inputs, outputs) of a matrix module: `nn.Linear` and its kin, GPT-2's `Conv1D`, or an adapter around one."""
-    inner = getattr(module, "base_layer", module)
-    if hasattr(inner, "in_features"):
-        return int(inner.in_features), int(inner.out_features)  # type: ignore[arg-type]
-    rows, columns = inner.weight.shape  # type: ignore[union-attr, misc]
-    return (rows, columns) if type(inner).__name__ == "Conv1D" else (columns, rows)
-
-
-def linear_map(module: nn.Module) -> tuple[Tensor, Tensor]:
-    """(weight [inputs, outputs], bias [outputs]) of a module that is linear plus a constant, whatever its class.
-
-    Plain matrices are read; any other class (adapter, quantised) is probed with the identity: one call on [inputs, inputs].
-    """
-    bias = getattr(module, "bias", None)
-    weight = getattr(module, "weight", None)
-    if isinstance(module, nn.Linear) and type(weight) is nn.Parameter and weight.is_floating_point():
-        return weight.T, bias if bias is not None else weight.new_zeros(weight.shape[0])
-    if type(module).__name__ == "Conv1D" and weight is not None:
-        return weight, bias if bias is not None else weight.new_zeros(weight.shape[1])
-    probe = next(p for p in module.parameters() if p.is_floating_point())
-    eye = torch.eye(matrix_shape(module)[0], dtype=probe.dtype, device=probe.device)
-    constant = module(torch.zeros_like(eye[:1]))[0]
-    return module(eye) - constant, constant
-
-
-def _model_port(site: Site, tower: Tower) -> Port:
-    last = tower.layers[-1]
-    if site.kind == "embed":
-        return Port(site, "out", tower.embed, site.stack)
-    if site.kind == "final_norm":
-        return Port(site, "out", tower.norm, site.stack)
-    if tower.norm:
-        return Port(site, "in", tower.norm, site.stack)
-    return Port(site, "out", last.path, site.stack, last)
-
-
-def _block_port(site: Site, tower: Tower, layer: Layer) -> Port:
-    kind, block = site.kind, tower.table.block
-
-    def port(how: Any, inner: str, **more: Any) -> Port:
-        return Port(site, how, _join(layer.path, inner), site.stack, layer, **more)
-
-    if kind in ("resid_pre", "resid_post"):
-        return port("in" if kind == "resid_pre" else "out", "")
-    part, plain = _part_of(kind, block)
-    if plain in TAP_KINDS:
-        core = part.reads or part.out
-        if part.qkv and plain in "qkv":
-            return port("proj", f"{core}.{part.qkv['qkv'.index(plain)]}")
-        return port("tap", core)
-    if plain in ("resid_mid", "cross_resid"):
-        return _mid_port(site, tower, layer, part)
-    flat = block.flat and part is block.mlp
-    if plain in ("z", "mlp_act"):
-        return port("heads_in" if plain == "z" else "in", part.proj, flat=flat)
-    if plain == "head_out":
-        return port("heads_out", part.proj)
-    if plain.endswith("_in"):
-        return port("in", part.reads or part.out, flat=flat)
-    if plain.endswith("_add"):
-        return port("out", part.add or part.out, scale=part.scale, flat=flat)
-    return port("out", part.out, flat=flat)
-
-
-def _mid_port(site: Site, tower: Tower, layer: Layer, part: Part) -> Port:
-    """The residual after a part: returned by a module where there is one, else read where the next part takes it."""
-    whole = part.after or part.sum
-    if whole:
-        return Port(site, "out", _join(layer.path, whole), site.stack, layer)
-    block = tower.table.block
-    following = block.cross if block.cross is not None and part is block.attn else block.mlp
-    reader = following.norm or following.reads or following.out
-    via = _join(layer.path, part.add or part.out)
-    flat = block.flat and following is block.mlp
-    return Port(
-        site, "mid", _join(layer.path, reader), site.stack, layer, scale=part.scale, via=via, flat=flat
-    )
-
-
-def _part_of(kind: str, block: Block) -> tuple[Part, str]:
-    """The part a kind belongs to, and the kind without its cross prefix."""
-    if kind.startswith("cross_"):
-        part = block.cross or block.attn
-        return part, kind if kind == "cross_resid" else kind.removeprefix("cross_")
-    return (block.mlp if kind.startswith("mlp_") else block.attn), kind
-
-
-def _missing(kind: str, tower: Tower) -> str | None:
-    block = tower.table.block
-    if kind.startswith("cross_") and block.cross is None:
-        return "This stack has no cross-attention."
-    if kind == "final_norm" and not tower.norm:
-        return "This architecture has no final norm; final_in is the last residual."
-    if kind == "resid_mid" and block.parallel:
-        return "Attention and feed-forward run in parallel here: there is no residual between them."
-    if kind == "mlp_act" and not block.mlp.proj:
-        return "The hidden units of this feed-forward part are not visible between modules (routed, fused experts)."
-    return None
 
 
 def _finish(logits: Tensor, head: Head, module: nn.Module) -> Tensor:
@@ -504,7 +354,3 @@ def _first(config: Any, names: tuple[str, ...], family: Family, otherwise: int |
             "Set one of these entries in the config.",
         )
     return otherwise
-
-
-def _join(*parts: str) -> str:
-    return ".".join(p for p in parts if p)

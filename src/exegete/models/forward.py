@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from exegete.core.errors import ModelError
 from exegete.core.trust import Cost
 from exegete.models.model import Model
 
@@ -75,6 +76,8 @@ class Runner:
         with ExitStack() as stack:
             if batch.points is not None:
                 stack.enter_context(replaced(self.model.embedding(""), batch.points))
+                if self.model.rereads:
+                    stack.enter_context(replaced(self.model.embedding("dec"), batch.points[:, :-1], 1))
             if batch.dec_points is not None:
                 stack.enter_context(replaced(self.model.embedding("dec"), batch.dec_points))
             logits = self._logits(inputs, batch, stack)
@@ -106,6 +109,18 @@ class Runner:
             stack.enter_context(gathered(head, rows, width))
         logits = self.model.module(**inputs).logits
         return logits if logits.shape[1] == rows.shape[1] < width else pick(logits, rows)
+
+
+def buckets(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices in chunks of like length; a chunk, padded to its longest, holds at most `budget` tokens (one text at least)."""
+    chunk: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda v: lengths[v]):
+        if chunk and (len(chunk) + 1) * max(lengths[i], 1) > budget:
+            yield chunk
+            chunk = []
+        chunk.append(i)
+    if chunk:
+        yield chunk
 
 
 def pad(sequences: Sequence[np.ndarray], fill: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -159,16 +174,27 @@ def gathered(head: nn.Module, rows: Tensor, width: int) -> Iterator[None]:
 
 
 @contextmanager
-def replaced(embedding: nn.Module, points: Tensor) -> Iterator[None]:
-    """Replace the first embeddings of each sequence by `points` [batch, slot, d], in the first call that has as many rows."""
+def replaced(embedding: nn.Module, points: Tensor, first: int = 0) -> Iterator[None]:
+    """Replace the embeddings of each sequence from place `first` on by `points` [batch, slot, d], in calls that have as many.
+
+    Raises `ModelError` when the model did not use the embedding at all: points must never be dropped in silence.
+    """
+    used: list[bool] = []
 
     def put(_: nn.Module, args: Any, out: Tensor) -> Tensor | None:
-        if out.dim() != 3 or out.shape[0] != points.shape[0] or out.shape[1] < points.shape[1]:
+        if out.dim() != 3 or out.shape[0] != points.shape[0] or out.shape[1] < first + points.shape[1]:
             return None
-        return torch.cat([points.to(out.dtype), out[:, points.shape[1] :]], 1)
+        used.append(True)
+        return torch.cat([out[:, :first], points.to(out.dtype), out[:, first + points.shape[1] :]], 1)
 
     handle = embedding.register_forward_hook(put)
     try:
         yield
     finally:
         handle.remove()
+    if not used:
+        raise ModelError(
+            "You asked what the model makes of other embeddings.",
+            "It did not read them where its input embedding is said to be.",
+            "Use a method that removes tokens by their ids (removal='mask' or 'delete').",
+        )

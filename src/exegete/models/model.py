@@ -33,6 +33,7 @@ class Model:
         self.name = name or type(module).__name__
         self.revision = revision
         self.token_budget = DEFAULT_TOKEN_BUDGET
+        self._stamped: tuple[object, str] | None = None
 
     def __repr__(self) -> str:
         size = sum(p.numel() for p in self.module.parameters())
@@ -91,10 +92,17 @@ class Model:
 
     def embedding(self, stack: str) -> nn.Module:
         """The module that turns token ids into vectors, of the main stack ("") or the decoder ("dec")."""
-        if self.task == "seq2seq":
+        if self.task == "seq2seq" or self.rereads:
             part = self.module.get_decoder() if stack == "dec" else self.module.get_encoder()  # type: ignore[operator]
             return part.get_input_embeddings()
+        if getattr(self.config, "is_encoder_decoder", False):
+            return self.module.get_encoder().get_input_embeddings()  # type: ignore[operator]
         return self.module.get_input_embeddings()  # type: ignore[operator]
+
+    @property
+    def rereads(self) -> bool:
+        """Whether a classifier has a decoder that reads the text again, one place to the right (T5, BART)."""
+        return self.task == "sequence" and bool(getattr(self.config, "is_encoder_decoder", False))
 
     def unembedding(self) -> nn.Module | None:
         """The module whose output are the logits of a language model; None for classifiers."""
@@ -104,14 +112,23 @@ class Model:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of architecture and weights: equal models have equal fingerprints, an edited weight changes it."""
+        """Hash of architecture and weights: equal models have equal fingerprints, an edited weight changes it.
+
+        Hashed anew when a weight was replaced or written to since the last time.
+        """
         state = self.module.state_dict()
+        stamp = tuple((t.data_ptr(), _version(t), _bytes(t, False)) for t in state.values())
+        if self._stamped is None or self._stamped[0] != stamp:
+            self._stamped = stamp, self._hash(state)
+        return self._stamped[1]
+
+    def _hash(self, state: dict[str, torch.Tensor]) -> str:
         whole = sum(t.numel() * t.element_size() for t in state.values()) <= FULL_HASH_BYTES
         h = hashlib.blake2b(digest_size=12)
         h.update(json.dumps(_identity(self.config), sort_keys=True, default=str).encode())
         for name, t in state.items():
             h.update(f"{name}{tuple(t.shape)}{t.dtype}".encode())
-            h.update(_bytes(t.detach(), whole))
+            h.update(_bytes(t, True) if whole else _summary(t))
         return h.hexdigest()
 
 
@@ -139,12 +156,23 @@ def _identity(config: Any) -> dict[str, Any]:
     return {k: v for k, v in data.items() if k not in drop}
 
 
+def _summary(t: torch.Tensor) -> bytes:
+    """Sum and 4096 evenly spread entries of a large tensor."""
+    flat = t.detach().reshape(-1)
+    total = flat.double().sum().item() if flat.is_floating_point() else int(flat.sum())
+    return repr(total).encode() + _bytes(flat[:: max(1, flat.numel() // 4096)], True)
+
+
+def _version(t: torch.Tensor) -> int:
+    """How often the tensor was written to; tensors made in inference mode do not count."""
+    return -1 if t.is_inference() else t._version
+
+
 def _bytes(t: torch.Tensor, whole: bool) -> bytes:
-    flat = t.reshape(-1)
+    """The tensor's bytes, or those of up to 64 of its entries spread evenly."""
+    flat = t.detach().reshape(-1)
     if not whole:
-        step = max(1, flat.numel() // 4096)
-        total = flat.double().sum().item() if flat.is_floating_point() else int(flat.sum())
-        return repr(total).encode() + _bytes(flat[::step], True)
+        return _bytes(flat[:: max(1, flat.numel() // 64)], True)
     plain = flat.cpu().contiguous()
     if plain.dtype == torch.bfloat16:
         plain = plain.view(torch.int16)

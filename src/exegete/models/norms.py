@@ -58,7 +58,9 @@ def freeze(norm: Callable[[Tensor], Tensor], x: Tensor) -> FrozenNorm:
         gain = _gain(norm, zero, bias, centred)
         actual = norm(x)
         shape = gain * _centre(x, centred)
-        scale = ((actual - bias) * shape).sum(-1, keepdim=True) / shape.square().sum(-1, keepdim=True).clamp_min(1e-30)
+        scale = ((actual - bias) * shape).sum(-1, keepdim=True) / shape.square().sum(
+            -1, keepdim=True
+        ).clamp_min(1e-30)
         misfit = float((shape * scale + bias - actual).abs().max()) / max(1.0, float(actual.abs().max()))
     loose = TOLERANCE if x.dtype in (torch.float32, torch.float64) else 2e-2
     if not misfit <= loose:

@@ -23,9 +23,10 @@ def sides(q: Question) -> tuple[Question, ...]:
             "This method explains how probable the target is, and an entropy has no target.",
             "Choose another scale, or a method such as occlusion.",
         )
+    first = q.branches[0]
     if len(q.branches) > 1:
         return tuple(_side(q, Branch(b.rows, b.tail)) for b in q.branches)
-    rows = q.branches[0].rows
+    rows = first.rows
     this = _side(q, Branch(tuple(replace(r, foil=None) for r in rows)))
     if rows[0].foil is None:
         return (this,)

@@ -20,16 +20,19 @@ from exegete.models.forward import Runner, gathered, pick
 from exegete.models.model import Model, still
 
 
-def cache_gap(model: Model, ids: np.ndarray) -> float:
-    """Largest difference, relative to the largest logit, between cached and whole reading of `ids` [S]; NaN if S < 2."""
-    if len(ids) < 2:
+def cache_gap(model: Model, ids: np.ndarray, rows: np.ndarray, whole: Tensor) -> float:
+    """Largest difference, relative to the largest logit, between reading `ids` [S] at once and on from a cache.
+
+    `whole` [row, vocab] are the logits of reading at once at positions `rows`; NaN where nothing stands before them.
+    """
+    start = min(len(ids) // 2, int(rows.min()))
+    if start == 0:
         return float("nan")
-    cut = len(ids) // 2
     x = torch.as_tensor(ids, device=model.device)[None]
     with torch.inference_mode(), still(model.module):
-        whole = model.module(input_ids=x, use_cache=False).logits[0, cut:]
-        rest = read_on(model, read(model, x[:, :cut]), x[:, cut:], cut)[0]
-    return float((whole - rest).abs().max() / whole.abs().max().clamp_min(1e-9))
+        rest = read_on(model, read(model, x[:, :start]), x[:, start:], start)[0]
+    gap = (whole - rest[torch.as_tensor(rows - start, device=rest.device)]).abs().max()
+    return float(gap / whole.abs().max().clamp_min(1e-9))
 
 
 def read(model: Model, ids: Tensor) -> Any:

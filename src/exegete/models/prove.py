@@ -12,7 +12,7 @@ than its config says fails here. Cost: about 5 + (kinds of sites) forward passes
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,9 @@ from exegete.core.errors import ExegeteError, ModelError
 from exegete.core.site import Site
 from exegete.models.capture import Trace, evaluating, run
 from exegete.models.edit import Add
-from exegete.models.family import ModelLike, ModelMap, Tower, bind, linear_map
+from exegete.models.family import ModelLike, ModelMap, bind
+from exegete.models.matrix import linear_map
+from exegete.models.ports import Tower
 
 CHECKS = ("residual", "heads", "pattern", "unembed", "silence", "reach")
 _TOKENS = 6
@@ -187,7 +189,9 @@ class _Work:
         error = float((out - self.logits).abs().max())
         passed = torch.equal(out, self.logits)
         sites = () if passed else tuple(map(str, seen.sites))
-        return Check("silence", sites, error, 0.0, passed, "logits while every site is read = logits of the bare model")
+        return Check(
+            "silence", sites, error, 0.0, passed, "logits while every site is read = logits of the bare model"
+        )
 
     def _unembed_rows(self, seen: Trace) -> list[Check]:
         last = Site("final_in", stack=self.map.stacks[-1])
@@ -248,7 +252,7 @@ def probe_inputs(bound: ModelMap, seed: int) -> dict[str, Tensor]:
     if len(bound.stacks) > 1 and isinstance(config.eos_token_id, int):
         ids[:, -1] = config.eos_token_id  # encoder-decoder classifiers read the last token's state there
     inputs = {"input_ids": ids.to(embed.weight.device)}
-    if "dec" in bound.stacks and bound.head is not None or not bound.has_logits and "dec" in bound.stacks:
+    if ("dec" in bound.stacks and bound.head is not None) or (not bound.has_logits and "dec" in bound.stacks):
         later = usual[torch.randint(len(usual), (2, _TOKENS - 1), generator=draw)]
         inputs["decoder_input_ids"] = later.to(embed.weight.device)
     return inputs
@@ -274,7 +278,9 @@ def _residual_rows(work: _Work, seen: Trace, stack: str, i: int) -> list[Check]:
         if any(s not in seen for s in needed):
             return []
         pre, attn, mlp, post = (seen[s] for s in needed)
-        return [work.row("residual", needed[1:3], pre + attn + mlp, post, "residual + attention + mlp = residual")]
+        return [
+            work.row("residual", needed[1:3], pre + attn + mlp, post, "residual + attention + mlp = residual")
+        ]
     steps = [("attn", "attn_add", "resid_mid")]
     steps += [("cross", "cross_attn_add", "cross_resid")] if block.cross is not None else []
     steps += [("mlp", "mlp_add", "resid_post")]
@@ -304,7 +310,9 @@ def _attention_rows(work: _Work, seen: Trace, stack: str, tower: Tower, i: int) 
             proj = work.map.at(work.map.part_path(stack, i, part, "proj"))
             whole = proj(got["z"].transpose(1, 2).flatten(2))
             made = got["head_out"].sum(1) + linear_map(proj)[1]
-            rows.append(work.row("heads", [at["head_out"]], made, whole, "sum of head_out + bias = projection of z"))
+            rows.append(
+                work.row("heads", [at["head_out"]], made, whole, "sum of head_out + bias = projection of z")
+            )
         if {"pattern", "scores", "v", "z"} <= got.keys():
             rows += _pattern_rows(work, at, got, tower)
     return rows
@@ -319,12 +327,16 @@ def _pattern_rows(work: _Work, at: dict[str, Site], got: dict[str, Tensor], towe
     sizes = torch.tensor([got["q"].shape[1], v.shape[1], z.shape[-1]], dtype=torch.float32)
     said = torch.tensor([tower.n_heads, tower.n_kv_heads, tower.d_head], dtype=torch.float32)
     rows = [
-        work.row("pattern", [*inside, at["z"]], sizes, said, "heads, key-value heads and head width = the config's"),
+        work.row(
+            "pattern", [*inside, at["z"]], sizes, said, "heads, key-value heads and head width = the config's"
+        ),
         work.row("pattern", [at["scores"]], got["scores"].softmax(-1), pattern, "softmax(scores) = pattern"),
     ]
     if rows[0].passed:
         spread = v.repeat_interleave(tower.n_heads // tower.n_kv_heads, 1)
-        rows.append(work.row("pattern", [at["pattern"], at["v"]], pattern.to(v.dtype) @ spread, z, "pattern @ v = z"))
+        rows.append(
+            work.row("pattern", [at["pattern"], at["v"]], pattern.to(v.dtype) @ spread, z, "pattern @ v = z")
+        )
     return rows
 
 

@@ -23,7 +23,7 @@ from exegete.core.errors import ModelError
 from exegete.core.text import Token, Unit, units
 from exegete.models import prefix
 from exegete.models.encode import Encoded
-from exegete.models.forward import Batch, Meter, Runner, empty_id
+from exegete.models.forward import Batch, Meter, Runner, buckets, empty_id
 from exegete.models.model import Model, still
 
 PREFIX_FROM = 2048  # tokens of a request below which reusing a prefix is not worth its own pass
@@ -135,6 +135,7 @@ class Question:
             values = self._combined([score(x, b.rows, self.scale) for x, b in zip(logits, self.branches)])
         key = _key(self.ids, whole[0])
         self._memo[key], self._answers[key] = values[0].double().cpu().numpy(), int(logits[0][0, 0].argmax())
+        self.__dict__.setdefault("_first_logits", logits[0][0])
         return [x[0] for x in logits]
 
     def ask(self, ids: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
@@ -174,7 +175,8 @@ class Question:
             picked = [todo[c] for c in chunk]
             yield picked, self._run_prefix(ids[picked], start)
         if chunks is None:
-            for bucket in self._buckets([int(keep[v].sum()) for v in todo]):
+            tail = max(len(b.tail) for b in self.branches)
+            for bucket in buckets([int(keep[v].sum()) + tail for v in todo], self.model.token_budget):
                 picked = [todo[c] for c in bucket]
                 yield picked, self._run_ids(ids[picked], keep[picked])
 
@@ -190,7 +192,18 @@ class Question:
     @cached_property
     def cache_gap(self) -> float:
         """Relative difference between logits read at once and read on from a cache (see `prefix.cache_gap`)."""
-        return prefix.cache_gap(self.model, self.ids) if self.model.causal else float("nan")
+        first = self.branches[0]
+        if not self.model.causal or first.rows[0].position is None:
+            return float("nan")
+        ids = np.concatenate([self.ids, np.array(first.tail, dtype=np.int64)])
+        rows = np.array([r.position or 0 for r in first.rows])
+        self.meter.forwards += 1
+        self.meter.tokens += len(ids)
+        return prefix.cache_gap(self.model, ids, rows, self._first_logits)
+
+    @cached_property
+    def _first_logits(self) -> Tensor:
+        return self.reference()[0]
 
     @property
     def reads_on(self) -> bool:
@@ -321,20 +334,6 @@ class Question:
             out[:, r] = before[:, p] - 1 if p < width else before[:, -1] + (p - width)
         return out.clip(min=0)
 
-    def _buckets(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices in chunks of like length, each padded chunk within the token budget."""
-        tail = max(len(b.tail) for b in self.branches)
-        order = sorted(range(len(lengths)), key=lambda v: lengths[v])
-        chunk: list[int] = []
-        for v in order:
-            width = max(lengths[v] + tail, 1)
-            if chunk and (len(chunk) + 1) * width > self.model.token_budget:
-                yield chunk
-                chunk = []
-            chunk.append(v)
-        if chunk:
-            yield chunk
-
     def _progress(self, n: int) -> None:
         if self.tick is not None:
             self.tick(n)
@@ -362,6 +361,7 @@ def score(logits: Tensor, rows: Sequence[Row], scale: str) -> Tensor:
 
 
 def _at(x: Tensor, ids: Tensor) -> Tensor:
+    x = x.expand(-1, len(ids), -1)  # several classes may be read from one pooled row
     return x.gather(-1, ids[None, :, None].expand(len(x), -1, 1))[..., 0]
 
 

@@ -116,14 +116,16 @@ def moved(q: Question, values: np.ndarray) -> float:
     return float(np.abs(values - own).max() / max(1.0, float(np.abs(own).max())))
 
 
-def propagate(q: Question, rules: Rules, each: bool = False) -> tuple[np.ndarray, list[Propagation]]:
-    """Output values [R] of the run under the rules, and the relevance for the total, or with `each` for every output."""
+def propagate(
+    q: Question, rules: Rules, total: bool = True, each: bool = False
+) -> tuple[np.ndarray, list[Propagation]]:
+    """Output values [R] of the run under the rules, and relevance for the total (first) and with `each` every output."""
     with still(q.model.module), torch.enable_grad(), relevance(q.model.module, rules) as ledger:
         points = q.embeddings()[None].requires_grad_(True)
         values = q.run(points)
-        total = values.prod() if q.scale == "prob" else values.sum()
+        whole = values.prod() if q.scale == "prob" else values.sum()
         found = []
-        for scalar in values[0] if each else total[None]:
+        for scalar in (*([whole] if total else []), *(values[0] if each else [])):
             ledger.clear()
             (g,) = torch.autograd.grad(scalar, points, retain_graph=True)
             found.append(_propagation(q, float(scalar.detach()), (points * g).detach()[0], ledger))
@@ -354,7 +356,7 @@ class _Mode(TorchFunctionMode):
         out = y if bias is None else y + bias
         out = damped(out if exact is None else swap(out, exact()), epsilon, self.ledger)
         if bias is not None:
-            self.ledger.absorb("bias", out, bias)
+            self.ledger.absorb("bias" if isinstance(bias, nn.Parameter) else "constant", out, bias)
         return out
 
     # ---- nonlinear -----------------------------------------------------------------------------------------------
@@ -363,7 +365,8 @@ class _Mode(TorchFunctionMode):
         exponent = (a[0] if a else k.get("exponent", 1)) if func.__name__ == "pow" else 1
         if not carries(x):
             return func(x, *a, **k)
-        y = func(x.detach().clone(), *a, **k)
+        held = x.detach()
+        y = func(held.clone() if func.__name__.endswith("_") or k.get("inplace") else held, *a, **k)
         return y if not isinstance(exponent, (int, float)) or exponent < 0 else identity(x, y)
 
     def _softmax(self, func: Any, x: Tensor, *a: Any, **k: Any) -> Tensor:
@@ -424,7 +427,7 @@ class _Mode(TorchFunctionMode):
 
 def _gate(func: Any, x: Any, *a: Any, **k: Any) -> Any:
     """Factors that are held constant: normalisers and gates that are not zero at zero."""
-    return func(x.detach().clone() if carries(x) else x, *a, **k)
+    return func(x.detach() if carries(x) else x, *a, **k)
 
 
 def _times(x: Any, factor: Any) -> Any:

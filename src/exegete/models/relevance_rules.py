@@ -3,12 +3,12 @@
 Relevance of a tensor x is x · g, where g is a modified gradient. Every rule replaces an operation y = f(x) by one with
 the same value and another derivative, so that x · g_x = y · g_y up to what constants take ("absorbed"):
 
-    identity     y = x · [y / x]                      activations, soft caps            (Achtibat et al. 2024, prop. 3.1)
-    half         each factor of a product takes 1/2   gates, q·k, pattern·value         (prop. 3.3)
-    norm         the normaliser is a constant         layer norm, RMS norm              (prop. 3.4)
-    softmax      first Taylor term; the rest, E[g] - Cov(x, g) under the softmax, is absorbed      (prop. 3.2)
-    weighted     contributions c_i to y weighted by their sign, then y shared in proportion: gamma rule, z+ rule
-                                                                                       (Montavon et al. 2019, section 10.2)
+    identity     y = x · [y / x]                      activations, soft caps
+    half         each factor of a product takes 1/2   gates, q·k, pattern·value
+    norm         the normaliser is a constant         layer norm, RMS norm
+    softmax      first Taylor term; the rest, E[g] - Cov(x, g) under the softmax, is absorbed
+    weighted     contributions to y weighted by their sign, then y shared in proportion: gamma rule, z+ rule
+The first four are those of Achtibat et al. 2024 (section 3.3), the last of Montavon et al. 2019 (section 10.2).
 [·] is held constant. A `Ledger` counts what each kind of constant absorbs during the backward pass, so that
 relevance of inputs + absorbed = output is checked, operation by operation, on whatever model it is.
 

@@ -21,7 +21,8 @@ from exegete.core.errors import UsageError
 from exegete.core.site import Site, Stack
 from exegete.models.capture import EditMap, Reducers, SiteLike, Trace, evaluating
 from exegete.models.edit import Set
-from exegete.models.family import ModelLike, Tower, bind
+from exegete.models.family import ModelLike, bind
+from exegete.models.ports import Tower
 from exegete.models.slots import find_input, get_input
 
 _MISSING = object()

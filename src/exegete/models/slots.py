@@ -21,7 +21,9 @@ def find_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Slot | None:
     if is_activation(kwargs.get("hidden_states")):
         return "hidden_states"
     by_place = next((i for i, a in enumerate(args) if is_activation(a)), None)
-    return by_place if by_place is not None else next((n for n, a in kwargs.items() if is_activation(a)), None)
+    return (
+        by_place if by_place is not None else next((n for n, a in kwargs.items() if is_activation(a)), None)
+    )
 
 
 def get_input(slot: Slot, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

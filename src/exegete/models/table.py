@@ -28,7 +28,9 @@ class Part:
     after: str = ""  # norm on the sum of residual and part: its return is the new residual
     sum: str = ""  # module that adds the residual itself: its return is the new residual
     scale: str = ""  # attribute of the block that multiplies what is added
-    qkv: tuple[str, ...] = ()  # projections to read q, k and v from, where the products hide them (relative to `reads`)
+    qkv: tuple[
+        str, ...
+    ] = ()  # projections to read q, k and v from, where the products hide them (relative to `reads`)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ Rules, each learned from a family that breaks the simpler one:
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 from exegete.core.site import Site
 from exegete.models.attention import Tap, refuse_unseen
 from exegete.models.edit import EditLike, Moment, apply_edit, slice_site
-from exegete.models.family import ModelMap, Port, linear_map
+from exegete.models.family import ModelMap
+from exegete.models.matrix import linear_map
+from exegete.models.ports import Port
 from exegete.models.slots import find_input, get_input, get_output, output_slot, put_input, put_output
 
 _EXACT = ("in", "out", "heads_in", "proj", "logits")
@@ -61,6 +64,7 @@ class Wires:
     taps: list[Tap] = field(default_factory=list)
     moments: dict[str, Moment] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
+    applied: set[tuple[Site, int]] = field(default_factory=set)  # edits that found their place
     blocks: dict[str, Tensor] = field(default_factory=dict)  # the residual that entered a block
 
     def place(self, stations: Sequence[Station]) -> None:
@@ -135,37 +139,35 @@ class Wires:
 
     def _hook(self, port: Port, act: _Act, first: bool) -> None:
         """Run `act` on the tensor at a port; what it returns replaces the tensor."""
-
-        def entering(_m: nn.Module, args: Any, kwargs: Any) -> Any:
-            slot = find_input(args, kwargs) if self._on(port) else None
-            new = act(_Seen(get_input(slot, args, kwargs))) if slot is not None else None
-            return None if new is None or slot is None else put_input(slot, args, kwargs, new)
-
-        def leaving(_m: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
-            slot = output_slot(out, "logits") if self._on(port) else None
-            if slot is None:
-                return None
-            new = act(_Seen(get_output(out, slot), args[0] if args else None))
-            return None if new is None else put_output(out, slot, new)
-
         module = self.map.at(port.path)
         if port.how in ("in", "heads_in"):
-            self.handles.append(module.register_forward_pre_hook(entering, with_kwargs=True, prepend=first))
+            hook: Any = partial(self._entering, port, act)
+            self.handles.append(module.register_forward_pre_hook(hook, with_kwargs=True, prepend=first))
         else:
-            self.handles.append(module.register_forward_hook(leaving, with_kwargs=True, prepend=first))
+            hook = partial(self._leaving, port, act)
+            self.handles.append(module.register_forward_hook(hook, with_kwargs=True, prepend=first))
         if port.site.kind == "embed":
-            self._hook_given(port, act, first)
+            root = self.map.at(self.map.tower(port.stack).root)
+            given: Any = partial(self._given, act)
+            self.handles.append(root.register_forward_pre_hook(given, with_kwargs=True, prepend=first))
 
-    def _hook_given(self, port: Port, act: _Act, first: bool) -> None:
+    def _entering(self, port: Port, act: _Act, _m: nn.Module, args: Any, kwargs: Any) -> Any:
+        slot = find_input(args, kwargs) if self._on(port) else None
+        new = act(_Seen(get_input(slot, args, kwargs))) if slot is not None else None
+        return None if new is None or slot is None else put_input(slot, args, kwargs, new)
+
+    def _leaving(self, port: Port, act: _Act, _m: nn.Module, args: Any, kwargs: Any, out: Any) -> Any:
+        slot = output_slot(out, "logits") if self._on(port) else None
+        if slot is None:
+            return None
+        new = act(_Seen(get_output(out, slot), args[0] if args else None))
+        return None if new is None else put_output(out, slot, new)
+
+    def _given(self, act: _Act, _m: nn.Module, args: Any, kwargs: Any) -> Any:
         """Embeddings handed in as `inputs_embeds` bypass the table: they are the same site."""
-
-        def given(_m: nn.Module, args: Any, kwargs: Any) -> Any:
-            x = kwargs.get("inputs_embeds")
-            new = act(_Seen(x)) if isinstance(x, Tensor) else None
-            return None if new is None else (args, {**kwargs, "inputs_embeds": new})
-
-        root = self.map.at(self.map.tower(port.stack).root)
-        self.handles.append(root.register_forward_pre_hook(given, with_kwargs=True, prepend=first))
+        x = kwargs.get("inputs_embeds")
+        new = act(_Seen(x)) if isinstance(x, Tensor) else None
+        return None if new is None else (args, {**kwargs, "inputs_embeds": new})
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
@@ -188,7 +190,9 @@ class Wires:
         new = self._edited(s, old)
         raw = seen.raw if new is old else seen.raw + self._fold(s.port, new - old)
         graph = self.keep_graph and s.reads
-        if not graph and (s.port.how != "mid"):  # a residual in the middle is read where the next part takes it
+        if not graph and (
+            s.port.how != "mid"
+        ):  # a residual in the middle is read where the next part takes it
             self._note(s, new)
         if not graph:
             return None if raw is seen.raw else raw
@@ -200,7 +204,10 @@ class Wires:
 
     def _edited(self, s: Station, x: Tensor) -> Tensor:
         for site, edit in s.edits:
-            x = apply_edit(x, site, edit, self.moment(s.port))
+            new = apply_edit(x, site, edit, self.moment(s.port))
+            if new is not x:
+                self.applied.add((site, id(edit)))
+            x = new
         return x
 
     def _note(self, s: Station, x: Tensor) -> None:
@@ -293,17 +300,17 @@ class Wires:
         by_kind = {s.kind: s for s in members}
         inside = {s.kind for s in members if s.edits or (self.keep_graph and s.reads)}
         tower = self.map.tower(members[0].port.stack)
-
-        def visit(kind: str, x: Tensor) -> Tensor:
-            s = by_kind[kind]
-            new = self._edited(s, x)
-            kept = with_graph(new) if self.keep_graph and s.reads else new
-            self._note(s, kept)
-            return kept
-
+        visit = partial(self._visit, by_kind)
         tap = Tap(visit, frozenset(by_kind), frozenset(inside), tower.n_heads, tower.n_kv_heads)
         tap.__enter__()
         self.taps.append(tap)
+
+    def _visit(self, by_kind: dict[str, Station], kind: str, x: Tensor) -> Tensor:
+        s = by_kind[kind]
+        new = self._edited(s, x)
+        kept = with_graph(new) if self.keep_graph and s.reads else new
+        self._note(s, kept)
+        return kept
 
     def _leave(self, path: str, out: Any) -> None:
         if not self.taps:

@@ -45,4 +45,4 @@ def insertion_curve(v: SetFunction, order: np.ndarray, sizes: np.ndarray) -> np.
 def area(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Area [...] under curves [..., P] over the share of units, by the trapezoid rule."""
     share = np.asarray(sizes, dtype=np.float64) / sizes[-1]
-    return ((values[..., 1:] + values[..., :-1]) / 2 * np.diff(share)).sum(-1)
+    return np.asarray(((values[..., 1:] + values[..., :-1]) / 2 * np.diff(share)).sum(-1))

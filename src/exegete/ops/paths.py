@@ -18,7 +18,7 @@ integration); Sanyal & Ren 2021, arXiv:2108.13654, sec. 3 (monotone paths, Greed
 Shapes: N points, L lines, K pieces, d coordinates, J candidates.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -238,7 +238,7 @@ def word_path(
     return np.stack([*stops, goal]), words
 
 
-def shares(lengths: Sequence[float], n: int) -> np.ndarray:
+def shares(lengths: np.ndarray, n: int) -> np.ndarray:
     """How many of about n points each piece of a path gets: in proportion to its length, at least one each."""
     part = np.asarray(lengths, dtype=np.float64)
     whole = part.sum()

@@ -1,6 +1,6 @@
 """Arithmetic of relevance maps: shares and their entropy, and how attention relevance is carried through layers.
 
-Carrying (Chefer, Gur & Wolf 2021a, eq. 5 and 13; 2021b, arXiv:2103.15679, eq. 5-11). A relevance map R [to, from] says how much position
+Carrying (Chefer, Gur & Wolf 2021, arXiv:2103.15679, eq. 5-11). A relevance map R [to, from] says how much position
 `to` holds of input `from`; it starts as the identity (of a stack with itself) or zero (of one stack with another).
     head average     A = mean over heads of (gradient * pattern)+
     self-attention   R <- R + A R, for every map of the stack

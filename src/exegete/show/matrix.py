@@ -14,7 +14,7 @@ from rich.text import Text
 
 from exegete.show.color import limit, share
 from exegete.show.heat import cell_style, colored
-from exegete.show.words import number, one_line
+from exegete.show.words import aligned, one_line
 
 MAX_ROWS = 40
 
@@ -40,7 +40,7 @@ class MatrixText:
             line = Text("  " + one_line(self.outputs[row], label).rjust(label) + " ", no_wrap=True)
             for unit in range(shown):
                 line.append_text(self._cell(row, unit, width, end, colored(console)))
-            line.append_text(self._strongest(row))
+            line.append_text(self._strongest(row, end))
             yield line
         left_out = [
             (len(self.outputs) - MAX_ROWS, "outputs"),
@@ -59,13 +59,13 @@ class MatrixText:
             return Text(text, cell_style(position, self.signed))
         return Text(_glyph(position, width).ljust(width))
 
-    def _strongest(self, row: int) -> Text:
+    def _strongest(self, row: int, end: float) -> Text:
         scores = np.where(self.available[row], self.scores[row], 0.0)
         if not self.available[row].any():
             return Text("  not asked for", "dim")
         best = int(np.argmax(np.abs(scores)))
         return Text(
-            f"  {one_line(self.units[best], 14)} {number(float(scores[best]), sign=self.signed)}", "dim"
+            f"  {one_line(self.units[best], 14)} {aligned(float(scores[best]), end, sign=self.signed)}", "dim"
         )
 
 

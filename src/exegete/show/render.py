@@ -18,7 +18,6 @@ from rich.console import RenderableType
 from exegete.core.registry import VIEWS
 from exegete.core.result import Result
 from exegete.show import color
-from exegete.show.view import View
 
 
 def view_for(result: Result) -> type:

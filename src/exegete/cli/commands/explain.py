@@ -13,7 +13,6 @@ SAMPLE = 4  # texts of a long file that a forecast is made from
 
 
 def explain(
-    context: typer.Context,
     inputs: o.Inputs = None,
     method: Annotated[
         str,
@@ -72,7 +71,7 @@ def explain(
         return 0
     from exegete.cli.ask import ask_of, loaded, method_value
 
-    chosen, words = method_value(method, context.obj, "explain", seed)
+    chosen, words = method_value(method, "explain", seed)
     found = given([*(inputs or []), *words], "explain")
     output.check(len(found.texts))
     ask = ask_of(target, against, scale, unit, trust)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from exegete.core.result import Listing
 
 
+DETAILS = "Parameters, reference and cost of one: exegete list {} NAME"
+
+
 class What(StrEnum):
     """What can be listed."""
 
@@ -69,12 +72,12 @@ def methods() -> "Listing":
     from exegete.core.registry import METHODS
     from exegete.core.result import Listing
 
-    rows = [(name, m.family, ", ".join(m.needs), m.passes, m.summary()) for name, m in METHODS]
+    rows = [(name, m.family, ", ".join(m.needs), m.summary()) for name, m in METHODS]
     return Listing(
         title=f"{len(rows)} methods",
-        columns=("method", "family", "needs", "passes", "what it does"),
+        columns=("method", "family", "needs", "what it does"),
         rows=tuple(sorted(rows, key=lambda r: (r[1], r[0]))),
-        footer="Parameters, reference and cost of one: exegete list methods NAME",
+        footer=DETAILS.format("methods"),
     )
 
 
@@ -83,8 +86,13 @@ def metrics() -> "Listing":
     from exegete.core.registry import METRICS
     from exegete.core.result import Listing
 
-    rows = tuple((name, m.passes, m.summary()) for name, m in METRICS)
-    return Listing(title=f"{len(rows)} metrics", columns=("metric", "passes", "what it judges"), rows=rows)
+    rows = tuple((name, m.summary()) for name, m in METRICS)
+    return Listing(
+        title=f"{len(rows)} metrics",
+        columns=("metric", "what it judges"),
+        rows=rows,
+        footer=DETAILS.format("metrics"),
+    )
 
 
 def families() -> "Listing":
@@ -142,14 +150,16 @@ def technique_listing(coverage: bool) -> "Listing":
 
 def method_listing(name: str, metric: bool = False) -> "Listing":
     """One method: its parameters with type, default, range and help; reference and cost below."""
-    from exegete.cli.params import bounds, kind
+    from exegete.cli.main import flags_of
+    from exegete.cli.params import bounds, flag_of, kind
     from exegete.core.registry import METHODS, METRICS
     from exegete.core.result import Listing
 
     method = (METRICS if metric else METHODS).get(name.replace("-", "_"))
+    options = flags_of("explain")
     rows = tuple(
         (
-            "--" + field.replace("_", "-"),
+            flag_of(field, options),
             kind(info.annotation),
             "required" if info.is_required() else str(info.get_default(call_default_factory=True)),
             bounds(info),

@@ -5,6 +5,9 @@
 1. start from the text with every unit removed; 2. add units by increasing score; 3. correlate the value after each step with
 the score of the unit just added. Higher is better. Not defined (NaN) for constant scores or values, or below two units.
 
+Read it beside chance only: any order that ends with strong units does well, and where some units count against the answer the
+value first falls and then rises, so that even the true explanation stays below 1.
+
 Cost: n_units forwards an order; orders that agree on their last units share them.
 Reference: Arya et al. 2019 (monotonicity metric), as a correlation Chan, Kong & Liang 2022 (arXiv:2204.05514).
 """

@@ -22,7 +22,8 @@ from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.attribution.contract import Scores
+from exegete.methods.attribution.removing import RemovingMethod, active
 from exegete.models.odds import log_odds, sides
 from exegete.models.question import Question
 from exegete.models.remove import Game, Removal
@@ -35,7 +36,7 @@ CONTEXT_ROLES = ("document", "context", "source", "demonstration")
 
 
 @register
-class ContextCite(AttributionMethod):
+class ContextCite(RemovingMethod):
     """Sparse linear model of how leaving out sources changes the log-odds of what was said."""
 
     id: ClassVar[str] = "context_cite"
@@ -61,23 +62,25 @@ class ContextCite(AttributionMethod):
         "auto",
         description="role of the segments that are sources; auto: document-like roles if any, else all",
     )
+
     removal: Removal = Field(
         "delete", description="how a source is left out: delete, mask, pad, unk, mean, zero, resample"
     )
-    draws: int = Field(4, ge=1, le=256, description="random replacements averaged by removal='resample'")
-    seed: int = Field(0, ge=0, description="seed of the ablations and of removal='resample'")
+
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward an ablation (two in a contrast of several tokens)."""
+        return min(self.n_ablations + self.n_held_out, 2 ** min(units, 62)) * self.repeats, 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Coefficients [R, U] and of the whole continuation [U], in log-odds; 0 for units that are no sources."""
         mine = self._sources(q, units)
         sources = tuple(u for u, m in zip(units, mine) if m)
-        game = self._game(q, sources)
+        game = self._odds(q, sources)
         rng = generator(self.seed, self.id)
         keep, held = ablations(rng, len(sources), self.n_ablations, self.n_held_out)
         values, weights = game(keep), np.ones(len(keep))
         surrogate = Surrogate("lasso", self.alpha / 2)  # a half: masks have deviation 1/2
-        active = np.vstack([q.available(sources), np.ones(len(sources), dtype=bool)])
-        fit = surrogate.fit(keep, values, weights, active)
+        fit = surrogate.fit(keep, values, weights, active(q, sources))
         stderr = surrogate.stderr(keep, values, weights, fit, rng) if len(held) else np.zeros(len(sources))
         checks = _fit_checks(game(held)[:, -1], fit(held)[:, -1]) if len(held) else ()
         notes = ["Scores are log-odds of the target, whatever its scale."]
@@ -110,7 +113,7 @@ class ContextCite(AttributionMethod):
             "Name one of them, or mark the sources with Text.of_segments(Segment(text=..., role='document'), ...).",
         )
 
-    def _game(self, q: Question, sources: tuple[Unit, ...]) -> Callable[[np.ndarray], np.ndarray]:
+    def _odds(self, q: Question, sources: tuple[Unit, ...]) -> Callable[[np.ndarray], np.ndarray]:
         """Masks [V, sources] -> log-odds [V, R + 1] of every output and, last, of all together."""
         games = [Game(s, sources, self.removal, self.seed, self.draws) for s in sides(q)]
 

@@ -9,13 +9,13 @@
 4. relevance of tokens + relevance absorbed by biases and positions = logit, and no token has relevance of the other sign.
 
 Where the theory reaches. For a ReLU network with non-negative activations step 2 is exactly the z+ rule, the Taylor
-expansion at the nearest root of each neuron with non-negative inputs (Montavon et al., eq. 15). Hidden activations of
+expansion at the nearest root of each neuron with non-negative inputs (Montavon et al.). Hidden activations of
 transformers have both signs: the sign s_j carries the rule over (a negative neuron is explained by what makes it
 negative). Products and norms have no root point that conserves; their rules are those of AttnLRP, not Taylor steps.
 A logit below zero is explained by relevance below zero. With a foil the explanation is the difference of two, and signed.
 
 Cost: one forward (linear layers four times) and one backward, R more with `per_output`.
-Reference: Montavon et al. 2017 (arXiv:1512.02479), eq. 15.
+Reference: Montavon et al. 2017 (arXiv:1512.02479), the z+ rule. LRP, of which this is a case, may be covered by patents.
 """
 
 from dataclasses import replace
@@ -46,22 +46,23 @@ class DeepTaylor(AttributionMethod):
         year=2017,
         title="Explaining NonLinear Classification Decisions with Deep Taylor Decomposition",
         where="arXiv:1512.02479",
-        equation="eq. 15",
+        equation="z+ rule",
     )
     needs: ClassVar[tuple[Need, ...]] = ("text", "gradients")
     passes: ClassVar[str] = "1 forward + 1 backward"
 
     per_output: bool = Field(False, description="also explain every output by itself (one backward each)")
 
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward and one backward, one more an output with `per_output`."""
+        return 1, 1 + (outputs if self.per_output else 0)
+
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Total [U] and, with `per_output`, every output [R, U], of the logit."""
         logit = q if q.scale == "logit" else replace(q, scale="logit", _memo={})
         rules = Rules("z_plus", "cp")
-        values, (whole,) = propagate(logit, rules)
-        each = None
-        if self.per_output:
-            _, rows = propagate(logit, rules, each=True)
-            each = by_unit(np.stack([row.slots for row in rows]), units)
+        values, (whole, *rows) = propagate(logit, rules, each=self.per_output)
+        each = by_unit(np.stack([row.slots for row in rows]), units) if rows else None
         note = () if logit is q else (f"Relevance is of the logit ({whole.value:.4g}), not of the {q.scale}.",)
         contrast = bool(q.against)
         same = bool((values >= 0).all() or (values <= 0).all())

@@ -10,24 +10,20 @@ Reference: Shapley 1953; Lundberg & Lee 2017, eq. 4.
 
 from typing import ClassVar
 
-import numpy as np
-from pydantic import Field
-
 from exegete.core.errors import UsageError
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.attribution.contract import Scores
+from exegete.methods.attribution.removing import RemovingMethod, shapley_scores
 from exegete.models.question import Question
-from exegete.models.remove import Game, Removal
-from exegete.ops.perturb import with_total
 from exegete.ops.shapley import exhaustive
 
 MOST_UNITS = 12
 
 
 @register
-class ExactShapley(AttributionMethod):
+class ExactShapley(RemovingMethod):
     """Shapley values from all subsets of at most 12 units: exact, and the truth that estimators are held to."""
 
     id: ClassVar[str] = "exact_shapley"
@@ -42,11 +38,9 @@ class ExactShapley(AttributionMethod):
     )
     passes: ClassVar[str] = "2^n_units forwards (at most 12 units)"
 
-    removal: Removal = Field(
-        "auto", description="how a unit is removed: mask, delete, pad, unk, mean, zero, resample"
-    )
-    draws: int = Field(4, ge=1, le=256, description="random replacements averaged by removal='resample'")
-    seed: int = Field(0, ge=0, description="seed of removal='resample'")
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward a subset."""
+        return 2 ** min(units, MOST_UNITS) * self.repeats, 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Shapley values [R, U] and of the total [U]. Raises `UsageError` for more than 12 units."""
@@ -56,13 +50,5 @@ class ExactShapley(AttributionMethod):
                 f"They take 2^{len(units)} model passes; the method stops at {MOST_UNITS} units.",
                 "Use kernel_shap, permutation_shapley or partition_shapley, or larger units (unit='sentence').",
             )
-        game = Game(q, units, self.removal, self.seed, self.draws)
-        found = exhaustive(with_total(game, q.total), len(units))
-        return Scores(
-            total=found.values[:, -1],
-            each=np.where(q.available(units), found.values[:, :-1].T, 0.0),
-            stderr=found.stderr[:, -1],
-            base_value=float(found.nobody[-1]),
-            checks=(found.completeness(),),
-            notes=(f"Units are removed by {game.how}.",),
-        )
+        game, how = self.game(q, units)
+        return shapley_scores(q, units, exhaustive(game, len(units)), how)

@@ -25,7 +25,7 @@ from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Check
 from exegete.methods.attribution.contract import AttributionMethod, Scores
-from exegete.models.infill import language_model, naturalness
+from exegete.models.infill import FOLDS, language_model, naturalness
 from exegete.models.question import Branch, Question, score
 from exegete.models.remove import Game, token_id
 from exegete.ops.perturb import bernoulli
@@ -64,6 +64,10 @@ class Inlier(AttributionMethod):
         "auto", description="how a unit is removed"
     )
     seed: int = Field(0, ge=0, description="seed of the perturbed texts")
+
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward a text, and as many as a masked judge takes."""
+        return (self.n_samples + 1) * (1 + FOLDS), 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Weighted differences [R, U], of the total [U], and their standard errors [U]."""

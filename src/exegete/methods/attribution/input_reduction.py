@@ -47,6 +47,10 @@ class InputReduction(AttributionMethod):
     beam_width: int = Field(1, ge=1, le=64, description="how many reduced inputs are followed at a time")
     removal: Literal["delete", "mask", "pad", "unk"] = Field("delete", description="how a unit is removed")
 
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward a unit that is left, at every removal."""
+        return self.beam_width * units * (units + 1) // 2 + 1, 0
+
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Ranks of the total [U] in (0, 1]; magnitudes, not signed."""
         game = _Answers(q, units, self.removal)
@@ -90,9 +94,13 @@ class _Answers:
         self.slots, self.how, self.n = Game(q, units, how).slots, operator(q, how), len(units)
         self.answer = int(q.argmax(q.ids[None])[0])
         row = q.branches[0].rows[0]
-        self.notes = ()
-        if row.id != self.answer:
-            self.notes = ("The answer that is kept is what the model predicts, not the target.",)
+        self.notes: tuple[str, ...] = (
+            ()
+            if row.id == self.answer
+            else ("The answer that is kept is what the model predicts, not the target.",)
+        )
+        if q.n_outputs > 1:
+            self.notes += ("Only the answer at the first output is kept.",)
         asked = Branch((replace(row, id=self.answer, foil=None),), q.branches[0].tail)
         self.q = replace(q, branches=(asked,), scale="logprob", against="", _memo={}, _answers={})
 

@@ -20,15 +20,14 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.attribution.contract import Scores
+from exegete.methods.attribution.removing import RemovingMethod, active, shapley_scores
 from exegete.models.question import Question
-from exegete.models.remove import Game, Removal
 from exegete.ops.kernel import Sampling, kernel
-from exegete.ops.perturb import with_total
 
 
 @register
-class KernelShap(AttributionMethod):
+class KernelShap(RemovingMethod):
     """Shapley values by weighted regression over sampled subsets, with standard errors."""
 
     id: ClassVar[str] = "kernel_shap"
@@ -52,41 +51,31 @@ class KernelShap(AttributionMethod):
     over: Literal["units", "tokens"] = Field(
         "units", description="players: units, or their tokens added up to units"
     )
-    removal: Removal = Field(
-        "auto", description="how a unit is removed: mask, delete, pad, unk, mean, zero, resample"
-    )
-    draws: int = Field(4, ge=1, le=256, description="random replacements averaged by removal='resample'")
-    seed: int = Field(0, ge=0, description="seed of the subsets and of removal='resample'")
+
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward a sampled subset; where players are units, never more than there are subsets."""
+        most = 2**units if self.over == "units" and units < 62 else self.n_samples
+        return min(self.n_samples, most) * self.repeats, 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Estimated Shapley values [R, U], of the total [U], and their standard errors [U]."""
         players = units if self.over == "units" else _tokens(units)
-        game = Game(q, players, self.removal, self.seed, self.draws)
+        game, how = self.game(q, players)
         found = kernel(
-            with_total(game, q.total),
+            game,
             len(players),
             self.n_samples,
             generator(self.seed, self.id, self.sampling),
             self.sampling,
-            active=np.vstack([q.available(players), np.ones(len(players), dtype=bool)]),
+            active=active(q, players),
             pool=np.array([[p.tokens[0] in u.tokens for p in players] for u in units], dtype=float),
         )
-        few = bool(np.isnan(found.stderr[:, -1]).any())
-        return Scores(
-            total=found.values[:, -1],
-            each=found.values[:, :-1].T,
-            stderr=found.stderr[:, -1],
-            base_value=float(found.nobody[-1]),
-            checks=(found.completeness(),),
-            notes=(
-                f"{self.over.capitalize()} are removed by {game.how}.",
-                *(
-                    [f"{self.n_samples} samples are too few for {len(players)} players: no standard error."]
-                    if few
-                    else []
-                ),
-            ),
-        )
+        notes = [how.replace("Units", self.over.capitalize())]
+        if np.isnan(found.stderr[:, -1]).any():
+            notes.append(
+                f"{self.n_samples} samples are too few for {len(players)} players: no standard error."
+            )
+        return shapley_scores(q, units, found, *notes)
 
 
 def _tokens(units: tuple[Unit, ...]) -> tuple[Unit, ...]:

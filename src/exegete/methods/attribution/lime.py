@@ -11,7 +11,6 @@ Reference: Ribeiro, Singh & Guestrin 2016, eq. 2 and algorithm 1 (ridge in place
 
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from exegete.core.method import register
@@ -19,18 +18,18 @@ from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.attribution.contract import Scores
+from exegete.methods.attribution.removing import RemovingMethod, active
 from exegete.models.question import Question
-from exegete.models.remove import Game, Removal
 from exegete.ops.linear import r_squared
-from exegete.ops.perturb import removals, with_total
+from exegete.ops.perturb import removals
 from exegete.ops.surrogate import Penalty, Surrogate, cosine_weights
 
 LEAST_FIT = 0.5
 
 
 @register
-class Lime(AttributionMethod):
+class Lime(RemovingMethod):
     """Coefficients of a linear model fitted to the output around the text, near samples counting most."""
 
     id: ClassVar[str] = "lime"
@@ -52,22 +51,20 @@ class Lime(AttributionMethod):
     penalty: Penalty = Field("ridge", description="ridge (squares) or lasso (sparse)")
     alpha: float = Field(0.01, ge=0, description="strength of the penalty, as in scikit-learn")
     n_features: int = Field(0, ge=0, description="how many units may have a score; 0: all")
-    removal: Removal = Field(
-        "auto", description="how a unit is removed: mask, delete, pad, unk, mean, zero, resample"
-    )
-    draws: int = Field(4, ge=1, le=256, description="random replacements averaged by removal='resample'")
-    seed: int = Field(0, ge=0, description="seed of the samples and of removal='resample'")
+
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward a sample."""
+        return min(self.n_samples, 2 ** min(units, 62)) * self.repeats, 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Coefficients [R, U], of the total [U], and their standard errors [U]."""
-        game = Game(q, units, self.removal, self.seed, self.draws)
+        game, how = self.game(q, units)
         rng = generator(self.seed, self.id)
         keep = removals(rng, self.n_samples, len(units))
-        values = with_total(game, q.total)(keep)
+        values = game(keep)
         weights = cosine_weights(keep, self.kernel_width)
         surrogate = Surrogate(self.penalty, self.alpha, self.n_features)
-        active = np.vstack([q.available(units), np.ones(len(units), dtype=bool)])
-        fit = surrogate.fit(keep, values, weights, active)
+        fit = surrogate.fit(keep, values, weights, active(q, units))
         fitted = r_squared(values[:, -1], fit(keep)[:, -1], weights)
         words = "share of the output's variance around the text that the linear model explains (R2); below, scores mislead"
         return Scores(
@@ -84,5 +81,5 @@ class Lime(AttributionMethod):
                     words=words,
                 ),
             ),
-            notes=(f"Units are removed by {game.how}.",),
+            notes=(how,),
         )

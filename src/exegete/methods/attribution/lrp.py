@@ -6,16 +6,18 @@
 3. count what biases, position embeddings and other constants absorbed on the way: relevance of all tokens + absorbed must
    be the output. That is a check; how much the tokens lack is told in the notes.
 
-attention="cp" (default): patterns are constants (Ali et al. 2022, eq. 6). The model is then a sum of contributions, and on a model
-    without biases the tokens receive the whole output exactly.
+attention="cp" (default): patterns are constants (Ali et al. 2022, section 3). The model then is a sum of contributions,
+    and without biases the tokens receive the whole output exactly.
 attention="attnlrp": relevance also flows into queries and keys; a softmax with input x, output s and gradient g then
-    absorbs E_s[g] - Cov_s(x, g), which no rule hands to the tokens (Achtibat et al. 2024, prop. 3.2).
-Both were equally faithful on the models this was tried on; `docs` hold the figures. "cp" is the default because it conserves.
+    absorbs E_s[g] - Cov_s(x, g), which no rule hands to the tokens.
+Both were equally faithful on the real models they were measured on; "cp" is the default because it conserves and because the
+half rule of products depends on how a product of three is bracketed (You et al. 2025, arXiv:2510.18810).
 
 Cost: one forward and one backward, R more backwards with `per_output`.
-Reference: Montavon et al. 2019, section 10.2; Achtibat et al. 2024 (arXiv:2402.05602), propositions 3.1-3.4.
-Patents: LRP may be covered by patents in some countries (for example US 11,263,521-type claims on relevance score
-assignment); research use is common, commercial use should be cleared first.
+Reference: Montavon et al. 2019, section 10.2 (linear layers); Achtibat et al. 2024 (arXiv:2402.05602), section 3.3
+(the other rules); Ali et al. 2022 (arXiv:2202.07304).
+Patents: LRP is the subject of patents in several countries (WO 2016/150472, relevance score assignment for artificial
+neural networks); whether they cover a commercial use must be cleared before it.
 """
 
 from typing import ClassVar
@@ -36,7 +38,7 @@ from exegete.models.relevance_rules import AttentionRule, LinearRule, Rules
 class LRP(AttributionMethod):
     """Relevance of the output handed back layer by layer, each operation sharing it among its inputs.
 
-    LRP may be covered by patents: clear commercial use first.
+    LRP may be covered by patents (WO 2016/150472): clear commercial use first.
     """
 
     id: ClassVar[str] = "lrp"
@@ -47,7 +49,7 @@ class LRP(AttributionMethod):
         year=2024,
         title="AttnLRP: Attention-Aware Layer-Wise Relevance Propagation for Transformers",
         where="arXiv:2402.05602",
-        equation="prop. 3.1-3.4",
+        equation="section 3.3",
     )
     needs: ClassVar[tuple[Need, ...]] = ("text", "gradients")
     passes: ClassVar[str] = "1 forward + 1 backward"
@@ -60,14 +62,15 @@ class LRP(AttributionMethod):
     attention: AttentionRule = Field("cp", description="patterns as constants (cp) or part of the path (attnlrp)")
     per_output: bool = Field(False, description="also explain every output by itself (one backward each)")
 
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward and one backward, one more an output with `per_output`."""
+        return 1, 1 + (outputs if self.per_output else 0)
+
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Total [U], and with `per_output` every output [R, U]."""
         rules = Rules(self.rule, self.attention, self.epsilon, self.gamma)
-        values, (whole,) = propagate(q, rules)
-        each = None
-        if self.per_output:
-            _, rows = propagate(q, rules, each=True)
-            each = by_unit(np.stack([row.slots for row in rows]), units)
+        values, (whole, *rows) = propagate(q, rules, each=self.per_output)
+        each = by_unit(np.stack([row.slots for row in rows]), units) if rows else None
         return Scores(
             total=by_unit(whole.slots, units),
             each=each,

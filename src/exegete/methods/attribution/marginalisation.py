@@ -56,6 +56,10 @@ class InputMarginalisation(AttributionMethod):
     threshold: float = Field(1e-3, ge=0, lt=1, description="candidates less probable than this are dropped")
     max_candidates: int = Field(100, ge=1, le=100_000, description="most candidates tried for one unit")
 
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward a candidate and, in units of two tokens, one of the language model a candidate."""
+        return units * (2 * self.max_candidates + 1), 0
+
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Differences of log-odds [R, U] and for the total [U]."""
         own = q.model.task in ("causal", "masked")

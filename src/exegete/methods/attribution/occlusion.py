@@ -10,18 +10,17 @@ Reference: Li, Monroe & Jurafsky 2017, eq. 1 (the difference, not divided by f).
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.attribution.contract import Scores
+from exegete.methods.attribution.removing import RemovingMethod
 from exegete.models.question import Question
-from exegete.models.remove import Game, Removal
 
 
 @register
-class Occlusion(AttributionMethod):
+class Occlusion(RemovingMethod):
     """How much the output falls when a unit is removed, one unit at a time."""
 
     id: ClassVar[str] = "occlusion"
@@ -36,21 +35,14 @@ class Occlusion(AttributionMethod):
     )
     passes: ClassVar[str] = "n_units forwards"
 
-    removal: Removal = Field(
-        "auto", description="how a unit is removed: mask, delete, pad, unk, mean, zero, resample"
-    )
-    draws: int = Field(4, ge=1, le=256, description="random replacements averaged by removal='resample'")
-    seed: int = Field(0, ge=0, description="seed of removal='resample'")
-
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
         """One forward a unit (times `draws` for resample)."""
-        return units * (self.draws if self.removal == "resample" else 1), 0
+        return units * self.repeats, 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Scores [R, U] and total [U]: f(x) minus f without the unit."""
-        game = Game(q, units, self.removal, self.seed, self.draws)
+        game, how = self.game(q, units)
         whole = q.value()
-        without = game(~np.eye(len(units), dtype=bool))
-        total = q.total(whole) - q.total(without)
-        each = np.where(q.available(units), (whole - without).T, 0.0)
-        return Scores(total=total, each=each, notes=(f"Units are removed by {game.how}.",))
+        drop = np.append(whole, q.total(whole)) - game(~np.eye(len(units), dtype=bool))
+        each = np.where(q.available(units), drop[:, :-1].T, 0.0)
+        return Scores(total=drop[:, -1], each=each, notes=(how,))

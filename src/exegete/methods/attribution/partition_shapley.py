@@ -11,6 +11,7 @@ Cost: at most n_samples forwards; about 4/3 n_units^2 would split everything.
 Reference: Owen 1977, eq. 2, in several levels as in Winter 1989.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -20,17 +21,16 @@ from pydantic import Field
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit, sentences
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.attribution.contract import Scores
+from exegete.methods.attribution.removing import RemovingMethod, active, shapley_scores
 from exegete.models.question import Question
-from exegete.models.remove import Game, Removal
 from exegete.ops.partition import owen
-from exegete.ops.perturb import with_total
 
 SEGMENT, SENTENCE, PUNCTUATION = 3.0, 2.0, 1.0
 
 
 @register
-class PartitionShapley(AttributionMethod):
+class PartitionShapley(RemovingMethod):
     """Owen values over the text's own hierarchy: groups of words first, then the words inside."""
 
     id: ClassVar[str] = "partition_shapley"
@@ -51,30 +51,22 @@ class PartitionShapley(AttributionMethod):
     tree: Literal["text", "balanced"] = Field(
         "text", description="text: segments, sentences, punctuation; balanced: halves"
     )
-    removal: Removal = Field(
-        "auto", description="how a unit is removed: mask, delete, pad, unk, mean, zero, resample"
-    )
-    draws: int = Field(4, ge=1, le=256, description="random replacements averaged by removal='resample'")
-    seed: int = Field(0, ge=0, description="seed of removal='resample'")
+
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """Two forwards a split until every group is split or the budget ends."""
+        return self.n_samples * self.repeats, 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Owen values [R, U] and of the total [U]."""
-        game = Game(q, units, self.removal, self.seed, self.draws)
+        game, how = self.game(q, units)
         strength = boundaries(q, units) if self.tree == "text" else np.zeros(max(len(units) - 1, 0))
-        active = np.vstack([q.available(units), np.ones(len(units), dtype=bool)])
-        found, unsplit = owen(with_total(game, q.total), len(units), strength, self.n_samples, active)
-        notes = [f"Units are removed by {game.how}."]
+        found, unsplit = owen(game, len(units), strength, self.n_samples, active(q, units))
+        notes = [how]
         if unsplit:
             notes.append(
                 f"After {self.n_samples} inputs {unsplit} groups were not split: their units share equally."
             )
-        return Scores(
-            total=found.values[:, -1],
-            each=found.values[:, :-1].T,
-            base_value=float(found.nobody[-1]),
-            checks=(found.completeness(),),
-            notes=tuple(notes),
-        )
+        return replace(shapley_scores(q, units, found, *notes), stderr=None)
 
 
 def boundaries(q: Question, units: tuple[Unit, ...]) -> np.ndarray:

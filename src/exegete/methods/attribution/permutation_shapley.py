@@ -11,22 +11,20 @@ Reference: Castro, Gomez & Tejada 2009, algorithm 1; reversed orders: Mitchell e
 
 from typing import ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.attribution.contract import Scores
+from exegete.methods.attribution.removing import RemovingMethod, shapley_scores
 from exegete.models.question import Question
-from exegete.models.remove import Game, Removal
-from exegete.ops.perturb import with_total
 from exegete.ops.shapley import permutation
 
 
 @register
-class PermutationShapley(AttributionMethod):
+class PermutationShapley(RemovingMethod):
     """Shapley values from random orders of the units and their reverses, with standard errors."""
 
     id: ClassVar[str] = "permutation_shapley"
@@ -44,22 +42,13 @@ class PermutationShapley(AttributionMethod):
     n_samples: int = Field(
         24, ge=4, le=100_000, multiple_of=2, description="orders, half of them reverses of the others"
     )
-    removal: Removal = Field(
-        "auto", description="how a unit is removed: mask, delete, pad, unk, mean, zero, resample"
-    )
-    draws: int = Field(4, ge=1, le=256, description="random replacements averaged by removal='resample'")
-    seed: int = Field(0, ge=0, description="seed of the orders and of removal='resample'")
+
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward a unit and order; the empty and the whole text once."""
+        return (self.n_samples * (units - 1) + 2) * self.repeats, 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Estimated Shapley values [R, U], of the total [U], and their standard errors [U]."""
-        game = Game(q, units, self.removal, self.seed, self.draws)
+        game, how = self.game(q, units)
         rng = generator(self.seed, self.id)
-        found = permutation(with_total(game, q.total), len(units), self.n_samples, rng)
-        return Scores(
-            total=found.values[:, -1],
-            each=np.where(q.available(units), found.values[:, :-1].T, 0.0),
-            stderr=found.stderr[:, -1],
-            base_value=float(found.nobody[-1]),
-            checks=(found.completeness(),),
-            notes=(f"Units are removed by {game.how}.",),
-        )
+        return shapley_scores(q, units, permutation(game, len(units), self.n_samples, rng), how)

@@ -11,7 +11,8 @@ prompt is what was given. Use it with `prefix=True` and a generated or given con
 to the prompt's share. The total is the mean over outputs.
 
 Cost: one forward, one backward an output.
-Reference: Voita, Sennrich & Titov 2021 (2021.acl-long.91), section 2 (they propagate with the alpha-beta rule, alpha = 1).
+Reference: Voita, Sennrich & Titov 2021 (2021.acl-long.91), which propagates LRP (alpha-beta rule) through
+encoder-decoder transformers; the rules here are those of `deep_taylor` or `lrp`.
 """
 
 from dataclasses import replace
@@ -44,7 +45,6 @@ class SourceShare(AttributionMethod):
         year=2021,
         title="Analyzing the Source and Target Contributions to Predictions in Neural Machine Translation",
         where="2021.acl-long.91",
-        equation="section 2",
     )
     needs: ClassVar[tuple[Need, ...]] = ("text", "gradients")
     passes: ClassVar[str] = "1 forward + n_outputs backwards"
@@ -53,6 +53,10 @@ class SourceShare(AttributionMethod):
     rule: Literal["positive", "signed"] = Field(
         "positive", description="agreeing contributions only (positive), or all, by magnitude (signed)"
     )
+
+    def estimate(self, units: int, outputs: int) -> tuple[int, int]:
+        """One forward and one backward an output."""
+        return 1, outputs
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Shares [R, U] and their mean [U]. Raises `TargetError` for a contrast."""
@@ -64,7 +68,7 @@ class SourceShare(AttributionMethod):
             )
         logit = q if q.scale == "logit" else replace(q, scale="logit", _memo={})
         rules = Rules("z_plus" if self.rule == "positive" else "epsilon", "cp")
-        values, rows = propagate(logit, rules, each=True)
+        values, rows = propagate(logit, rules, total=False, each=True)
         roles = np.array([t.role for t in q.tokens])
         part, special = shares(np.stack([row.slots for row in rows]), roles != "special")
         worst = max(rows, key=lambda row: row.gap)

@@ -12,7 +12,11 @@ DECODER = replace(
     ENCODER, cross=Part(out="encoder_attn", proj="encoder_attn.out_proj", after="encoder_attn_layer_norm")
 )
 STACKS = (
-    Stack("encoder.layers", ENCODER, "enc", "encoder", "encoder.embed_tokens", heads="encoder_attention_heads"),
-    Stack("decoder.layers", DECODER, "dec", "decoder", "decoder.embed_tokens", heads="decoder_attention_heads"),
+    Stack(
+        "encoder.layers", ENCODER, "enc", "encoder", "encoder.embed_tokens", heads="encoder_attention_heads"
+    ),
+    Stack(
+        "decoder.layers", DECODER, "dec", "decoder", "decoder.embed_tokens", heads="decoder_attention_heads"
+    ),
 )
 FAMILY = Family("bart", ("bart",), STACKS, (Head(shift="final_logits_bias"),))

@@ -122,19 +122,25 @@ def title(result: Attribution) -> str:
     """The question that is answered: why this (rather than that)?"""
     if result.scale == "entropy":
         return "What makes the model unsure?"
-    foil = f" rather than {one_line(result.against, 60)}" if result.against else ""
-    return f"Why {one_line(result.target, 90)}{foil}?"
+    foil = f" rather than {quoted(result.against, 60)}" if result.against else ""
+    return f"Why {quoted(result.target, 90)}{foil}?"
 
 
 def lede(result: Attribution) -> str:
     """What number is explained."""
     scale = SCALES.get(result.scale, result.scale)
-    what = scale if result.scale == "entropy" else f"{scale} of {one_line(result.target, 90)}"
-    foil = f" minus that of {one_line(result.against, 60)}" if result.against else ""
+    what = scale if result.scale == "entropy" else f"{scale} of {quoted(result.target, 90)}"
+    foil = f" minus that of {quoted(result.against, 60)}" if result.against else ""
     base = (
         "" if np.isnan(result.base_value) else f", from {number(result.base_value)} with everything removed"
     )
     return f"Explained: the {what}{foil}, {number(result.value)}{base}."
+
+
+def quoted(target: str, width: int) -> str:
+    """A target in running words: the name of a class as it is, any other text in quotation marks."""
+    text = one_line(target.strip() or target, width)
+    return text if text.replace("_", "").replace("-", "").isalnum() or "“" in text else f"“{text}”"
 
 
 def predictions(result: Attribution) -> tuple[tuple[str, str, float], ...]:
@@ -144,13 +150,13 @@ def predictions(result: Attribution) -> tuple[tuple[str, str, float], ...]:
 
 
 def payload(result: Attribution, available: np.ndarray) -> dict[str, Any]:
-    """What the page's script needs to repaint: scores by output (four digits), errors, places."""
+    """What the page's script needs to repaint: total, errors, scores by output (four digits), places."""
     many = len(result.outputs) > 1
     rows = [[_short(v) if ok else None for v, ok in zip(r, a)] for r, a in zip(result.scores, available)]
     return {
         "signed": result.signed,
-        "total": [_short(v) for v in result.total],
-        "stderr": None if result.stderr is None else [_short(v) for v in result.stderr],
+        "total": [_short(v, 10) for v in result.total],
+        "stderr": None if result.stderr is None else [_short(v, 10) for v in result.stderr],
         "rows": rows if many else [],
         "outputs": [one_line(o, 40) for o in result.outputs] if many else [],
         "units": [one_line(u.text, 60) for u in result.units],
@@ -158,8 +164,8 @@ def payload(result: Attribution, available: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _short(value: float) -> float | None:
-    return float(f"{value:.4g}") if np.isfinite(value) else None
+def _short(value: float, digits: int = 4) -> float | None:
+    return float(f"{value:.{digits}g}") if np.isfinite(value) else None
 
 
 def header(p: AttributionPicture) -> Text:

@@ -64,8 +64,8 @@ class ListingView:
             else [Text.assemble((p.title, "bold"), ("   ✗ NOT ok", "bold red"))]
         )
         table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
-        for column in p.columns:
-            table.add_column(Text(column), overflow="fold")
+        for i, column in enumerate(p.columns):
+            table.add_column(Text(column), overflow="fold", min_width=_least(p, i) if i == 0 else None)
         for row in p.rows:
             table.add_row(*(Text(text, {"ok": "green", "fail": "bold red"}.get(m, "")) for text, m in row))
         alarm = [terminal.alarm(p.failed)] if p.failed else []
@@ -77,3 +77,8 @@ def mark(cell: str) -> str:
     """`ok` or `fail` for a cell whose first word says so, else empty."""
     first = cell.strip().split(" ")[0].strip(":,;").lower() if cell.strip() else ""
     return "ok" if first in OK or cell[:1] == "✓" else "fail" if first in FAIL or cell[:1] == "✗" else ""
+
+
+def _least(p: ListingPicture, column: int) -> int:
+    """Width that keeps the names of a first column whole, up to a limit."""
+    return min(28, max((len(row[column][0]) for row in p.rows), default=1))

@@ -101,18 +101,26 @@ def _score(scores: tuple[Score, ...], metric: str, k: int, n: int) -> Score | No
     return named or (scores[k] if len(scores) == n and not named else None)
 
 
-def _table(block: MetricBlock) -> Table:
+def _table(block: MetricBlock) -> RenderableType:
+    """One row a method; below it what each of those that are not plainly good fails to beat."""
     table = Table(box=None, padding=(0, 1), show_edge=False, header_style="dim")
-    for name in ("method", "value", "95 % interval", "chance", "control", "n", "failed", "verdict"):
+    for name in ("", "method", "value", "95 % interval", "chance", "control", "n", "failed"):
         table.add_column(
             name, justify="right" if name in ("value", "chance", "control", "n", "failed") else "left"
         )
+    said: list[RenderableType] = []
     for method, s in block.rows:
         if s is None:
-            table.add_row(Text(method), "–", "", "", "", "", "", Text("no score", "dim"))
+            table.add_row("", Text(method), "–", Text("no score", "dim"))
             continue
         sign, style = terminal.STANDING[s.standing]
         bold = "bold" if s.standing == "good" else ""
         cells = (s.interval, s.chance, s.control, str(s.n), str(s.n_failed))
-        table.add_row(Text(method, bold), Text(s.value, bold), *cells, Text(f"{sign} {s.verdict}", style))
-    return table
+        table.add_row(Text(sign, style), Text(method, bold), Text(s.value, bold), *cells)
+        if s.standing != "good" or "skipped" in s.verdict:
+            said.append(
+                Text.assemble(
+                    ("   " + method, bold), ": ", (s.verdict, style if s.standing == "bad" else "dim")
+                )
+            )
+    return Group(table, *said)

@@ -1,0 +1,31 @@
+"""Runs every bench in a process of its own and prints, at the end, one table of ratios. `make bench`; JSON in bench/out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+HELPERS = {"run.py", "timing.py", "peers.py"}
+
+
+def main() -> int:
+    """Run all (or the named) benches; the exit code is 1 when one fails."""
+    names = sys.argv[1:] or sorted(p.stem for p in HERE.glob("*.py") if p.name not in HELPERS)
+    (HERE / "out").mkdir(exist_ok=True)
+    failed, rows = [], []
+    for name in names:
+        out = subprocess.run([sys.executable, str(HERE / f"{name}.py")], stdout=subprocess.PIPE, text=True)
+        (HERE / "out" / f"{name}.jsonl").write_text(out.stdout)
+        lines = [json.loads(line) for line in out.stdout.splitlines() if line.startswith("{")]
+        rows += [line for line in lines if line["kind"] in ("result", "figure")]
+        failed += [name] if out.returncode else []
+    for r in rows:
+        goal = f"goal {r['goal']:g} {'reached' if r['reached'] else 'MISSED'}" if "goal" in r else ""
+        print(f"{r['bench']:34s} {r.get('arm', ''):34s} {r.get('ratio', r.get('value', float('nan'))):9.3f}  {goal}")
+    print(f"failed: {', '.join(failed)}" if failed else "all benches ran")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

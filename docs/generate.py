@@ -1,0 +1,42 @@
+"""Writes docs/methods.md from the registries, so that the table cannot drift from the code. Run by `make docs`."""
+
+from pathlib import Path
+
+from exegete.core.registry import METHODS, METRICS
+
+HEAD = """# Methods and metrics
+
+Written by `make docs` from the code; do not edit. Every method is a frozen value: `xg.explain(model, text, "lime")` uses
+its defaults, `xg.explain(model, text, xg.Lime(n_samples=512))` or `exegete explain ... --method lime --n-samples 512`
+sets its parameters. Costs are in passes of the model over one input.
+"""
+
+
+def entry(cls: type) -> str:
+    """One method: what it does, its paper, cost, needs and parameters."""
+    lines = [f"### `{cls.id}` ({cls.__name__})", "", cls.summary(), ""]
+    lines.append(f"- **source** {cls.reference}")
+    lines.append(f"- **techniques** {', '.join(cls.techniques)}")
+    if cls.passes:
+        lines.append(f"- **cost** {cls.passes}")
+    lines.append(f"- **needs** {', '.join(cls.needs)}")
+    for name, info in cls.model_fields.items():
+        lines.append(f"- `{name}` = `{info.get_default()!r}`: {info.description}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Write the page."""
+    parts = [HEAD]
+    families = sorted({cls.family for _, cls in METHODS})
+    for family in families:
+        parts.append(f"## Attribution: {family}")
+        parts += [entry(cls) for _, cls in METHODS if cls.family == family]
+    parts.append("## Metrics")
+    parts += [entry(cls) for _, cls in METRICS]
+    path = Path(__file__).parent / "methods.md"
+    path.write_text("\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Intervals against scipy and by coverage; percentiles by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from exegete.ops.stats import bootstrap_mean, midrank_percentile
+
+
+@pytest.mark.parametrize("kind", ["bca", "percentile"])
+def test_bootstrap_agrees_with_scipy(kind):
+    x = np.random.default_rng(0).exponential(size=40)
+    mine = bootstrap_mean(x, kind=kind, n_resamples=20_000)
+    method = {"bca": "BCa", "percentile": "percentile"}[kind]
+    rng = np.random.default_rng(1)
+    twin = stats.bootstrap((x,), np.mean, n_resamples=20_000, method=method, rng=rng).confidence_interval
+    assert mine == pytest.approx(tuple(twin), abs=0.02)
+
+
+def test_bca_differs_from_percentile_on_a_skewed_sample():
+    x = np.random.default_rng(0).exponential(size=20) ** 2
+    assert bootstrap_mean(x)[1] > bootstrap_mean(x, kind="percentile")[1]
+
+
+def test_coverage_is_near_its_level():
+    rng = np.random.default_rng(5)
+    hits = 0
+    for trial in range(300):
+        low, high = bootstrap_mean(rng.normal(size=30), seed=trial, n_resamples=500)
+        hits += low <= 0 <= high
+    assert 0.90 <= hits / 300 <= 0.98
+
+
+def test_small_and_constant_samples():
+    assert bootstrap_mean(np.array([1.0])) is None
+    assert bootstrap_mean(np.array([])) is None
+    assert bootstrap_mean(np.full(5, 0.25)) == (0.25, 0.25)
+
+
+def test_the_same_seed_gives_the_same_interval():
+    x = np.random.default_rng(2).normal(size=15)
+    assert bootstrap_mean(x, 3) == bootstrap_mean(x, 3) != bootstrap_mean(x, 4)
+
+
+def test_percentile_by_hand():
+    draws = np.array([0.0, 1.0, 1.0, 2.0])
+    assert midrank_percentile(1.0, draws) == 50.0  # beats one, ties two halves
+    assert midrank_percentile(3.0, draws) == 100.0
+    assert midrank_percentile(0.0, draws, "lower") == 87.5
+    assert midrank_percentile(-1.0, draws) == 0.0
