@@ -119,7 +119,9 @@ def memory(steps: int) -> None:
     q.model.module(torch.as_tensor(q.ids)[None])
     before = _resident("VmRSS")
     IntegratedGradients(n_steps=steps, tolerance=1.0).attribute(q, q.units("token"))
-    emit(case="memory, gpt2 64 tokens, budget 1024", arm=f"{steps} steps", peak_mb=_resident("VmHWM") - before)
+    emit(
+        case="memory, gpt2 64 tokens, budget 1024", arm=f"{steps} steps", peak_mb=_resident("VmHWM") - before
+    )
 
 
 def _resident(key: str) -> float:

@@ -29,3 +29,13 @@ def test_methods_are_reached_by_their_class_name():
 def test_a_misspelt_name_lists_near_ones():
     with pytest.raises(AttributeError, match="explain"):
         xg.explian  # noqa: B018
+
+
+def test_rooms_do_not_hide_verbs():
+    """`exegete.evaluate`, `exegete.show` and `exegete.methods` are packages too; importing them leaves the verbs."""
+    import exegete.evaluate.trust
+    import exegete.methods
+    import exegete.show.render  # noqa: F401
+
+    for name in ("evaluate", "show", "methods"):
+        assert callable(getattr(xg, name)), name

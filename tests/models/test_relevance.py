@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from support.toy_layer import ToyLayer, numpy_relevance
 from torch import nn
 
 from exegete.core.target import Target
@@ -15,6 +14,7 @@ from exegete.models.model import Model
 from exegete.models.relevance import propagate, relevance, tolerance
 from exegete.models.relevance_rules import Rules
 from exegete.models.tiny import FAMILIES, tasks, tiny
+from support.toy_layer import ToyLayer, numpy_relevance
 
 RULES = [
     Rules(),
@@ -46,14 +46,18 @@ def test_every_operation_of_every_family_is_crossed_by_a_rule(family):
         assert all(c.passed for c in found.checks(0.0, tolerance(q)))
 
 
-@pytest.mark.parametrize("family", [f for f in FAMILIES if "sequence" in tasks(f) and f not in ("t5", "bart")])
+@pytest.mark.parametrize(
+    "family", [f for f in FAMILIES if "sequence" in tasks(f) and f not in ("t5", "bart")]
+)
 def test_classifiers_conserve_too(family):
     _, (found,) = propagate(question(family, "sequence"), Rules("z_plus", "cp"))
     assert found.gap < 1e-5
     assert (found.slots * np.sign(found.value)).min() >= -1e-6 * abs(found.value)
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma", "mistral", "mixtral", "qwen3", "olmo2", "t5", "granite"])
+@pytest.mark.parametrize(
+    "family", ["llama", "gemma", "mistral", "mixtral", "qwen3", "olmo2", "t5", "granite"]
+)
 def test_without_biases_tokens_receive_the_whole_output(family):
     q = question(family)
     with torch.no_grad():
@@ -102,7 +106,8 @@ def test_gradients_carry_what_messages_carry(rules, fused):
 def test_fused_and_eager_attention_agree(family):
     rules = Rules()
     (a,), (b,) = (
-        propagate(question(family, overrides={"attn_implementation": kind}), rules)[1] for kind in ("eager", "sdpa")
+        propagate(question(family, overrides={"attn_implementation": kind}), rules)[1]
+        for kind in ("eager", "sdpa")
     )
     assert np.allclose(a.slots, b.slots, atol=1e-4 * np.abs(a.slots).sum())
 
@@ -171,7 +176,27 @@ def test_an_additive_model_is_recovered_exactly():
     for rules in (Rules(), Rules(attention="cp")):
         _, (found,) = propagate(q, rules)
         assert np.allclose(found.slots, planted, atol=1e-6)
-        assert found.absorbed["bias"] == pytest.approx(float(module.head.bias[1]), abs=1e-6)
+        assert found.absorbed["bias"] == pytest.approx(module.head.bias[1].item(), abs=1e-6)
+
+
+def test_operands_may_be_given_by_name():
+    class Named(ToyLayer):
+        def forward(self, input_ids, attention_mask=None):
+            x = self.embed(input_ids)
+            f = nn.functional
+            h = f.layer_norm(input=x, normalized_shape=(6,), weight=self.norm.weight, bias=self.norm.bias)
+            h = f.scaled_dot_product_attention(query=h, key=h, value=torch.add(input=h, other=1.0))
+            h = torch.softmax(input=torch.bmm(input=h, mat2=h.transpose(1, 2)), dim=-1) @ h
+            h = torch.cat(tensors=[h, torch.mul(input=h, other=h)], dim=1)
+            return SimpleNamespace(
+                logits=f.linear(input=h.mean(1), weight=self.head.weight, bias=self.head.bias)
+            )
+
+    q = toy_question(Named())
+    for rules in RULES:
+        values, (found,) = propagate(q, rules)
+        assert found.gap < 1e-5
+        assert np.array_equal(values, q.value())
 
 
 def test_an_operation_without_a_rule_opens_the_gap():

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from support.tinies import logits_of, padded_inputs, some_inputs, tiny_module
 
 from exegete.core.errors import SiteError, UsageError
 from exegete.core.site import Site
@@ -10,6 +9,7 @@ from exegete.models.capture import run, trace
 from exegete.models.edit import Ablate, Add, Scale
 from exegete.models.family import bind, family_tables
 from exegete.models.tiny import FAMILIES, tasks
+from support.tinies import logits_of, padded_inputs, some_inputs, tiny_module
 
 SDPA_OUTSIDE = {"gpt_neo", "gptj", "bloom", "mpt", "deberta", "deberta_v2", "gemma2"}
 

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from support.tinies import logits_of, padded_inputs, some_inputs, tiny_module
 from torch.overrides import _get_current_function_mode_stack
 
 from exegete.core.errors import SiteError
@@ -11,6 +10,7 @@ from exegete.models.capture import run, trace
 from exegete.models.edit import Ablate, Add, Scale, Set
 from exegete.models.family import bind
 from exegete.models.tiny import FAMILIES, tiny
+from support.tinies import logits_of, padded_inputs, some_inputs, tiny_module
 
 KINDS = ("q", "k", "v", "scores", "pattern", "z")
 EAGER_ONLY = {"gpt_neo", "gptj", "bloom", "mpt", "deberta", "deberta_v2", "gemma2"}

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from support.tinies import logits_of, some_inputs
 
 from exegete.core.errors import UnknownName, UsageError
 from exegete.models.tiny import FAMILIES, SEQUENCE_LABELS, TOKEN_LABELS, families, tasks, tiny
 from exegete.models.tiny_tokenizer import KINDS, tiny_tokenizer
+from support.tinies import logits_of, some_inputs
 
 PAIRS = [(f, t) for f in FAMILIES for t in tasks(f)]
 TEXTS = ["The cat sat on the mat.", "", "日本 ünïcode \U0001f600", "<script>alert(1)</script> 1990s\n\ttab"]
@@ -67,7 +67,7 @@ def test_tokenizers_are_fresh_objects():
 
 
 def test_an_unknown_family_names_near_ones():
-    with pytest.raises(UnknownName, match="Did you mean .*gpt_neox"):
+    with pytest.raises(UnknownName, match=r"Did you mean .*gpt_neox"):
         tiny("gptneox2")
 
 

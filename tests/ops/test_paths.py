@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from exegete.ops.paths import Sample, crossing, fixed, monotone, nodes, refine, scale, shares, word_path
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from exegete.ops.paths import Sample, crossing, fixed, monotone, nodes, refine, scale, shares, word_path
 
 
 class Curve:
@@ -42,7 +43,9 @@ def steep(width=1e-3, at=0.37):
     )
 
 
-@pytest.mark.parametrize("rule,n,degree", [("gauss_legendre", 5, 9), ("gauss_legendre", 1, 1), ("riemann_trapezoid", 2, 1)])
+@pytest.mark.parametrize(
+    "rule,n,degree", [("gauss_legendre", 5, 9), ("gauss_legendre", 1, 1), ("riemann_trapezoid", 2, 1)]
+)
 def test_rules_are_exact_to_their_degree_and_no_further(rule, n, degree):
     t, w = nodes(rule, n)
     assert np.all(np.diff(t) > 0) and w.sum() == pytest.approx(1)
@@ -162,7 +165,9 @@ def test_word_paths_never_turn_back_and_equal_the_slow_twin(seed, steps, strateg
 
 
 def test_the_two_strategies_differ_where_they_should():
-    table = np.array([[0.0, 0, 0], [9.0, 0.5, 0.5], [-0.1, -0.1, 0.5]])  # 1 turns one coordinate far, 2 turns two a little
+    table = np.array(
+        [[0.0, 0, 0], [9.0, 0.5, 0.5], [-0.1, -0.1, 0.5]]
+    )  # 1 turns one coordinate far, 2 turns two a little
     goal = np.ones(3)
     everyone = lambda w: np.array([1, 2])  # noqa: E731
     assert word_path(0, goal, table, everyone, 1, "maxcount")[1] == [0, 1]

@@ -148,3 +148,10 @@ def test_degenerate_scores_do_not_break_a_picture():
     n = len(attribution().units)
     for total in (np.zeros(n), np.full(n, np.nan), np.full(n, 1e-9), np.full(n, 1e9)):
         assert "Trust" in plain(attribution(total=total))
+
+
+def test_titles_quote_what_is_not_a_name():
+    assert "Why positive?" in plain(attribution())
+    assert "Why “a little girl.”?" in plain(attribution(target=" a little girl."))
+    assert "Why x rather than “y z”?" in plain(attribution(target="x", against="y z"))
+    assert "What makes the model unsure?" in plain(attribution(scale="entropy"))

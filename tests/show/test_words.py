@@ -42,6 +42,7 @@ def test_small_words():
 
 def test_no_character_commands_the_terminal_or_turns_the_text():
     assert visible("a\x1b[31mb\x07\u202ec\n") == "a\u241b[31mb\u2407\ufffdc\n"
+    assert one_line("  ") == "␣␣"
     assert one_line("a\nb", 10) == "a⏎b"
     assert one_line("abcdef", 4) == "abc…"
 

@@ -24,7 +24,11 @@ class Box(nn.Module):
         draw = torch.Generator().manual_seed(seed)
         self.kind = kind
         self.config = SimpleNamespace(
-            model_type="box", num_labels=1, id2label={0: "yes"}, vocab_size=rows, max_position_embeddings=LENGTH
+            model_type="box",
+            num_labels=1,
+            id2label={0: "yes"},
+            vocab_size=rows,
+            max_position_embeddings=LENGTH,
         )
         self.embedding = nn.Embedding(rows, WIDTH)
         self.embedding.weight.data = torch.randn(rows, WIDTH, generator=draw, dtype=torch.float64)

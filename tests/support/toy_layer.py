@@ -17,7 +17,9 @@ class ToyLayer(nn.Module):
     def __init__(self, d=6, hidden=8, vocab=300, seed=0):
         super().__init__()
         torch.manual_seed(seed)
-        self.config = SimpleNamespace(num_labels=2, id2label={0: "no", 1: "yes"}, pad_token_id=0, model_type="toy")
+        self.config = SimpleNamespace(
+            num_labels=2, id2label={0: "no", 1: "yes"}, pad_token_id=0, model_type="toy"
+        )
         self.embed = nn.Embedding(vocab, d)
         self.q, self.k, self.v = (nn.Linear(d, d, bias=False) for _ in range(3))
         self.o = nn.Linear(d, d)

@@ -30,7 +30,7 @@ class RichProgress:
         """`n` more steps are done."""
         self._done += n
         now = self._clock()
-        if now - self._begun < PATIENCE:
+        if now - self._begun < PATIENCE or (self._done >= self._total and self._bar is None):
             return
         if self._console.is_terminal:
             self._show()

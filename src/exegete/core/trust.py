@@ -28,7 +28,7 @@ class Score(Value):
     control: float | None = None
     control_name: str = ""
     interval: tuple[float, float] | None = None
-    percentile: float | None = Field(None, ge=0, le=100)
+    percentile: float | None = Field(default=None, ge=0, le=100)
     n: int = 1
     n_failed: int = 0
     skipped: str = ""

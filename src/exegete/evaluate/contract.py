@@ -72,7 +72,7 @@ class FaithfulnessMetric(Method):
     by_order: ClassVar[bool] = True  # whether only the order of the scores counts, not their values
 
     removal: Removal = Field(
-        "auto", description="how units are removed: mask, delete, pad or unk; auto: mask, else delete"
+        default="auto", description="how units are removed: mask, delete, pad or unk; auto: mask, else delete"
     )
 
     @abstractmethod
@@ -114,7 +114,8 @@ def judging(question: Question) -> Question:
 
 
 def _judged_scale(question: Question) -> str:
-    contrast = len(question.branches) > 1 or any(r.foil is not None for r in question.branches[0].rows)
+    foils = any(row.foil is not None for branch in question.branches for row in branch.rows)
+    contrast = foils or len(question.branches) > 1
     if contrast or question.scale in ("loss", "entropy"):
         return question.scale
     return "prob" if question.n_outputs == 1 else "logprob"

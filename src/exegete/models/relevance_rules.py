@@ -15,7 +15,6 @@ relevance of inputs + absorbed = output is checked, operation by operation, on w
 Cost: the gamma and z+ rules take four products for one.
 """
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -57,7 +56,7 @@ class Rules:
 class Ledger:
     """What constants absorbed in the backward passes since `clear`, by kind, and the weight matrices that were met."""
 
-    absorbed: Counter[str] = field(default_factory=Counter)
+    absorbed: dict[str, float] = field(default_factory=dict)
     matrices: set[int] = field(default_factory=set)
 
     def clear(self) -> None:
@@ -76,7 +75,8 @@ class Ledger:
 
     def add(self, kind: str, amount: Tensor, g: Tensor) -> None:
         """Add up an amount, leaving out places that no gradient reaches (masks hold infinities there)."""
-        self.absorbed[kind] += float(amount.detach().masked_fill(g == 0, 0).sum(dtype=torch.float64))
+        got = float(amount.detach().masked_fill(g == 0, 0).sum(dtype=torch.float64))
+        self.absorbed[kind] = self.absorbed.get(kind, 0.0) + got
 
 
 class _Swap(torch.autograd.Function):
@@ -145,7 +145,13 @@ def damped(y: Tensor, epsilon: float, ledger: Ledger) -> Tensor:
 
 
 def weighted(
-    f: Callable[[Tensor, Tensor], Tensor], x: Tensor, w: Tensor, y: Tensor, bias: Any, rules: Rules, ledger: Ledger
+    f: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    w: Tensor,
+    y: Tensor,
+    bias: Any,
+    rules: Rules,
+    ledger: Ledger,
 ) -> Tensor:
     """y = f(x, w) + bias for a bilinear f and a constant w: shared by the signs of the contributions x_i w_ij."""
     w = w.detach()
@@ -168,7 +174,7 @@ def one_signed(parts: list[Any], y: Tensor, ledger: Ledger) -> Tensor:
     size = ratio(y.abs(), sum(((h * s).clamp(min=0) for h in held), torch.zeros_like(y)))
     counts = [((h * s) > 0) * size for h in held]
     flows = [p * m for p, m in zip(parts, counts) if carries(p)]
-    out = swap(sum(flows[1:], flows[0]), y)
+    out = swap(torch.stack(flows).sum(0) if len(flows) > 1 else flows[0], y)
     for p, h, m in zip(parts, held, counts):
         if not carries(p):
             ledger.absorb("constant", out, h * m)
@@ -197,7 +203,9 @@ def softmax_taylor(x: Tensor, y: Tensor, dim: int, ledger: Ledger) -> Tensor:
     return y
 
 
-def normed(x: Tensor, dims: tuple[int, ...], w: Tensor | None, eps: float, centred: bool, exact: bool) -> Tensor:
+def normed(
+    x: Tensor, dims: tuple[int, ...], w: Tensor | None, eps: float, centred: bool, exact: bool
+) -> Tensor:
     """Layer norm (or RMS norm) before its bias, with the normaliser held; `exact` keeps each feature's own relevance."""
     middle = x.mean(dims, keepdim=True) if centred else torch.zeros((), dtype=x.dtype, device=x.device)
     rate = ((x - middle).detach().pow(2).mean(dims, keepdim=True) + eps).rsqrt()

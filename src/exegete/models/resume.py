@@ -52,13 +52,12 @@ def resume(
     tower = bound.tower(name)
     entrance = Site("resid_pre", layer=layer, stack=name)
     bound.port(entrance)
-    given = [Set(resid)]
-    for site, edits in (edit or {}).items():
-        if Site.parse(site).whole == entrance:
-            given += edits if isinstance(edits, list | tuple) else [edits]  # type: ignore[arg-type]
-    others = {s: e for s, e in (edit or {}).items() if Site.parse(s).whole != entrance}
+    edits: dict[SiteLike, Any] = {entrance: [Set(resid)]}  # first, so that other edits of the entrance follow it
+    for site, given in (edit or {}).items():
+        several = list(given) if isinstance(given, list | tuple) else [given]
+        edits[Site.parse(site)] = [*edits.get(Site.parse(site), ()), *several]
     fitted = _fit(bound.module, inputs, resid, name)
-    t = Trace(bound, read, {**others, entrance: given}, reduce or {}, keep_graph)
+    t = Trace(bound, read, edits, reduce or {}, keep_graph)
     with (
         evaluating(bound.module),
         torch.set_grad_enabled(keep_graph),

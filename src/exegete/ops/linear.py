@@ -41,7 +41,7 @@ def ridge(x: np.ndarray, y: np.ndarray, w: np.ndarray, alpha: float = 0.0) -> Li
     coef = inverse @ (xc.T @ (w[:, None] * yc))
     h = w * np.einsum("kp,pq,kq->k", xc, inverse, xc) + share
     psi = influence(xc @ inverse, yc - xc @ coef, w, h)
-    return Linear(coef, mean_y - mean_x @ coef, stderr(psi, len(x) - np.linalg.matrix_rank(xc) - 1))
+    return Linear(coef, mean_y - mean_x @ coef, stderr(psi, len(x) - int(np.linalg.matrix_rank(xc)) - 1))
 
 
 def influence(rows: np.ndarray, residual: np.ndarray, w: np.ndarray, h: np.ndarray) -> np.ndarray:

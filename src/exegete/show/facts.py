@@ -112,6 +112,8 @@ def cost_lines(result: Result) -> tuple[tuple[str, str], ...]:
 def provenance_rows(result: Result) -> tuple[tuple[str, str], ...]:
     """(name, value) rows of everything that identifies the result; empty ones are left out."""
     p = result.provenance
+    if not (p.model or p.method):
+        return ()
     rows = [
         ("method", p.method),
         *((f"parameter {k}", one_line(str(v), 200)) for k, v in p.params.items()),
@@ -130,6 +132,11 @@ def provenance_rows(result: Result) -> tuple[tuple[str, str], ...]:
 def method_words(method: str) -> str:
     """A method id as words: `integrated_gradients` -> `integrated gradients`."""
     return method.replace("_", " ")
+
+
+def model_words(model: str) -> str:
+    """A model's name for a heading: of a folder given by its whole path, the last part."""
+    return model.rstrip("/").rsplit("/", 1)[-1] if model.startswith("/") else model
 
 
 def _headline(scores: tuple[Score, ...]) -> str:

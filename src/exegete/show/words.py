@@ -42,8 +42,9 @@ def visible(text: str) -> str:
 
 
 def one_line(text: str, width: int = 0) -> str:
-    """`visible` on one line, cut to `width` characters with an ellipsis when `width` is given."""
+    """`visible` on one line, cut to `width` characters with an ellipsis when `width` is given; spaces alone show as ␣."""
     line = visible(text).replace("\n", "⏎")
+    line = line if line.strip() else line.replace(" ", "␣")
     return line if not width or len(line) <= width else line[: width - 1] + "…"
 
 

@@ -38,7 +38,7 @@ from exegete.terrarium.train_data import Batch, Row
 
 WIDTH, LAYERS, HEADS, LENGTH = 128, 4, 4, 128
 SIZE = 64
-STEPS = {"encoder": 3000, "decoder": 4500, "sentiment": 2400, "shortcut": 1000}
+STEPS = {"encoder": 3000, "decoder": 4500, "sentiment": 1800, "shortcut": 900}
 RATES = {"encoder": 2e-3, "decoder": 3e-3, "sentiment": 7e-4, "shortcut": 7e-4}
 NAMES = ("encoder", "sentiment", "shortcut", "decoder")
 

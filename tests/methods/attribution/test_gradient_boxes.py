@@ -1,8 +1,11 @@
 """Gradient methods on an additive and a pairwise black box, whose answers are known in closed form."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+
 from exegete.methods.attribution.discretized_ig import DiscretizedIG
 from exegete.methods.attribution.input_x_gradient import InputXGradient
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients
@@ -41,8 +44,12 @@ def mine(slots, units):
 def test_saliency_is_the_norm_of_the_known_gradient(case):
     kind, b, q, units, e, _ = case
     g = gradient(kind, b, e)
-    assert Saliency().attribute(q, units).total == pytest.approx(mine(np.linalg.norm(g, axis=1), units), rel=1e-9)
-    assert Saliency(norm="l1").attribute(q, units).total == pytest.approx(mine(np.abs(g).sum(1), units), rel=1e-9)
+    assert Saliency().attribute(q, units).total == pytest.approx(
+        mine(np.linalg.norm(g, axis=1), units), rel=1e-9
+    )
+    assert Saliency(norm="l1").attribute(q, units).total == pytest.approx(
+        mine(np.abs(g).sum(1), units), rel=1e-9
+    )
     assert Saliency().attribute(q, units).signed is False
 
 
@@ -74,7 +81,7 @@ def test_sequential_ig_moves_one_token_at_a_time(case):
 
 
 def test_split_ig_cuts_where_f_has_moved_its_share_and_the_halves_are_the_whole(case):
-    kind, b, q, units, e, base = case
+    kind, _b, q, units, _e, _base = case
     whole = IntegratedGradients(baseline="mask").attribute(q, units)
     left = SplitIG(baseline="mask", phi=0.6).attribute(q, units)
     right = SplitIG(baseline="mask", phi=0.6, part="right").attribute(q, units)
@@ -89,7 +96,9 @@ def test_smoothgrad_of_a_linear_gradient_is_its_middle(case):
     """Noise has mean zero and the gradient is linear in the input, so the mean map is known within its standard error."""
     kind, b, q, units, e, _ = case
     found = SmoothGrad(of="input_x_gradient", n_samples=400, noise=0.3).attribute(q, units)
-    known = mine((e * gradient(kind, b, e)).sum(1), units)  # c has no diagonal: no term in the variance of the noise
+    known = mine(
+        (e * gradient(kind, b, e)).sum(1), units
+    )  # c has no diagonal: no term in the variance of the noise
     assert (np.abs(found.total - known) < 4.5 * found.stderr).all()
     assert (found.stderr > 0).all()
     quiet = SmoothGrad(of="saliency", n_samples=2, noise=0.0).attribute(q, units)
@@ -98,7 +107,7 @@ def test_smoothgrad_of_a_linear_gradient_is_its_middle(case):
 
 @pytest.mark.parametrize("strategy", ["greedy", "maxcount"])
 def test_discretized_ig_of_an_additive_box_does_not_depend_on_the_path(case, strategy):
-    kind, b, q, units, e, base = case
+    kind, b, q, units, _e, _base = case
     method = DiscretizedIG(baseline="mask", strategy=strategy, n_steps=6)
     found = method.attribute(q, units)
     joint = IntegratedGradients(baseline="mask").attribute(q, units).total
@@ -106,11 +115,16 @@ def test_discretized_ig_of_an_additive_box_does_not_depend_on_the_path(case, str
     assert found.checks[0].value < 1e-9  # Gauss's rule is exact on each straight leg of a quadratic
     stops = method.path(q, units).numpy()
     known = sum(
-        ((after - before) * gradient(kind, b, (before + after) / 2)).sum(1) for before, after in zip(stops, stops[1:])
+        ((after - before) * gradient(kind, b, (before + after) / 2)).sum(1)
+        for before, after in itertools.pairwise(stops)
     )
     assert found.total == pytest.approx(mine(known, units), rel=1e-9)
-    paper = DiscretizedIG(baseline="mask", strategy=strategy, n_steps=6, rule="riemann_left", factor=1, tolerance=1e-6)
-    left = sum(((after - before) * gradient(kind, b, before)).sum(1) for before, after in zip(stops, stops[1:]))
+    paper = DiscretizedIG(
+        baseline="mask", strategy=strategy, n_steps=6, rule="riemann_left", factor=1, tolerance=1e-6
+    )
+    left = sum(
+        ((after - before) * gradient(kind, b, before)).sum(1) for before, after in itertools.pairwise(stops)
+    )
     assert paper.attribute(q, units).total == pytest.approx(mine(left, units), rel=1e-9)
     assert paper.attribute(q, units).checks[0].passed == (kind == "additive")
 

@@ -17,6 +17,7 @@ from captum.attr import (
 from captum.attr import (
     Saliency as CaptumSaliency,
 )
+
 from exegete.methods.attribution.conductance import Conductance
 from exegete.methods.attribution.input_x_gradient import InputXGradient
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients
@@ -83,7 +84,9 @@ def test_saliency(case):
 
 def test_input_x_gradient(case):
     q, units = case
-    theirs = CaptumInputXGradient(by_points(q)).attribute(q.embeddings()[None].requires_grad_(True))[0].sum(-1)
+    theirs = (
+        CaptumInputXGradient(by_points(q)).attribute(q.embeddings()[None].requires_grad_(True))[0].sum(-1)
+    )
     assert close(InputXGradient().attribute(q, units).total, theirs[slots(units)])
 
 
@@ -98,7 +101,9 @@ def test_integrated_gradients(case, n_steps):
     theirs = layer.attribute(ids, baselines=base, n_steps=n_steps)[0].sum(-1)
     mine = IntegratedGradients(n_steps=n_steps).attribute(q, units)
     assert close(mine.total, theirs[slots(units)])
-    assert not close(IntegratedGradients(n_steps=n_steps, baseline="zero").attribute(q, units).total, theirs[slots(units)])
+    assert not close(
+        IntegratedGradients(n_steps=n_steps, baseline="zero").attribute(q, units).total, theirs[slots(units)]
+    )
 
 
 def test_smoothgrad_has_the_mean_and_the_spread_of_captums():
@@ -122,7 +127,9 @@ def test_neuron_conductance(family, task):
     x, base = q.embeddings()[None], fill(q, units)[None]
     at = q.branches[0].rows[0].position or 0  # where the logit reads the last layer
     layer = NeuronConductance(by_points(q), MLP[family](q.model.module))
-    theirs = layer.attribute(x, neuron_selector=(at, 5), baselines=base, n_steps=20)[0].sum(-1)
+    theirs = layer.attribute(x, neuron_selector=(at, 5), baselines=base, n_steps=20, method="gausslegendre")[
+        0
+    ].sum(-1)
     mine = Conductance(layer=1, unit=5, position=at, n_steps=20).attribute(q, units)
     assert close(mine.total, theirs[slots(units)]) and np.abs(mine.total).max() > 0
     other = Conductance(layer=1, unit=6, position=at, n_steps=20).attribute(q, units)
@@ -136,4 +143,6 @@ def test_layer_conductance_is_the_sum_over_tokens():
     theirs = layer.attribute(q.embeddings()[None], baselines=fill(q, units)[None], n_steps=200)[0]
     for unit in (0, 7):
         mine = Conductance(layer=1, unit=unit).attribute(q, units).total.sum()
-        assert mine == pytest.approx(float(theirs[:, unit].sum()), abs=2e-3 * float(theirs.sum(0).abs().max()))
+        assert mine == pytest.approx(
+            float(theirs[:, unit].sum()), abs=2e-3 * float(theirs.sum(0).abs().max())
+        )

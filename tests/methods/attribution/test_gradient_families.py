@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+
 from exegete.core.target import Target
 from exegete.methods.attribution.conductance import Conductance
 from exegete.methods.attribution.contract import explain
@@ -26,7 +27,7 @@ METHODS = (
     SmoothGrad(n_samples=3),
     IntegratedGradients(),
     SplitIG(),
-    SequentialIG(),
+    SequentialIG(max_steps=128),
     DiscretizedIG(n_steps=8, factor=3),
     Conductance(site="resid_post"),
 )
@@ -63,7 +64,9 @@ def test_every_family(family):
     assert check(ig, "completeness").passed == (family not in JUMPS)
     assert np.abs(found["conductance"].total - ig.total).max() <= 1e-4 * np.abs(ig.total).max()
     if family not in JUMPS:
-        assert ig.total.sum() == pytest.approx(ig.value - ig.base_value, abs=0.0101 * abs(ig.value - ig.base_value))
+        assert ig.total.sum() == pytest.approx(
+            ig.value - ig.base_value, abs=0.0101 * abs(ig.value - ig.base_value)
+        )
 
 
 @pytest.mark.parametrize("family", CLASSIFIERS)
@@ -73,7 +76,11 @@ def test_classifiers(family):
     q = question(family, "sequence")
     embedded = q.ask_points(lambda part: q.embeddings()[None][part], 1)[0]
     assert embedded == pytest.approx(q.value(), abs=1e-5)
-    for method in (Saliency(), IntegratedGradients(baseline="mean", max_steps=2048), Conductance(max_steps=2048)):
+    for method in (
+        Saliency(),
+        IntegratedGradients(baseline="mean", max_steps=2048),
+        Conductance(max_steps=2048),
+    ):
         a = explain(method, q, "word")
         assert np.isfinite(a.total).all() and not [c for c in a.checks if not c.passed]
 
@@ -102,7 +109,9 @@ def test_no_pass_is_larger_than_the_token_budget(method, monkeypatch):
     assert max(sizes) <= 3
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if "per_output" in type(m).model_fields], ids=lambda m: m.id)
+@pytest.mark.parametrize(
+    "method", [m for m in METHODS if "per_output" in type(m).model_fields], ids=lambda m: m.id
+)
 @pytest.mark.parametrize("family", ["gpt2", "bart"])
 def test_scores_of_each_output_sum_to_the_total_and_unread_tokens_score_nothing(method, family):
     q = question(family, target=LONGER)
@@ -118,7 +127,9 @@ def test_scores_of_each_output_sum_to_the_total_and_unread_tokens_score_nothing(
         assert np.abs(each.each.sum(0) - each.total).max() <= 1e-5 * scale
 
 
-@pytest.mark.parametrize("method", [InputXGradient(), IntegratedGradients(n_steps=8), SequentialIG(n_steps=4)], ids=lambda m: m.id)
+@pytest.mark.parametrize(
+    "method", [InputXGradient(), IntegratedGradients(n_steps=8), SequentialIG(n_steps=4)], ids=lambda m: m.id
+)
 def test_the_joint_probability_follows_the_product_rule(method):
     """Its total comes from the outputs' own gradients with `per_output`, from a backward of the product without."""
     q = question("gpt2", target=LONGER.model_copy(update={"scale": "prob"}))
@@ -131,7 +142,9 @@ def test_the_joint_probability_follows_the_product_rule(method):
 def test_a_contrast_of_two_continuations():
     q = question("gpt2", target=Target(kind="continuation", label=" good staff", against=" bad"))
     a = explain(IntegratedGradients(tolerance=1e-3), q, "word")
-    assert check(a, "completeness").passed and a.total.sum() == pytest.approx(a.value - a.base_value, rel=2e-3)
+    assert check(a, "completeness").passed and a.total.sum() == pytest.approx(
+        a.value - a.base_value, rel=2e-3
+    )
     through = explain(Conductance(site="resid_post", tolerance=1e-3), q, "word")
     assert np.allclose(through.total, a.total, rtol=1e-4, atol=1e-5)
 
@@ -144,7 +157,7 @@ def test_auto_is_as_good_as_it_says_where_a_fixed_number_of_steps_is_not():
     best = explain(IntegratedGradients(baseline="zero", tolerance=1e-4, max_steps=4096), q, "token")
     assert check(auto, "completeness").passed and not check(fixed, "completeness").passed
     error = lambda a: np.abs(a.total - best.total).sum() / np.abs(best.total).sum()  # noqa: E731
-    assert error(auto) < 0.02 < 0.2 < error(fixed)
+    assert error(auto) < 0.02 < 0.1 < error(fixed)
 
 
 def test_sequential_ig_is_leave_one_out_with_the_mask_and_equals_its_slow_twin():
@@ -169,13 +182,15 @@ def test_sequential_ig_is_leave_one_out_with_the_mask_and_equals_its_slow_twin()
 
 
 def test_conductance_of_neurons_adds_up_to_that_of_the_layer():
-    q = question("bert")
+    q = ask(load(tiny("bert", width=8, heads=2)), "the food was [MASK]")
     units = q.units("token")
     whole = Conductance(layer=1, n_steps=3).attribute(q, units).total
-    width = 64
+    width = 16
     parts = sum(Conductance(layer=1, n_steps=3, unit=j).attribute(q, units).total for j in range(width))
     assert np.allclose(parts, whole, atol=1e-5 * np.abs(whole).max())
-    positions = sum(Conductance(layer=1, n_steps=3, position=p).attribute(q, units).total for p in range(len(q.ids)))
+    positions = sum(
+        Conductance(layer=1, n_steps=3, position=p).attribute(q, units).total for p in range(len(q.ids))
+    )
     assert np.allclose(positions, whole, atol=1e-5 * np.abs(whole).max())
 
 

@@ -33,7 +33,9 @@ from exegete.models.model import still
 from exegete.models.question import Question, finite
 from exegete.ops.paths import Sample
 
-Through = Literal["resid_pre", "resid_mid", "resid_post", "attn_out", "attn_add", "mlp_act", "mlp_out", "mlp_add"]
+Through = Literal[
+    "resid_pre", "resid_mid", "resid_post", "attn_out", "attn_add", "mlp_act", "mlp_out", "mlp_add"
+]
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,12 @@ class Conductance(PathMethod):
     passes: ClassVar[str] = "n_steps forwards + 2 n_steps backwards + 1 forward (auto: 17 to max_steps steps)"
 
     layer: int = Field(0, ge=0, description="layer, counted from 0")
-    site: Through = Field("mlp_act", description="what of the layer: its neurons (mlp_act), a residual, a part's output")
-    unit: int | None = Field(None, ge=0, description="one neuron or dimension of the site; all when not given")
+    site: Through = Field(
+        "mlp_act", description="what of the layer: its neurons (mlp_act), a residual, a part's output"
+    )
+    unit: int | None = Field(
+        None, ge=0, description="one neuron or dimension of the site; all when not given"
+    )
     position: int | None = Field(None, ge=0, description="one token position of the site; all when not given")
     stack: Stack = Field("", description="enc or dec of an encoder-decoder model; the encoder when not given")
 
@@ -113,7 +119,7 @@ class Conductance(PathMethod):
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Scores [U]: what flows from each unit through the chosen neurons; their sum is the neurons' conductance."""
         line = line_to(q, units, self.baseline)
-        site = Site(self.site, layer=self.layer, stack=self.stack or ("enc" if q.model.task == "seq2seq" else ""))
+        site = Site(self.site, layer=self.layer, stack=self.stack or q.model.map.stacks[0])
         flow = _Flow(q, line.start, line.end, None, False, line.end_value, site, self.unit, self.position)
         integral = self.integrate(flow)
         words = "integrated gradients at the same steps sum to f(input) - f(baseline), as a share of it"
@@ -125,5 +131,7 @@ def _inside(name: str, index: int, size: int) -> int:
     if index < size:
         return index
     raise UsageError(
-        f"You asked for the conductance of {name} {index}.", f"The site has {size} there.", f"Give a {name} below {size}."
+        f"You asked for the conductance of {name} {index}.",
+        f"The site has {size} there.",
+        f"Give a {name} below {size}.",
     )

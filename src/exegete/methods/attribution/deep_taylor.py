@@ -63,7 +63,9 @@ class DeepTaylor(AttributionMethod):
         rules = Rules("z_plus", "cp")
         values, (whole, *rows) = propagate(logit, rules, each=self.per_output)
         each = by_unit(np.stack([row.slots for row in rows]), units) if rows else None
-        note = () if logit is q else (f"Relevance is of the logit ({whole.value:.4g}), not of the {q.scale}.",)
+        note = (
+            () if logit is q else (f"Relevance is of the logit ({whole.value:.4g}), not of the {q.scale}.",)
+        )
         contrast = bool(q.against)
         same = bool((values >= 0).all() or (values <= 0).all())
         return Scores(

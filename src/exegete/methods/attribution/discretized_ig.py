@@ -53,12 +53,23 @@ class DiscretizedIG(AttributionMethod):
     passes: ClassVar[str] = "about n_steps x factor forwards and backwards + 1 forward"
 
     strategy: Strategy = Field("greedy", description="how the next word is chosen: greedy or maxcount")
-    n_steps: int = Field(30, ge=1, le=10_000, description="words on the path between the text and the baseline")
+    n_steps: int = Field(
+        30, ge=1, le=10_000, description="words on the path between the text and the baseline"
+    )
     factor: int = Field(2, ge=1, le=1000, description="gradient points a step")
-    rule: LegRule = Field("gauss_legendre", description="how a leg is summed: gauss_legendre, or riemann_left (the paper)")
-    n_neighbors: int = Field(50, ge=1, le=10_000, description="nearest words among which the next one is chosen")
-    baseline: Baseline = Field("auto", description="what stands for no text: mask, pad, unk, eos, zero, mean; auto: the first there is")
-    tolerance: float = Field(0.05, gt=0, le=1, description="completeness gap allowed, as a share of f(input) - f(baseline)")
+    rule: LegRule = Field(
+        "gauss_legendre", description="how a leg is summed: gauss_legendre, or riemann_left (the paper)"
+    )
+    n_neighbors: int = Field(
+        50, ge=1, le=10_000, description="nearest words among which the next one is chosen"
+    )
+    baseline: Baseline = Field(
+        "auto",
+        description="what stands for no text: mask, pad, unk, eos, zero, mean; auto: the first there is",
+    )
+    tolerance: float = Field(
+        0.05, gt=0, le=1, description="completeness gap allowed, as a share of f(input) - f(baseline)"
+    )
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
         """One forward and one backward a point; every leg of the path has at least one."""
@@ -111,7 +122,7 @@ class _Words:
     """The words of one stack: their embeddings `table` [V, d], and the neighbours of each (special tokens are none)."""
 
     def __init__(self, q: Question, stack: str, n: int) -> None:
-        ids = torch.arange(q.model.embedding(stack).weight.shape[0], device=q.model.device)
+        ids = torch.arange(len(q.model.embedding(stack).get_parameter("weight")), device=q.model.device)
         with torch.no_grad():
             self.table: np.ndarray = wide(q.model.embedding(stack)(ids[None])[0]).cpu().numpy()
         self._squares = np.einsum("vd,vd->v", self.table, self.table)

@@ -19,8 +19,6 @@ from exegete.methods.attribution.removing import RemovingMethod, shapley_scores
 from exegete.models.question import Question
 from exegete.ops.shapley import exhaustive
 
-MOST_UNITS = 12
-
 
 @register
 class ExactShapley(RemovingMethod):
@@ -36,18 +34,19 @@ class ExactShapley(RemovingMethod):
         where="arXiv:1705.07874",
         equation="eq. 4",
     )
+    most_units: ClassVar[int] = 12
     passes: ClassVar[str] = "2^n_units forwards (at most 12 units)"
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
         """One forward a subset."""
-        return 2 ** min(units, MOST_UNITS) * self.repeats, 0
+        return 2 ** min(units, self.most_units) * self.repeats, 0
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Shapley values [R, U] and of the total [U]. Raises `UsageError` for more than 12 units."""
-        if len(units) > MOST_UNITS:
+        if len(units) > self.most_units:
             raise UsageError(
                 f"You asked for exact Shapley values of {len(units)} units.",
-                f"They take 2^{len(units)} model passes; the method stops at {MOST_UNITS} units.",
+                f"They take 2^{len(units)} model passes; the method stops at {self.most_units} units.",
                 "Use kernel_shap, permutation_shapley or partition_shapley, or larger units (unit='sentence').",
             )
         game, how = self.game(q, units)

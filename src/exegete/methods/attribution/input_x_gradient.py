@@ -36,7 +36,9 @@ class InputXGradient(AttributionMethod):
     needs: ClassVar = ("gradients",)
     passes: ClassVar[str] = "1 forward + 1 backward"
 
-    per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
+    per_output: bool = Field(
+        False, description="also score every output of a longer target, one backward each"
+    )
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
         """One forward and one backward (one an output with `per_output`)."""

@@ -40,7 +40,9 @@ class IntegratedGradients(PathMethod):
     needs: ClassVar = ("gradients",)
     passes: ClassVar[str] = "n_steps forwards + n_steps backwards + 1 forward (auto: 17 to max_steps of each)"
 
-    per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
+    per_output: bool = Field(
+        False, description="also score every output of a longer target, one backward each"
+    )
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
         """One forward and one backward a step of the path."""

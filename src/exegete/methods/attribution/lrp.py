@@ -6,12 +6,15 @@
 3. count what biases, position embeddings and other constants absorbed on the way: relevance of all tokens + absorbed must
    be the output. That is a check; how much the tokens lack is told in the notes.
 
-attention="cp" (default): patterns are constants (Ali et al. 2022, section 3). The model then is a sum of contributions,
-    and without biases the tokens receive the whole output exactly.
-attention="attnlrp": relevance also flows into queries and keys; a softmax with input x, output s and gradient g then
-    absorbs E_s[g] - Cov_s(x, g), which no rule hands to the tokens.
-Both were equally faithful on the real models they were measured on; "cp" is the default because it conserves and because the
-half rule of products depends on how a product of three is bracketed (You et al. 2025, arXiv:2510.18810).
+attention="attnlrp" (default): relevance flows into values, queries and keys; a softmax with input x, output s and gradient
+    g absorbs E_s[g] - Cov_s(x, g), which no rule hands to the tokens. The half rule depends on how a product of three is
+    bracketed (You et al. 2025, arXiv:2510.18810).
+attention="cp": patterns are constants (Ali et al. 2022, section 3). The model then is a sum of contributions, and without
+    biases the tokens receive the whole output exactly.
+Measured by masking words (mean fall of the logit over the 8 first words; paired difference cp - attnlrp with 95 % interval):
+300 SST-2 sentences on MiniLM -0.061 +- 0.027 of 1.64, 198 reviews on terrarium/sentiment 0.035 +- 0.056 of 2.7 (sufficiency
+0.072 +- 0.046 worse), 60 stories on stories260K 0.08 +- 0.35 of 11. Hence the default. On MiniLM gamma (1.33) and z_plus
+(1.04) were less faithful than epsilon (1.58), gradient x input reached 0.27, chance 0.45 (60 sentences).
 
 Cost: one forward and one backward, R more backwards with `per_output`.
 Reference: Montavon et al. 2019, section 10.2 (linear layers); Achtibat et al. 2024 (arXiv:2402.05602), section 3.3
@@ -55,11 +58,14 @@ class LRP(AttributionMethod):
     passes: ClassVar[str] = "1 forward + 1 backward"
 
     rule: LinearRule = Field(
-        "epsilon", description="linear layers: epsilon (signed), gamma (agreeing contributions count more), z_plus"
+        "epsilon",
+        description="linear layers: epsilon (signed), gamma (agreeing contributions count more), z_plus",
     )
     epsilon: float = Field(0.0, ge=0, description="damping of rule='epsilon', in units of the layer's output")
     gamma: float = Field(0.25, ge=0, description="extra weight of agreeing contributions for rule='gamma'")
-    attention: AttentionRule = Field("cp", description="patterns as constants (cp) or part of the path (attnlrp)")
+    attention: AttentionRule = Field(
+        "attnlrp", description="patterns as part of the path (attnlrp) or as constants (cp)"
+    )
     per_output: bool = Field(False, description="also explain every output by itself (one backward each)")
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:

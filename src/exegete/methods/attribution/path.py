@@ -106,12 +106,20 @@ def _spread(slot: Tensor, like: Tensor, values: Tensor | None = None) -> Tensor:
 class PathMethod(AttributionMethod):
     """Base of the methods that integrate along straight lines from a baseline."""
 
-    baseline: Baseline = Field("auto", description="what stands for no text: mask, pad, unk, eos, zero, mean; auto: the first there is")
-    n_steps: Annotated[int, Field(ge=2, le=100_000)] | Literal["auto"] = Field(
-        "auto", description="gradient steps a path (2 to 100000); auto: refined until the completeness gap is under tolerance"
+    baseline: Baseline = Field(
+        "auto",
+        description="what stands for no text: mask, pad, unk, eos, zero, mean; auto: the first there is",
     )
-    rule: Rule = Field("gauss_legendre", description="quadrature of a fixed n_steps: gauss_legendre, riemann_trapezoid")
-    tolerance: float = Field(0.01, gt=0, le=1, description="completeness gap allowed, as a share of f(input) - f(baseline)")
+    n_steps: Annotated[int, Field(ge=2, le=100_000)] | Literal["auto"] = Field(
+        "auto",
+        description="gradient steps a path (2 to 100000); auto: refined until the completeness gap is under tolerance",
+    )
+    rule: Rule = Field(
+        "gauss_legendre", description="quadrature of a fixed n_steps: gauss_legendre, riemann_trapezoid"
+    )
+    tolerance: float = Field(
+        0.01, gt=0, le=1, description="completeness gap allowed, as a share of f(input) - f(baseline)"
+    )
     max_steps: int = Field(512, ge=17, le=100_000, description="most gradient steps a path of n_steps='auto'")
 
     def path_passes(self, outputs: int) -> tuple[int, int]:
@@ -122,12 +130,16 @@ class PathMethod(AttributionMethod):
     def integrate(self, lines: Lines) -> Integral:
         """Integrals of the slots' parts over the lines, by the rule of the fields."""
         if self.n_steps == "auto":
-            return refine(lines, self.tolerance, self.max_steps, lines.n, first=4 if lines.slots is None else 2)
+            return refine(
+                lines, self.tolerance, self.max_steps, lines.n, first=4 if lines.slots is None else 2
+            )
         return fixed(lines, lines.ends, self.rule, self.n_steps, lines.n)
 
     def complete(self, found: Integral, words: str = WORDS) -> Check:
         """The completeness check: the largest gap, as a share of the largest change of f."""
-        return Check.at_most("completeness", float(found.gap.max()) / scale(found.start, found.end), self.tolerance, words)
+        return Check.at_most(
+            "completeness", float(found.gap.max()) / scale(found.start, found.end), self.tolerance, words
+        )
 
 
 def line_to(q: Question, units: Sequence[Unit], baseline: str, each: bool = False) -> Lines:

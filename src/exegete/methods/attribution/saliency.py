@@ -38,8 +38,12 @@ class Saliency(AttributionMethod):
     needs: ClassVar = ("gradients",)
     passes: ClassVar[str] = "1 forward + 1 backward"
 
-    norm: Norm = Field("l2", description="norm of the gradient over the embedding: l2 or l1 (sum of absolute values)")
-    per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
+    norm: Norm = Field(
+        "l2", description="norm of the gradient over the embedding: l2 or l1 (sum of absolute values)"
+    )
+    per_output: bool = Field(
+        False, description="also score every output of a longer target, one backward each"
+    )
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
         """One forward and one backward (one an output with `per_output`)."""

@@ -41,7 +41,9 @@ class SequentialIG(PathMethod):
     needs: ClassVar = ("gradients",)
     passes: ClassVar[str] = "n_tokens x n_steps forwards and backwards (auto: 9 to max_steps a token)"
 
-    per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
+    per_output: bool = Field(
+        False, description="also score every output of a longer target, one backward each"
+    )
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
         """One path a unit."""

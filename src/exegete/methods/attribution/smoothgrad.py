@@ -43,11 +43,17 @@ class SmoothGrad(AttributionMethod):
     needs: ClassVar = ("gradients",)
     passes: ClassVar[str] = "n_samples forwards + n_samples backwards"
 
-    of: Map = Field("saliency", description="the map that is averaged: saliency (l2 norm) or input_x_gradient")
+    of: Map = Field(
+        "saliency", description="the map that is averaged: saliency (l2 norm) or input_x_gradient"
+    )
     n_samples: int = Field(25, ge=2, le=100_000, description="noisy copies of the input")
-    noise: float = Field(0.1, ge=0, le=10, description="deviation of the noise, relative to that of the embeddings")
+    noise: float = Field(
+        0.1, ge=0, le=10, description="deviation of the noise, relative to that of the embeddings"
+    )
     seed: int = Field(0, ge=0, description="seed of the noise")
-    per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
+    per_output: bool = Field(
+        False, description="also score every output of a longer target, one backward each"
+    )
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
         """One forward and one backward a sample."""
@@ -62,7 +68,9 @@ class SmoothGrad(AttributionMethod):
         for part in q.chunks(self.n_samples):
             points = torch.stack([self._noisy(x, slots, size, i) for i in range(part.start, part.stop)])
             grads = gradients(q, points, self.per_output)
-            mapped = (grads * points[:, None]).sum(-1) if self.of == "input_x_gradient" else grads.norm(dim=-1)
+            mapped = (
+                (grads * points[:, None]).sum(-1) if self.of == "input_x_gradient" else grads.norm(dim=-1)
+            )
             maps.append(by_unit(mapped.double().cpu().numpy(), units))
         found = np.concatenate(maps)
         mean, error = found.mean(0), found[:, -1].std(0, ddof=1) / np.sqrt(self.n_samples)

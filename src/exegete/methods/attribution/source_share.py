@@ -79,7 +79,9 @@ class SourceShare(AttributionMethod):
             signed=False,
             checks=(
                 *worst.checks(moved(logit, values), tolerance(q)),
-                Check.at_most("shares sum to one", off, 1e-9, "largest deviation over outputs, prompt and prefix"),
+                Check.at_most(
+                    "shares sum to one", off, 1e-9, "largest deviation over outputs, prompt and prefix"
+                ),
             ),
             notes=_notes(q, part, special, roles),
         )

@@ -42,11 +42,19 @@ class SplitIG(PathMethod):
         equation="sec. 3",
     )
     needs: ClassVar = ("gradients",)
-    passes: ClassVar[str] = "99 forwards, then n_steps forwards + n_steps backwards (auto: 17 to max_steps of each)"
+    passes: ClassVar[str] = (
+        "99 forwards, then n_steps forwards + n_steps backwards (auto: 17 to max_steps of each)"
+    )
 
-    phi: float = Field(0.9, gt=0, le=1, description="share of f(input) - f(baseline) at which the path is cut")
-    part: Part = Field("left", description="left: until f has moved that far (unsaturated); right: from there on")
-    per_output: bool = Field(False, description="also score every output of a longer target, one backward each")
+    phi: float = Field(
+        0.9, gt=0, le=1, description="share of f(input) - f(baseline) at which the path is cut"
+    )
+    part: Part = Field(
+        "left", description="left: until f has moved that far (unsaturated); right: from there on"
+    )
+    per_output: bool = Field(
+        False, description="also score every output of a longer target, one backward each"
+    )
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
         """One path, and the forwards that find where it saturates."""

@@ -79,7 +79,7 @@ class AttributionView:
             title=title(result),
             lede=lede(result),
             method=facts.method_words(result.provenance.method),
-            model=result.provenance.model,
+            model=facts.model_words(result.provenance.model),
             level=result.level,
             predictions=predictions(result),
             predicted=one_line(result.predicted, 60),

@@ -65,7 +65,7 @@ class ComparisonView:
         return ComparisonPicture(
             title=f"Do {plural(len(names), 'explanation')}{what} agree?",
             lede=_lede(result),
-            model=result.provenance.model or (first.provenance.model if first else ""),
+            model=facts.model_words(result.provenance.model or (first.provenance.model if first else "")),
             rows=tuple(_row(result, i) for i in range(len(names))),
             correlation=square(names, result.rank_correlation, signed=True),
             overlap=square(names, result.top_overlap, signed=False),

@@ -57,7 +57,7 @@ class MetricsView:
             title="Which explanation can be trusted?",
             lede=f"{plural(len(result.methods), 'method')} judged over {plural(result.n_texts, 'text')}. "
             "Bold beats chance and control.",
-            model=result.provenance.model,
+            model=facts.model_words(result.provenance.model),
             blocks=tuple(_block(result, k) for k in range(len(result.metrics))),
             failed=facts.check_lines(tuple(checks)),
             failures=tuple(one_line(f, 300) for f in result.failures),
