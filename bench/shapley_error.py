@@ -1,17 +1,17 @@
 """How many evaluations do Shapley values cost? Leverage and paired sampling against plain kernel sampling, at equal error.
 
-    python bench/shapley_error.py [--games 6] [--seeds 40]
+    python bench/shapley_error.py [--games 4] [--seeds 30]
 
 1. games of 12 players whose 4,096 values are known: words of a random tiny model removed by its mask token (three
    families) and of the embedded sentiment model, and synthetic ones (unanimity games, pairwise games, a saturating sum);
-2. each sampling estimates the Shapley values with growing budgets; evaluations are counted as distinct inputs, which is
-   what a model really runs (in favour of plain sampling, which draws many inputs twice);
+2. each sampling estimates the Shapley values with growing budgets; evaluations are counted twice: as distinct inputs
+   (a memory in front of the model, which favours plain sampling: it draws many inputs twice) and as inputs asked;
 3. the error is the mean squared error against the exact values, relative to their mean square, over players and seeds;
 4. the ratio is (evaluations plain kernel sampling needs for the error that leverage reaches) / (evaluations leverage took),
    interpolated in log-log, a lower bound where plain sampling never gets there; 2.0 or more means at most half of the
    evaluations.
 
-Output: one JSON line a game and budget, then one with the summary.
+Output: one JSON line a game and sampling, then the median ratios a kind of game ("ratio": plain / this sampling).
 """
 
 import argparse
@@ -79,36 +79,38 @@ def saturating_game(seed: int) -> np.ndarray:
     return 1 / (1 + np.exp(-4 * (keep @ rng.normal(size=N))))
 
 
-def curve(values: np.ndarray, sampling: Sampling, seeds: int) -> list[tuple[float, float]]:
-    """(mean distinct evaluations, relative mean squared error) at each budget."""
+def curve(values: np.ndarray, sampling: Sampling, seeds: int) -> list[tuple[float, float, float]]:
+    """(mean distinct inputs, inputs asked, relative mean squared error) at each budget."""
     truth, code = exact(values[:, None])[:, 0], 2 ** np.arange(N)
     points = []
     for budget in PLAIN_BUDGETS if sampling == "kernel" else BUDGETS:
-        errors, used = [], []
+        errors, used, asked = [], [], [0]
         for s in range(seeds):
             seen: set[int] = set()
 
-            def game(keep: np.ndarray, seen: set[int] = seen) -> np.ndarray:
+            def game(keep: np.ndarray, seen: set[int] = seen, asked: list[int] = asked) -> np.ndarray:
+                asked[0] += len(keep)
                 seen.update((rows := keep @ code).tolist())
                 return values[rows][:, None]
 
             got = kernel(game, N, budget, generator(s, sampling, budget), sampling).values[:, 0]
             errors.append(float(((got - truth) ** 2).mean() / (truth**2).mean()))
             used.append(len(seen))
-        points.append((float(np.mean(used)), float(np.mean(errors))))
+        points.append((float(np.mean(used)), asked[0] / seeds, float(np.mean(errors))))
     return points
 
 
-def ratio(plain: list[tuple[float, float]], better: list[tuple[float, float]]) -> list[float]:
+def ratio(
+    plain: list[tuple[float, float, float]], better: list[tuple[float, float, float]], count: int
+) -> list[float]:
     """For each budget of `better`: evaluations of plain sampling at that error / its own.
 
     An error that plain sampling does not reach within its largest budget counts as that budget: a lower bound.
     """
-    used, error = np.array(plain).T
-    needed = np.interp(
-        -np.log([max(e, 1e-300) for _, e in better]), -np.log(np.minimum.accumulate(error)), np.log(used)
-    )
-    return [float(np.exp(x)) / u for x, (u, _) in zip(needed, better)]
+    used, error = np.array(plain)[:, [count, 2]].T
+    best = -np.log(np.minimum.accumulate(error))
+    needed = np.interp([-np.log(max(p[2], 1e-300)) for p in better], best, np.log(used))
+    return [float(np.exp(x)) / p[count] for x, p in zip(needed, better)]
 
 
 def games(many: int) -> dict[str, np.ndarray]:
@@ -128,27 +130,19 @@ def main() -> None:
     parser.add_argument("--games", type=int, default=4, help="games of each kind")
     parser.add_argument("--seeds", type=int, default=30, help="repetitions of each estimate")
     options = parser.parse_args()
-    ratios: dict[str, dict[str, list[float]]] = {}
+    ratios: dict[tuple[str, str, str], list[float]] = {}
     for name, values in games(options.games).items():
         curves = {s: curve(values, s, options.seeds) for s in SAMPLINGS}
         for s in SAMPLINGS:
-            print(json.dumps({"game": name, "sampling": s, "evaluations_error": curves[s]}))
-        kind = name.rsplit("-", 1)[0]
+            print(json.dumps({"game": name, "sampling": s, "distinct_asked_error": curves[s]}))
         for s in SAMPLINGS[1:]:
-            ratios.setdefault(s, {}).setdefault(kind, []).extend(ratio(curves["kernel"], curves[s]))
-    median = {
-        s: {k: round(float(np.median(v)), 2) if v else None for k, v in r.items()} for s, r in ratios.items()
-    }
-    over = {s: round(float(np.median([x for v in r.values() for x in v])), 2) for s, r in ratios.items()}
-    print(
-        json.dumps(
-            {
-                "summary": "evaluations of plain kernel sampling / of this one, at equal error",
-                "median": median,
-                "all": over,
-            }
-        )
-    )
+            for count, by in enumerate(("distinct", "asked")):
+                found = ratio(curves["kernel"], curves[s], count)
+                for kind in (name.rsplit("-", 1)[0], "all"):
+                    ratios.setdefault((s, by, kind), []).extend(found)
+    for (s, by, kind), found in ratios.items():
+        line = {"sampling": s, "counted": by, "games": kind, "ratio": round(float(np.median(found)), 2)}
+        print(json.dumps(line))
 
 
 if __name__ == "__main__":

@@ -167,7 +167,8 @@ def forecast(
 ) -> Cost:
     """What explaining `inputs` will cost, in passes, tokens and seconds, before it starts.
 
-    Passes are an upper bound (inputs asked twice are run once); seconds come from timing one pass of the untouched input.
+    Passes are an upper bound (inputs asked twice are run once), but for methods that refine themselves, which are counted
+    at what mostly suffices; seconds come from timing passes of the untouched input.
     """
     from exegete.evaluate.forecast import forecast as estimate
 

@@ -19,6 +19,8 @@ ROWS = np.round(RNG.normal(size=(4, 12)), 1)  # rounded, so that there are ties
 
 def test_descending_keeps_ties_in_order():
     assert descending(np.array([1.0, 3.0, 1.0, 3.0])).tolist() == [1, 3, 0, 2]
+    many = np.tile([0.0, 1.0], 50)  # long enough that an unstable sort would mix them
+    assert descending(many).tolist() == [*range(1, 100, 2), *range(0, 100, 2)]
 
 
 def test_spearman_and_kendall_agree_with_scipy():

@@ -182,3 +182,12 @@ def test_monotone_keeps_what_lies_between_and_steps_what_does_not():
 def test_shares_go_by_length_and_leave_no_piece_out():
     assert shares(np.array([1.0, 0.0, 3.0]), 8).tolist() == [2, 1, 6]
     assert shares(np.zeros(2), 8).tolist() == [1, 1]
+
+
+def test_refine_is_exact_to_degree_five_without_halving():
+    """What Boole's rule is exact for needs no more than the first points; one degree more leaves a gap."""
+    for degree, halved in ((5, False), (6, True)):
+        power = Curve(
+            lambda k, t, n=degree + 1: t**n, lambda k, t, n=degree + 1: n * t ** (n - 1), lambda k, t: 0 * t
+        )
+        assert (refine(power, 1e-12, 4000).points > 17) == halved

@@ -9,7 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from exegete.core.errors import ExegeteError, UnknownName
 
@@ -67,6 +67,11 @@ class Registry(Generic[T]):
                 importlib.import_module(info.name)
         for plugin in entry_points(group="exegete.plugins"):
             plugin.load()
+
+
+def drawer() -> Any:
+    """The module that draws results (`terminal`, `notebook`, `page`), found by name as everything registered is."""
+    return importlib.import_module("exegete.show.render")
 
 
 def _where(thing: object) -> str:

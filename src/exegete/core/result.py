@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from exegete.core.errors import UsageError
+from exegete.core.registry import drawer
 from exegete.core.trust import Check, Cost, Trust
 from exegete.core.value import Value
 
@@ -56,14 +57,10 @@ class Result(Value):
         return _plain(self)  # type: ignore[return-value]
 
     def _repr_html_(self) -> str:
-        from exegete.show.render import notebook
-
-        return notebook(self)
+        return drawer().notebook(self)
 
     def __rich__(self) -> Any:
-        from exegete.show.render import terminal
-
-        return terminal(self)
+        return drawer().terminal(self)
 
 
 class UnitInfo(Value):

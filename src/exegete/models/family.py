@@ -198,9 +198,11 @@ def bind(model: ModelLike) -> ModelMap:
     family = table_for(module)
     if family is None:
         from exegete.models.discover import discover
+        from exegete.models.prove import prove
 
-        family = discover(module)
-        return remember(module, family, "discovered")
+        bound = remember(module, discover(module), "discovered")
+        prove(module)  # what nobody wrote down is only believed as far as it is proved
+        return bound
     return remember(module, family, "table")
 
 
@@ -270,7 +272,7 @@ def _tower(module: nn.Module, prefix: str, stack: Stack, family: Family) -> Towe
     layers = _layers(module, prefix, stack, family)
     proj = _need(module, join(layers[0].path, stack.block.attn.proj), family)
     width_in, width_out = matrix_shape(proj)
-    heads = int(getattr(config, stack.heads)) if stack.heads else _first(config, _HEADS, family)
+    heads = _query_heads(config, stack, family)
     kv = family.kv_heads(config) if family.kv_heads else _first(config, _KV_HEADS, family, heads)
     embed = join(prefix, stack.embed) if stack.embed else _embedding_path(module, prefix)
     norm = join(prefix, stack.norm) if stack.norm else ""
@@ -278,6 +280,12 @@ def _tower(module: nn.Module, prefix: str, stack: Stack, family: Family) -> Towe
         _need(module, norm, family)
     root = join(prefix, stack.root)
     return Tower(stack, root, layers, embed, norm, width_out, heads, kv, width_in // heads)
+
+
+def _query_heads(config: Any, stack: Stack, family: Family) -> int:
+    if family.q_heads is not None:
+        return family.q_heads(config)
+    return int(getattr(config, stack.heads)) if stack.heads else _first(config, _HEADS, family)
 
 
 def _layers(module: nn.Module, prefix: str, stack: Stack, family: Family) -> tuple[Layer, ...]:

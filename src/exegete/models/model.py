@@ -17,7 +17,8 @@ from torch import nn
 
 TASKS = ("causal", "masked", "seq2seq", "sequence", "token")
 FULL_HASH_BYTES = 1 << 28  # weights up to 256 MB are hashed whole, larger ones by sums and samples
-DEFAULT_TOKEN_BUDGET = 4096  # tokens in one pass: large enough to fill two cores, small enough for 24 GiB
+TOKEN_BUDGET = {"cpu": 2048}  # tokens in one pass; on a CPU larger batches fall out of the cache and get slower
+TOKEN_BUDGET_ELSEWHERE = 16384
 
 
 class Model:
@@ -32,7 +33,7 @@ class Model:
         self.module, self.tokenizer, self.task = module, tokenizer, task
         self.name = name or type(module).__name__
         self.revision = revision
-        self.token_budget = DEFAULT_TOKEN_BUDGET
+        self.token_budget = TOKEN_BUDGET.get(self.device.type, TOKEN_BUDGET_ELSEWHERE)
         self._stamped: tuple[object, str] | None = None
 
     def __repr__(self) -> str:
@@ -95,7 +96,7 @@ class Model:
         if self.task == "seq2seq" or self.rereads:
             part = self.module.get_decoder() if stack == "dec" else self.module.get_encoder()  # type: ignore[operator]
             return part.get_input_embeddings()
-        if getattr(self.config, "is_encoder_decoder", False):
+        if hasattr(getattr(self.module, "base_model", None), "shared"):  # an encoder with a table it never calls (T5)
             return self.module.get_encoder().get_input_embeddings()  # type: ignore[operator]
         return self.module.get_input_embeddings()  # type: ignore[operator]
 

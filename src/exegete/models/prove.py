@@ -242,17 +242,23 @@ class _Work:
 
 def probe_inputs(bound: ModelMap, seed: int) -> dict[str, Tensor]:
     """Two short random texts of ordinary tokens, the same special tokens in every draw."""
-    config: Any = bound.module.config
     embed: Any = bound.at(bound.tower(bound.stacks[0]).embed)
+    decoding = "dec" in bound.stacks and (bound.head is not None or not bound.has_logits)
+    return random_inputs(bound.module.config, embed, seed, decoding)
+
+
+def random_inputs(config: Any, embed: Any, seed: int, decoding: bool = False) -> dict[str, Tensor]:
+    """Two random texts for a model with this config and token embedding; `decoding` adds decoder tokens."""
     special = {v for k in _SPECIAL if isinstance(v := getattr(config, f"{k}_token_id", None), int)}
-    special |= set(e if isinstance(e := getattr(config, "eos_token_id", None), list) else ())
+    eos = getattr(config, "eos_token_id", None)
+    special |= set(eos if isinstance(eos, list) else ())
     usual = torch.tensor([i for i in range(embed.num_embeddings) if i not in special] or [0])
     draw = torch.Generator().manual_seed(seed)
     ids = usual[torch.randint(len(usual), (2, _TOKENS), generator=draw)]
-    if len(bound.stacks) > 1 and isinstance(config.eos_token_id, int):
-        ids[:, -1] = config.eos_token_id  # encoder-decoder classifiers read the last token's state there
+    if getattr(config, "is_encoder_decoder", False) and isinstance(eos, int):
+        ids[:, -1] = eos  # encoder-decoder classifiers read the last token's state there
     inputs = {"input_ids": ids.to(embed.weight.device)}
-    if ("dec" in bound.stacks and bound.head is not None) or (not bound.has_logits and "dec" in bound.stacks):
+    if decoding:
         later = usual[torch.randint(len(usual), (2, _TOKENS - 1), generator=draw)]
         inputs["decoder_input_ids"] = later.to(embed.weight.device)
     return inputs

@@ -94,7 +94,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Family:
-    """An architecture: its stacks and the heads it may carry. `vary` gives the table for a particular config."""
+    """An architecture: its stacks and the heads it may carry.
+
+    `vary` gives the table for a particular config; `q_heads` and `kv_heads` count heads where no usual config entry does.
+    """
 
     name: str
     model_types: tuple[str, ...]
@@ -102,6 +105,7 @@ class Family:
     heads: tuple[Head, ...] = (Head(),)
     vary: Callable[[Any], "Family"] | None = None
     kv_heads: Callable[[Any], int] | None = None
+    q_heads: Callable[[Any], int] | None = None
 
 
 def gated(norm: str = "post_attention_layernorm") -> Part:
