@@ -99,9 +99,7 @@ def test_patch_takes_the_same_place_of_the_source(z):
     want = z.clone()
     want[:, 3, 2] = source[:, 3, 2]
     assert torch.equal(apply_edit(z, Site("z", 0, head=3, position=2), Patch(source), NOW), want)
-    assert torch.equal(
-        apply_edit(z, Site("z", 0, head=3, position=2), Patch(source[:, 3, 2]), NOW), want
-    )
+    assert torch.equal(apply_edit(z, Site("z", 0, head=3, position=2), Patch(source[:, 3, 2]), NOW), want)
 
 
 def test_project_out_leaves_nothing_along_the_directions_and_all_else(resid):
@@ -121,7 +119,9 @@ def test_a_callable_gets_the_place_and_the_tensor_is_not_touched(z):
 def test_positions_while_decoding_count_from_the_start_of_the_text():
     step = torch.randn(2, 1, 6)
     later = Moment(offset=4)
-    assert torch.equal(apply_edit(step, Site("resid_post", 0, position=4), Set(0.0), later), torch.zeros(2, 1, 6))
+    assert torch.equal(
+        apply_edit(step, Site("resid_post", 0, position=4), Set(0.0), later), torch.zeros(2, 1, 6)
+    )
     assert apply_edit(step, Site("resid_post", 0, position=2), Set(0.0), later) is step
     keys = torch.randn(2, 3, 5, 6)  # keys hold the whole text
     assert torch.equal(slice_site(keys, Site("k", 0, position=2), later), keys[:, :, 2])

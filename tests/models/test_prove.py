@@ -67,7 +67,9 @@ def head_ignored(module):
 def pattern_bypassed(module):
     """One head's mix is replaced between the product and the output projection."""
     attn = module.model.layers[1].self_attn
-    attn.o_proj.register_forward_pre_hook(lambda _m, args: (args[0] * torch.linspace(1, 2, 32),), prepend=True)
+    attn.o_proj.register_forward_pre_hook(
+        lambda _m, args: (args[0] * torch.linspace(1, 2, 32),), prepend=True
+    )
 
 
 def logits_scaled(module):
@@ -113,7 +115,12 @@ def test_a_model_that_computes_something_else_is_caught(sabotage, check, site):
     [
         ("llama", "num_attention_heads", 2, "pattern"),
         ("llama", "num_key_value_heads", 4, "pattern"),
-        ("granite", "logits_scaling", 3.0, None),  # read live by the model itself: the config is what it computes
+        (
+            "granite",
+            "logits_scaling",
+            3.0,
+            None,
+        ),  # read live by the model itself: the config is what it computes
         ("gpt2", "n_head", 8, "pattern"),
     ],
 )

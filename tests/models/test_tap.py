@@ -15,7 +15,9 @@ from support.tinies import logits_of, padded_inputs, some_inputs, tiny_module
 KINDS = ("q", "k", "v", "scores", "pattern", "z")
 EAGER_ONLY = {"gpt_neo", "gptj", "bloom", "mpt", "deberta", "deberta_v2", "gemma2"}
 BOTH = [f for f in FAMILIES if f not in EAGER_ONLY]
-DECODERS = [f for f in FAMILIES if f not in ("bert", "roberta", "distilbert", "electra", "albert", "modernbert")]
+DECODERS = [
+    f for f in FAMILIES if f not in ("bert", "roberta", "distilbert", "electra", "albert", "modernbert")
+]
 DECODERS = [f for f in DECODERS if not f.startswith("deberta")]
 
 
@@ -35,7 +37,9 @@ def test_fused_and_eager_show_the_same_tensors(family):
             if site.kind.endswith("scores"):
                 hidden = one[site] == -torch.inf
                 assert torch.equal(hidden, two[site] == -torch.inf), site
-            torch.testing.assert_close(one[site], two[site], atol=5e-5, rtol=1e-4, msg=lambda m, s=site: f"{s} {m}")
+            torch.testing.assert_close(
+                one[site], two[site], atol=5e-5, rtol=1e-4, msg=lambda m, s=site: f"{s} {m}"
+            )
 
 
 @pytest.mark.parametrize("family", BOTH)
@@ -63,7 +67,11 @@ def test_q_k_and_v_are_those_the_attention_multiplies(family):
     torch.testing.assert_close(seen[at["pattern"]] @ v, seen[at["z"]], atol=2e-5, rtol=1e-4)
     # Scaling q scales the products in the scores, and nothing else in them.
     more = run(module, some_inputs(module), read=[at["scores"]], edit={at["q"]: Scale(2.0)})
-    if family in ("gemma2", "deberta", "deberta_v2"):  # capped, or with position terms in q: not a plain difference
+    if family in (
+        "gemma2",
+        "deberta",
+        "deberta_v2",
+    ):  # capped, or with position terms in q: not a plain difference
         return
     change = more[at["scores"]] - seen[at["scores"]]
     products = seen[at["q"]] @ k.transpose(-1, -2)
@@ -98,13 +106,19 @@ def test_patterns_while_decoding_are_the_rows_of_the_full_pattern(family, left):
     whole = {**inputs, "decoder_input_ids": out[:, :-1]} if stack == "dec" else {"input_ids": out[:, :-1]}
     if left:
         mask = torch.cat([inputs["attention_mask"], torch.ones(2, 2, dtype=torch.long)], 1)
-        whole = {**inputs, "decoder_input_ids": out[:, :-1]} if stack == "dec" else {**whole, "attention_mask": mask}
+        whole = (
+            {**inputs, "decoder_input_ids": out[:, :-1]}
+            if stack == "dec"
+            else {**whole, "attention_mask": mask}
+        )
         if stack != "dec" and "position_ids" in module.prepare_inputs_for_generation.__code__.co_varnames:
             whole["position_ids"] = (mask.cumsum(-1) - 1).clamp_min(0)
     full = run(module, whole, read=[site])[site]
     for i, step in enumerate(steps[1:], start=1):
         row = full[:, :, full.shape[2] - len(steps) + i, : step.shape[-1]]
-        keep = slice(None) if not left or family in ("t5", "bart") else slice(0, 1)  # positions of padded rows may differ
+        keep = (
+            slice(None) if not left or family in ("t5", "bart") else slice(0, 1)
+        )  # positions of padded rows may differ
         torch.testing.assert_close(step[keep, :, 0], row[keep], atol=1e-4, rtol=1e-3)
 
 
@@ -133,7 +147,10 @@ def test_absolute_positions_while_decoding():
     module = tiny_module("gpt2")
     inputs = some_inputs(module)
     n = inputs["input_ids"].shape[1]
-    with torch.no_grad(), trace(module, read=[f"0.resid_pre[p{n}]", "0.resid_pre[p1]", "0.resid_pre[p-1]"]) as t:
+    with (
+        torch.no_grad(),
+        trace(module, read=[f"0.resid_pre[p{n}]", "0.resid_pre[p1]", "0.resid_pre[p-1]"]) as t,
+    ):
         module.generate(**inputs, max_new_tokens=3, min_new_tokens=3, do_sample=False)
     assert len(t.calls("0.resid_pre[p1]")) == 1  # in the prompt
     assert len(t.calls("0.resid_pre[p-1]")) == 3  # the last of every call

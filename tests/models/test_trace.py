@@ -133,7 +133,9 @@ def test_several_edits_of_one_site_follow_each_other():
     inputs = some_inputs(module)
     site = "0.resid_post"
     x = run(module, inputs, read=[site])[site]
-    t = run(module, inputs, read=[site], edit={site: [Add(1.0), Scale(2.0, rows=0)], "0.resid_post[p0]": Set(7.0)})
+    t = run(
+        module, inputs, read=[site], edit={site: [Add(1.0), Scale(2.0, rows=0)], "0.resid_post[p0]": Set(7.0)}
+    )
     want = x + 1
     want[0] *= 2
     want[:, 0] = 7
@@ -148,7 +150,9 @@ def test_edits_upstream_are_seen_downstream_within_one_module():
     assert (t["0.attn_add"] == 3.0).all()
     granite = tiny_module("granite")
     t = run(granite, inputs, read=["0.attn_add"], edit={"0.attn_out": Set(2.0)})
-    torch.testing.assert_close(t["0.attn_add"], torch.full((2, 6, 32), 2.0 * granite.config.residual_multiplier))
+    torch.testing.assert_close(
+        t["0.attn_add"], torch.full((2, 6, 32), 2.0 * granite.config.residual_multiplier)
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -163,7 +167,9 @@ def test_patching_the_whole_residual_makes_the_other_text(family):
             continue
         other = run(module, two, read=sites)
         patched = run(module, one, edit={s: Patch(other[s]) for s in sites}).logits
-        torch.testing.assert_close(patched, other.logits, atol=5e-5, rtol=1e-4, msg=lambda m, k=kind: f"{k} {m}")
+        torch.testing.assert_close(
+            patched, other.logits, atol=5e-5, rtol=1e-4, msg=lambda m, k=kind: f"{k} {m}"
+        )
 
 
 def test_embeddings_handed_in_are_the_same_site():

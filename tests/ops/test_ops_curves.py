@@ -58,6 +58,10 @@ def test_bin_sizes_round_up(n, sizes):
     assert bin_sizes(n, (0.01, 0.05, 0.1, 0.2, 0.5)).tolist() == sizes
 
 
+def test_rounding_error_adds_no_unit():
+    assert 100 * 0.07 > 7 and bin_sizes(100, (0.07,)).tolist() == [7]
+
+
 def test_step_sizes():
     assert step_sizes(3, 20).tolist() == [0, 1, 2, 3]
     long = step_sizes(500, 20)

@@ -236,7 +236,8 @@ def _scores(q: Tensor, k: Tensor, call: dict[str, Any]) -> Tensor:
 
 def _hide(scores: Tensor) -> Tensor:
     """Scores with every masked position at -inf; models write a large negative number instead."""
-    floor = torch.finfo(scores.dtype).min / 2
+    # Some families divide after masking (by the root of the head width), so the number may be well above the least one.
+    floor = torch.finfo(scores.dtype).min / (16 if scores.dtype == torch.float16 else 1024)
     hidden = scores <= floor
     return scores.masked_fill(hidden, -math.inf) if bool(hidden.any()) else scores
 

@@ -61,7 +61,9 @@ def discover(module: nn.Module) -> Family:
         _strip(path, prefix), block, embed=_strip(_path_of(module, embed), prefix), norm=_strip(norm, prefix)
     )
     name = str(getattr(config, "model_type", "") or type(module).__name__)
-    heads, kv = attention.heads, attention.kv_heads or attention.heads
+    # Eager code repeats keys before the product: the config is then believed, as far as the proof bears it out.
+    said = getattr(config, "num_key_value_heads", None)
+    heads, kv = attention.heads, attention.kv_heads or (said if isinstance(said, int) else attention.heads)
     return Family(
         name, (), (stack,), (head,) if head else (), kv_heads=lambda _c: kv, q_heads=lambda _c: heads
     )

@@ -111,7 +111,8 @@ class ModelMap:
     @property
     def has_logits(self) -> bool:
         """Whether the module carries a head (a bare base model has none)."""
-        return getattr(self.module, "base_model", self.module) is not self.module or self.head is not None
+        table = getattr(self.module, "get_output_embeddings", lambda: None)()
+        return self.head is not None or table is not None or bool(_base_prefix(self.module))
 
     def port(self, site: Site | str) -> Port:
         """How a site is reached. Raises `SiteError` when it does not exist here or was refused by the proof."""
