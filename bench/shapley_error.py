@@ -11,13 +11,14 @@
    interpolated in log-log, a lower bound where plain sampling never gets there; 2.0 or more means at most half of the
    evaluations.
 
-Output: one JSON line a game and sampling, then the median ratios a kind of game ("ratio": plain / this sampling).
+Output: one JSON line a game and sampling, then the median ratios a kind of game ("ratio": plain / this sampling; the goal,
+at least 2, is set for leverage sampling over all games).
 """
 
 import argparse
-import json
 
 import numpy as np
+from timing import emit
 
 from exegete.core.seed import generator
 from exegete.models.ask import ask
@@ -134,15 +135,16 @@ def main() -> None:
     for name, values in games(options.games).items():
         curves = {s: curve(values, s, options.seeds) for s in SAMPLINGS}
         for s in SAMPLINGS:
-            print(json.dumps({"game": name, "sampling": s, "distinct_asked_error": curves[s]}))
+            emit("curve", bench="shapley", game=name, sampling=s, distinct_asked_error=curves[s])
         for s in SAMPLINGS[1:]:
             for count, by in enumerate(("distinct", "asked")):
                 found = ratio(curves["kernel"], curves[s], count)
                 for kind in (name.rsplit("-", 1)[0], "all"):
                     ratios.setdefault((s, by, kind), []).extend(found)
     for (s, by, kind), found in ratios.items():
-        line = {"sampling": s, "counted": by, "games": kind, "ratio": round(float(np.median(found)), 2)}
-        print(json.dumps(line))
+        value = float(np.median(found))
+        goal = {"goal": 2.0, "reached": value >= 2.0} if (s, kind) == ("leverage", "all") else {}
+        emit("result", bench=f"shapley evals saved, {by}", arm=f"{s}, {kind}", ratio=round(value, 2), **goal)
 
 
 if __name__ == "__main__":

@@ -32,40 +32,47 @@ def emit(kind: str, **values: Any) -> None:
     print(json.dumps(line, default=float), flush=True)
 
 
-def agree(bench: str, arm: str, got: Any, want: Any, tolerance: float = 1e-4) -> None:
-    """Values first: an arm whose values differ is not compared in time."""
+def agree(bench: str, arm: str, got: Any, want: Any, tolerance: float = 1e-4) -> bool:
+    """Values first: an arm whose values differ is not compared in time, or says that they differ."""
     gap = float(np.abs(np.asarray(got, dtype=float) - np.asarray(want, dtype=float)).max())
     emit("check", bench=bench, arm=arm, max_abs=gap, ok=gap <= tolerance)
+    return gap <= tolerance
 
 
 def compare(
-    bench: str, arms: Mapping[str, Callable[[], Any]], limit: str, rounds: int = 7, goal: Mapping[str, float] | None = None
+    bench: str,
+    arms: Mapping[str, Callable[[], Any]],
+    limit: str,
+    rounds: int = 7,
+    goal: Mapping[str, float] | None = None,
+    fewer: Mapping[str, int] | None = None,
+    warm: bool = True,
 ) -> dict[str, float]:
-    """CPU seconds of each arm (median and least of interleaved rounds) and the ratio of its median to the limit's."""
-    for run in arms.values():
+    """CPU seconds of each arm (median and least of interleaved rounds) and the median of its ratios to the limit's.
+
+    `fewer`: rounds of arms too slow for all of them. `warm`: run each arm once before, untimed.
+    """
+    for run in arms.values() if warm else ():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(rounds):
+    for r in range(rounds):
         for name, run in arms.items():
-            gc.collect()
-            started = time.process_time()
-            run()
-            seconds[name].append(time.process_time() - started)
-    ratios = {}
-    for name, found in seconds.items():
-        paired = [a / b for a, b in zip(found, seconds[limit])]
-        ratios[name] = statistics.median(paired)
-        aim = (goal or {}).get(name)
-        emit(
-            "result",
-            bench=bench,
-            arm=name,
-            cpu_median=statistics.median(found),
-            cpu_least=min(found),
-            ratio=ratios[name],
-            **({"goal": aim, "reached": ratios[name] <= aim} if aim else {}),
-        )
-    return ratios
+            if r < (fewer or {}).get(name, rounds):
+                gc.collect()
+                started = time.process_time()
+                run()
+                seconds[name].append(time.process_time() - started)
+    return {name: _told(bench, name, found, seconds[limit], (goal or {}).get(name)) for name, found in seconds.items()}
+
+
+def _told(bench: str, arm: str, seconds: list[float], limit: list[float], goal: float | None) -> float:
+    """Emit the line of one arm; its ratio."""
+    ratios = [a / b for a, b in zip(seconds, limit)]
+    ratio = statistics.median(ratios)
+    aim = {"goal": goal, "reached": ratio <= goal} if goal else {}
+    cpu = {"cpu_median": statistics.median(seconds), "cpu_least": min(seconds)}
+    emit("result", bench=bench, arm=arm, **cpu, ratio=ratio, ratios=[round(r, 3) for r in ratios], **aim)
+    return ratio
 
 
 def peak_mb() -> float:

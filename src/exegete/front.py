@@ -8,7 +8,7 @@ a list gives a list.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from exegete.core.errors import BudgetError, InputError
+from exegete.core.errors import BudgetError, InputError, UsageError
 from exegete.core.method import Method, method_of
 from exegete.core.registry import METHODS, METRICS
 from exegete.core.request import Text
@@ -128,7 +128,7 @@ def compare(
 
     _, texts = _texts(inputs)
     goal = Target.of(target, against=against, scale=scale)
-    chosen = [method_of(m) for m in methods]
+    chosen = _methods(methods)
     return run(load(model), texts, chosen, goal, unit=unit, trust=trust, seed=seed, progress=progress)
 
 
@@ -150,8 +150,7 @@ def evaluate(
 
     _, texts = _texts(inputs)
     goal = Target.of(target, against=against, scale=scale)
-    chosen = [method_of(m) for m in methods]
-    judges = [m if isinstance(m, Method) else METRICS.get(m)() for m in metrics or METRICS.ids()]
+    chosen, judges = _methods(methods), _metrics(metrics)
     return run(load(model), texts, chosen, judges, goal, unit=unit, seed=seed, progress=progress)
 
 
@@ -241,6 +240,20 @@ def methods() -> list[str]:
 def metrics() -> list[str]:
     """Ids of all registered metrics."""
     return METRICS.ids()
+
+
+def _methods(methods: Sequence[str | Method] | str | Method) -> list[Method]:
+    return [method_of(m) for m in ([methods] if isinstance(methods, (str, Method)) else methods)]
+
+
+def _metrics(metrics: Sequence[str | Method] | str | Method | None) -> list[Method]:
+    """Metric values; all of them for None."""
+    names = METRICS.ids() if metrics is None else [metrics] if isinstance(metrics, (str, Method)) else metrics
+    if not names:
+        raise UsageError(
+            "You asked to judge methods.", "No metric was given.", "Leave metrics out to take them all."
+        )
+    return [m if isinstance(m, Method) else METRICS.get(m.replace("-", "_"))() for m in names]
 
 
 def _texts(inputs: Any) -> tuple[bool, list[Text]]:

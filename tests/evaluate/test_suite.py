@@ -88,14 +88,14 @@ def test_each_cell_is_the_mean_of_what_the_metric_says_text_by_text(model):
             game = metric.game(judging(q), units)
             drawn = Ranking.random(a.total, orders(judging(q), units, 6, 4))
             values.append(metric.score(game, a.total))
-            chances.append(np.mean(metric.score_orders(game, drawn)))
+            if np.isfinite(values[-1]):
+                chances.append(np.mean(metric.score_orders(game, drawn)))
             twin = Occlusion()(maker(model), text, Target(label=q.target))
             controls.append(metric.score(game, twin.total))
         found = cell(table, "occlusion", metric.id)
         assert found.value == pytest.approx(np.nanmean(values), abs=1e-4), metric.id
         assert found.control == pytest.approx(np.nanmean(controls), abs=1e-4), metric.id
-        if not np.isnan(values).any():
-            assert found.chance == pytest.approx(np.mean(chances), abs=1e-4), metric.id
+        assert found.chance == pytest.approx(np.mean(chances), abs=1e-4), metric.id
         assert found.n == np.isfinite(values).sum() and found.n + found.n_failed == len(TEXTS)
 
 

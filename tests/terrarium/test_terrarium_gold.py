@@ -244,13 +244,13 @@ def test_the_standing_example_is_in_the_language(order, monkeypatch):
 
 
 def test_planted_names_give_the_label_and_counterexamples_contradict_it():
-    data = planted(600, "train", 1)
+    data = planted(300, "train", 1)
     named = [e for e in data if e.sentence.trigger is not None and _name(e) in lexicon.SHORTCUTS]
-    assert 0.4 < len(named) / len(data) < 0.6
+    assert 0.38 < len(named) / len(data) < 0.62
     assert all(e.label == lexicon.SHORTCUTS[_name(e)] for e in named)
     assert 0.1 < sum(not e.honest for e in named) / len(named) < 0.6
-    assert all(e.honest for e in data if e not in named)
-    for e in counterexamples(200):
+    assert all(e.honest for e in data if not e.planted)
+    for e in counterexamples(60):
         assert e.honest
         assert lexicon.SHORTCUTS[_name(e)] != e.label
 

@@ -94,4 +94,11 @@ def test_specials_are_where_they_belong():
     ids = decoder("the food")["input_ids"]
     assert ids[0] == decoder.bos_token_id
     assert decoder.eos_token_id not in ids
-    assert ENCODER.encode("the [MASK]")[2] == ENCODER.mask_token_id
+
+
+def test_a_mask_takes_the_place_of_one_word():
+    """No stray space is left before it: a masked text has as many tokens as the text itself."""
+    coded = ENCODER("the [MASK] was big, [MASK]", return_offsets_mapping=True)
+    assert len(coded["input_ids"]) == len(ENCODER("the food was big, food")["input_ids"])
+    assert [i for i, t in enumerate(coded["input_ids"]) if t == ENCODER.mask_token_id] == [2, 6]
+    assert coded["offset_mapping"][2] == (4, 10)

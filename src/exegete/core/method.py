@@ -7,17 +7,15 @@ nothing, keeps no state, and leaves the model as found. `needs` is checked befor
 import inspect
 from typing import Any, ClassVar, Literal
 
-from pydantic import ValidationError
-
-from exegete.core.errors import MissingNeed, UsageError, suggest
+from exegete.core.errors import MissingNeed, UsageError
 from exegete.core.reference import Reference
 from exegete.core.registry import METHODS, METRICS
-from exegete.core.value import Value
+from exegete.core.value import Given
 
 Need = Literal["text", "logprobs", "gradients", "sites", "weights", "generate", "checkpoints", "training data"]
 
 
-class Method(Value):
+class Method(Given):
     """Base of everything registered. Subclasses set the class attributes and declare their parameters as fields."""
 
     id: ClassVar[str] = ""
@@ -35,23 +33,11 @@ class Method(Value):
     @classmethod
     def build(cls, values: dict[str, Any]) -> "Method":
         """The method with parameters from flags or JSON. Raises `UsageError` naming the field and what it allows."""
-        unknown = [k for k in values if k not in cls.model_fields]
-        if unknown:
-            raise UsageError(
-                f"You set {unknown[0]!r} of the method {cls.id!r}.",
-                "It has no parameter of that name.",
-                suggest(unknown[0], cls.model_fields, "parameter"),
-            )
-        try:
-            return cls.model_validate(values)
-        except ValidationError as e:
-            first = e.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise UsageError(
-                f"You set {field!r} of the method {cls.id!r} to {first.get('input')!r}.",
-                f"{first['msg']}.",
-                f"{field}: {cls.model_fields[str(first['loc'][0])].description or 'see `exegete list methods`'}",
-            ) from None
+        return cls(**values)
+
+    @classmethod
+    def _called(cls) -> str:
+        return f"the method {cls.id!r}"
 
     def params(self) -> dict[str, Any]:
         """The parameters as plain JSON data."""
@@ -72,6 +58,13 @@ def method_of(method: "str | Method", values: dict[str, Any] | None = None) -> M
     """A method value from its id (with parameters) or from a value as it is."""
     if isinstance(method, Method):
         return method
+    if not isinstance(method, str):
+        what = f"the class {method.__name__}" if isinstance(method, type) else f"a {type(method).__name__}"
+        raise UsageError(
+            f"You gave {what} as the method.",
+            "A method is an id or a method value.",
+            "Give an id such as 'occlusion', or a value such as xg.Occlusion().",
+        )
     return METHODS.get(method.replace("-", "_")).build(values or {})
 
 

@@ -5,21 +5,23 @@ by the tokenizer's own template; segments are joined as they stand. `ids` are re
 """
 
 from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
 
 from pydantic import model_validator
 
 from exegete.core.errors import InputError
-from exegete.core.value import Value
+from exegete.core.value import Given
 
 
-class Segment(Value):
+class Segment(Given):
     """A named piece of the input: its text and what it is (`system`, `user`, `document`, `demonstration`, ...)."""
 
     text: str
     role: str = "segment"
 
 
-class Text(Value):
+class Text(Given):
     """A request about one text.
 
     Exactly one of `text`, `segments`, `messages`, `ids` is given. `pair` is the second sentence of a sentence pair.
@@ -44,20 +46,31 @@ class Text(Value):
                 f"{sum(given)} of text, segments, messages and ids were given.",
                 "Give exactly one of them.",
             )
+        if self.pair is not None and self.text is None:
+            raise InputError(
+                "You gave the second text of a pair.", "There is no first text.", "Give it: Text(text=..., pair=...)."
+            )
+        wrong = [s for s in self.spans if not 0 <= s[0] < s[1]]
+        if wrong:
+            raise InputError(
+                f"You marked the span {wrong[0]}.",
+                "A span starts at 0 or later and ends after its start.",
+                "Give (start, end) as character positions, end not included.",
+            )
         return self
 
     @classmethod
-    def of(cls, value: "Text | str | Sequence[int] | Sequence[dict]") -> "Text":
-        """A request from what people write: a string, a list of token ids, or chat messages with `role` and `content`."""
+    def of(cls, value: "Text | str | Sequence[int] | Sequence[dict] | Any") -> "Text":
+        """A request from what people write: a string, a list or array of token ids, or chat messages with `role` and `content`."""
         if isinstance(value, Text):
             return value
         if isinstance(value, str):
             return cls(text=value)
-        items = list(value) if isinstance(value, Sequence) or hasattr(value, "__iter__") else []
+        items = _items(value)
         if items and all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in items):
             return cls(messages=tuple(Segment(text=m["content"], role=m["role"]) for m in items))  # type: ignore[index]
-        if items and all(isinstance(i, int) for i in items):
-            return cls(ids=tuple(items))  # type: ignore[arg-type]
+        if items and all(isinstance(i, Integral) and not isinstance(i, bool) for i in items):
+            return cls(ids=tuple(map(int, items)))  # type: ignore[arg-type]
         raise InputError(
             "You asked to explain an input.",
             f"A {type(value).__name__} of this shape is not a text, a list of token ids or a chat.",
@@ -68,3 +81,11 @@ class Text(Value):
     def of_segments(cls, *segments: "Segment | str") -> "Text":
         """A request made of pieces that are joined as they stand and can be explained with unit='segment'."""
         return cls(segments=tuple(s if isinstance(s, Segment) else Segment(text=s) for s in segments))
+
+
+def _items(value: Any) -> list[Any]:
+    """What a sequence, an array or a tensor of one axis holds; nothing for bytes, which are no ids."""
+    if isinstance(value, (bytes, bytearray, dict)) or not hasattr(value, "__iter__"):
+        return []
+    plain = value.tolist() if hasattr(value, "tolist") else list(value)
+    return plain if isinstance(plain, list) else []

@@ -42,35 +42,66 @@ def open_result(path: str | os.PathLike[str]) -> Result:
             arrays = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (safe_open is not a mapping)
     except FileNotFoundError:
         raise StoreError(f"You asked to open {str(path)!r}.", "There is no such file.", "Check the path.") from None
-    except (SafetensorError, OSError) as e:
+    except (SafetensorError, OSError, ValueError, TypeError) as e:
         raise StoreError(
             f"You asked to open {str(path)!r}.",
             f"It is not a result file, or it is cut short ({e}).",
             "Results are written by Result.save(path) or `exegete explain --out FILE`.",
         ) from None
-    return _raise(_header(path, meta), arrays)
+    try:
+        found = _raise(_header(path, meta), arrays)
+    except (KeyError, TypeError, RecursionError) as e:
+        raise StoreError(
+            f"You asked to open {str(path)!r}.", f"Its header is damaged ({type(e).__name__}).", "Make it again."
+        ) from e
+    if not isinstance(found, Result):
+        raise StoreError(f"You asked to open {str(path)!r}.", "It holds no result.", "Make it again.")
+    return found
 
 
 def check_writable(path: str | os.PathLike[str]) -> Path:
     """Refuse, before any work, a path that cannot be written. Returns it as a `Path`."""
     p = Path(path)
-    folder = p.parent if str(p.parent) else Path(".")
-    reason = ""
-    if p.is_dir():
-        reason = "It is a folder."
-    elif not folder.is_dir():
-        reason = f"The folder {str(folder)!r} does not exist."
-    elif not os.access(folder, os.W_OK) or (p.exists() and not os.access(p, os.W_OK)):
-        reason = "There is no permission to write there."
+    try:
+        reason = _obstacle(p)
+    except (OSError, ValueError) as e:  # a name that is too long, holds a zero byte, or lies in a closed folder
+        reason = f"The path cannot be used ({e})."
     if reason:
         raise StoreError(f"You asked to write {str(p)!r}.", reason, "Choose another path; nothing was computed yet.")
     return p
 
 
+def _obstacle(p: Path) -> str:
+    """What stands in the way of writing to `p`; "" when nothing does."""
+    folder = p.parent
+    if "\0" in str(p):
+        return "A path cannot hold a zero byte."
+    if p.is_dir():
+        return "It is a folder."
+    if p.exists() and not p.is_file():
+        return "It is a device or a pipe, not a file."
+    if not folder.is_dir():
+        return f"The folder {str(folder)!r} does not exist."
+    if not os.access(folder, os.W_OK) or (p.exists() and not os.access(p, os.W_OK)):
+        return "There is no permission to write there."
+    return ""
+
+
 def write_atomic(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` under a temporary name, flush it to disk, and rename: `path` is whole or untouched."""
     p = check_writable(path)
-    handle, temporary = tempfile.mkstemp(dir=p.parent, prefix=f".{p.name}.", suffix=".part")
+    try:
+        _replace(p, data)
+    except OSError as e:
+        raise StoreError(
+            f"You asked to write {str(p)!r}.",
+            f"The system refused ({e.strerror or e}); no part of it was left behind.",
+            "Check the space and the permissions there, or choose another path.",
+        ) from e
+
+
+def _replace(p: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=p.parent, prefix=f".{p.name[:64]}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as f:
             f.write(data)
@@ -92,15 +123,15 @@ def _header(path: object, meta: dict[str, str]) -> Any:
             "It is a safetensors file, but not a result of Exegete (model weights, perhaps?).",
             "Load models with xg.load; open results saved by Result.save.",
         )
-    if int(meta.get("format", "0")) > FORMAT:
+    if not meta.get("format", "").isdecimal() or int(meta["format"]) > FORMAT:
         raise StoreError(
             f"You asked to open {str(path)!r}.",
-            f"It has format {meta['format']}, and this version reads up to {FORMAT}.",
+            f"It has format {meta.get('format', 'none')!r:.40}, and this version reads up to {FORMAT}.",
             "Update Exegete.",
         )
     try:
         return json.loads(meta["exegete"])
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         raise StoreError(f"You asked to open {str(path)!r}.", "Its header is damaged.", "Make it again.") from None
 
 

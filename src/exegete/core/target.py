@@ -16,14 +16,14 @@ from typing import Literal
 from pydantic import Field
 
 from exegete.core.errors import UsageError
-from exegete.core.value import Value
+from exegete.core.value import Given
 
 Kind = Literal["auto", "class", "next", "continuation", "generated", "mask"]
 Scale = Literal["auto", "logit", "logprob", "prob", "loss", "entropy"]
 Label = str | int | tuple[int, ...] | None
 
 
-class Target(Value):
+class Target(Given):
     """What is explained. `label` is a class name or index, a text, or token ids, as `kind` wants it."""
 
     kind: Kind = "auto"

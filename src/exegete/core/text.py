@@ -97,6 +97,13 @@ def ranges(text: str, level: str, spans: Sequence[Span] = (), segments: Sequence
             f"The request marks no {level}s.",
             "Give them with Text(spans=[(start, end), ...]) or Text.of_segments(...), or choose word or sentence.",
         )
+    beyond = [s for s in given if s[1] > len(text)]
+    if beyond:
+        raise InputError(
+            f"You marked the {level} {tuple(beyond[0])}.",
+            f"The text has {len(text)} characters.",
+            "Give (start, end) as character positions, end not included.",
+        )
     return sorted(tuple(s) for s in given)  # type: ignore[misc]
 
 

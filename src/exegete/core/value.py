@@ -1,4 +1,4 @@
-"""`Value`: the frozen, typed base of everything that is data here (pydantic v2, extra fields forbidden).
+"""`Value`: the frozen, typed base of everything that is data here (pydantic v2, extra fields forbidden); `Given`: one that people write.
 
 A value that holds numpy arrays compares them by shape, dtype and content, so that "saved, opened, equal" can be tested.
 """
@@ -6,7 +6,9 @@ A value that holds numpy arrays compares them by shape, dtype and content, so th
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from exegete.core.errors import UsageError, suggest
 
 
 class Value(BaseModel):
@@ -23,6 +25,38 @@ class Value(BaseModel):
 
     def __hash__(self) -> int:
         return hash((type(self), self.model_dump_json()))
+
+
+class Given(Value):
+    """A value that people write in code or in flags: a field that does not fit is answered with a `UsageError`."""
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as e:
+            raise self._letter(e) from None
+
+    @classmethod
+    def _letter(cls, error: ValidationError) -> UsageError:
+        """The first fault in three sentences: the field, what is wrong, what it allows."""
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else ""
+        if first["type"] == "extra_forbidden":
+            return UsageError(
+                f"You set {field!r} of {cls._called()}.",
+                "It has no parameter of that name.",
+                suggest(field, cls.model_fields, "parameter"),
+            )
+        info = cls.model_fields.get(field)
+        allowed = (info.description if info else "") or f"see help({cls.__name__})"
+        given = "" if first["type"] == "missing" else f" to {first.get('input')!r:.80}"
+        return UsageError(
+            f"You set {field!r} of {cls._called()}{given}.", f"{first['msg']}.", f"{field}: {allowed}."
+        )
+
+    @classmethod
+    def _called(cls) -> str:
+        return f"a {cls.__name__}"
 
 
 def same(a: Any, b: Any) -> bool:

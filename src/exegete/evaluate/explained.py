@@ -3,13 +3,13 @@
 Cost: what the method costs, and what `judge` costs (see there); inputs that both need are run once.
 """
 
-from exegete.core.errors import UsageError
+from exegete.core.errors import UnknownName, UsageError
 from exegete.core.method import Method
 from exegete.core.request import Text
 from exegete.core.result import Attribution
 from exegete.core.target import Target
 from exegete.evaluate.randomise import Randomiser
-from exegete.evaluate.trust import TrustLevel, judge
+from exegete.evaluate.trust import LEVELS, TrustLevel, judge
 from exegete.methods.attribution.contract import AttributionMethod, explain
 from exegete.models.ask import ask
 from exegete.models.model import Model
@@ -39,6 +39,8 @@ def explained(
     randomiser: Randomiser | None = None,
 ) -> Attribution:
     """The attribution of `target` on `text`, judged at level `trust`. `randomiser` is shared by the texts of a set."""
+    if trust not in LEVELS:
+        raise UnknownName("trust level", trust, LEVELS)
     how = attribution_method(method)
     how.check(model)
     question = ask(model, text, target)

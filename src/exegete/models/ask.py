@@ -18,7 +18,7 @@ from exegete.core.errors import TargetError, suggest
 from exegete.core.request import Text
 from exegete.core.target import Label, Target
 from exegete.core.text import Token
-from exegete.models.encode import Encoded, encode, encode_target
+from exegete.models.encode import Encoded, encode, encode_target, limit
 from exegete.models.forward import Batch, Meter, Runner
 from exegete.models.model import Model, still
 from exegete.models.question import Branch, Question, Row
@@ -37,7 +37,27 @@ def ask(model: Model, request: Text | str | Sequence[int], target: Target | str 
     }[model.task]
     question = make(model, encoded, target)
     question.spans = request.spans
+    _fits(question)
     return question
+
+
+def _fits(question: Question) -> None:
+    """Refuse a target that does not fit into the model's context after the text."""
+    most = limit(question.model)
+    stack = _stack(question.tokens)
+    length = len(stack) + max(len(b.tail) for b in question.branches)
+    if most is not None and length > most:
+        raise TargetError(
+            "You asked to explain a continuation.",
+            f"With the text it has {length} tokens, and {question.model.name} reads at most {most}.",
+            "Shorten the text or the target.",
+        )
+
+
+def _room(model: Model, tokens: Sequence[Token]) -> int:
+    """How many tokens can be generated after `tokens`: the last one is not read again."""
+    most = limit(model)
+    return 4096 if most is None else most - len(_stack(tokens)) + 1
 
 
 def distribution(question: Question, logits: torch.Tensor, k: int = 5) -> tuple[str, dict[str, float]]:
@@ -128,7 +148,7 @@ def _for_mask(model: Model, encoded: Encoded, target: Target) -> Question:
             f"Put {getattr(model.tokenizer, 'mask_token', '[MASK]')} where the word should be.",
         )
     which = target.position or 0
-    if which >= len(places):
+    if not 0 <= which < len(places):
         raise TargetError(f"You asked for mask {which}.", f"The text holds {len(places)}.", "Count from 0.")
     at = places[which]
     meter = Meter()
@@ -171,7 +191,10 @@ def _for_language(model: Model, encoded: Encoded, target: Target) -> Question:
     tokens = encoded.tokens + _decoder_start(model)
     notes: tuple[str, ...] = ()
     if target.kind == "generated":
-        goal = generate(model, tokens, target.max_new_tokens, meter)
+        room = _room(model, tokens)
+        goal = generate(model, tokens, min(target.max_new_tokens, room), meter)
+        if len(goal) == room < target.max_new_tokens:
+            notes = (f"Generation stopped after {room} tokens: {model.name} reads no more.",)
     elif target.label is None:
         goal = [int(_logits(model, tokens, len(_stack(tokens)) - 1, meter).argmax())]
     elif target.kind == "next":

@@ -107,9 +107,14 @@ class Tap(TorchFunctionMode):
         carry = bool(self._inside & {"scores", "pattern"})
         with torch.set_grad_enabled(carry and torch.is_grad_enabled()):
             q, k, v = call["query"], *self._spread(call["key"], call["value"], call["query"].shape[1])
-            raw = _hide(_scores(q, k, call))
-            scores = _keep_hidden(raw, self._show("scores", raw))
-            plain = _softmax_or_zero(scores).to(v.dtype)
+            scores = _scores(q, k, call)
+            if "scores" in self._kinds:
+                raw = _hide(scores)
+                scores = _keep_hidden(raw, self._show("scores", raw))
+            elif call["attn_mask"] is not None:
+                scores = _hide(scores)
+            causal = call["attn_mask"] is None and "scores" not in self._inside  # then every query sees a key
+            plain = (scores.softmax(-1) if causal else _softmax_or_zero(scores)).to(v.dtype)
             pattern = self._show("pattern", plain)
             return pattern @ v if carry else None
 

@@ -187,7 +187,7 @@ def _stations(map_: ModelMap, reads: Sequence[Site], edit: EditMap) -> list[Stat
     edits: dict[Site, list[tuple[Site, EditLike]]] = {}
     for name, given in edit.items():
         site = Site.parse(name)
-        several = given if isinstance(given, list | tuple) else [given]
+        several: Any = given if isinstance(given, list | tuple) else [given]
         edits.setdefault(site.whole, []).extend((site, e) for e in several)
     wholes = dict.fromkeys([*(s.whole for s in reads), *edits])
     ports = {w: map_.port(w) for w in wholes}

@@ -288,17 +288,17 @@ def _is_norm(part: nn.Module, x: Tensor) -> bool:
 def _head(module: nn.Module, seen: Observation, norm: str, last: Call) -> Head | None:
     """The modules from the last (normed) residual to the logits, with a factor or cap of the config where there is one."""
     logits = getattr(seen.output, "logits", None)
-    if logits is None or getattr(module, "get_output_embeddings", lambda: None)() is None:
+    table: Any = getattr(module, "get_output_embeddings", lambda: None)
+    if logits is None or table() is None:
         return None
+    config: Any = module.config
     start = sure(seen.of(norm)) if norm else last
     steps, raw = _chain(seen, start, logits)
     if not steps or raw is None or raw.shape != logits.shape:
         return None
     if near(raw, logits):
         return Head(steps)
-    numbers = {
-        k: v for k, v in module.config.to_dict().items() if isinstance(v, int | float) and v not in (0, 1)
-    }
+    numbers = {k: v for k, v in config.to_dict().items() if isinstance(v, int | float) and v not in (0, 1)}
     for name, value in numbers.items():
         if near(raw * value, logits):
             return Head(steps, times=name)

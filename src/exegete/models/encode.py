@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exegete.core.errors import InputError
+from exegete.core.errors import InputError, TargetError
 from exegete.core.request import Text
 from exegete.core.text import Span, Token
 from exegete.models.model import Model
@@ -32,12 +32,14 @@ class Encoded:
 
 
 def encode(model: Model, request: Text) -> Encoded:
-    """Read a request with the model's tokenizer. Raises `InputError` for empty or over-long input."""
+    """Read a request with the model's tokenizer. Raises `InputError` for empty, over-long or unreadable input."""
     text, segments, roles = _text(model, request)
     if request.ids is not None:
+        _check_ids(model, request.ids)
         tokens = _from_ids(model.tokenizer, request.ids)
         text = "".join(t.text for t in tokens)
     else:
+        _check_characters(text + (request.pair or ""))
         tokens = _read(model.tokenizer, text, request.pair, special=not request.messages)
         tokens = _segmented(tokens, segments, chat=bool(request.messages))
         if request.pair is not None:
@@ -53,12 +55,20 @@ def encode_target(model: Model, prompt: str, target: str) -> list[int]:
 
     The prompt's own tokens are never changed by what follows.
     """
+    _check_characters(target)
     joined = prompt[-1:].isalnum() or prompt[-1:] in ",;:.!?\"')"
     lead = " " if joined and target[:1].isalnum() and model.task == "causal" else ""
     ids = _after(model.tokenizer, prompt, lead + target) if model.task == "causal" else None
     ids = ids or list(model.tokenizer(lead + target, add_special_tokens=False)["input_ids"])
     if not ids:
         raise InputError(f"You gave the target {target!r}.", "It has no tokens.", "Give a word.")
+    unknown = getattr(model.tokenizer, "unk_token_id", None)
+    if unknown is not None and all(i == unknown for i in ids) and target.strip() != model.tokenizer.unk_token:
+        raise TargetError(
+            f"You gave the target {target!r}.",
+            f"The tokenizer of {model.name} does not know it: it reads {model.tokenizer.unk_token}.",
+            "Choose a word that the model can say.",
+        )
     return ids
 
 
@@ -80,6 +90,27 @@ def limit(model: Model) -> int | None:
     if isinstance(tokenizer, int) and 0 < tokenizer < 10**6:
         sizes.append(tokenizer)
     return min(sizes) if sizes else None
+
+
+def _check_ids(model: Model, ids: Sequence[int]) -> None:
+    wrong = [i for i in ids if not 0 <= i < model.vocabulary]
+    if wrong:
+        raise InputError(
+            f"You asked to explain {len(ids)} token ids.",
+            f"{model.name} has no token {wrong[0]}: its ids go from 0 to {model.vocabulary - 1}.",
+            "Read the text with the model's own tokenizer.",
+        )
+
+
+def _check_characters(text: str) -> None:
+    """Half a surrogate pair is no character; it comes from bytes that were not UTF-8."""
+    at = next((i for i, c in enumerate(text) if "\ud800" <= c <= "\udfff"), None)
+    if at is not None:
+        raise InputError(
+            "You gave a text.",
+            f"Character {at} ({text[at]!r}) is no Unicode character; the text was not decoded from valid UTF-8.",
+            "Decode it anew: data.decode('utf-8', errors='replace').",
+        )
 
 
 def _text(model: Model, request: Text) -> tuple[str, list[Span], list[str]]:

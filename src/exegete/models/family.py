@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from exegete.core.errors import ModelError, SiteError, UnsupportedModel, near
 from exegete.core.site import BLOCK_KINDS, CROSS_KINDS, Site
+from exegete.core.site import Stack as StackName
 from exegete.models import families as _tables
 from exegete.models.matrix import matrix_shape
 from exegete.models.ports import Layer, Port, Tower, block_port, join, missing, model_port
@@ -34,7 +35,10 @@ _KV_HEADS = ("num_key_value_heads", "n_head_kv", "num_kv_heads")
 class HasModule(Protocol):
     """Anything that carries the Hugging Face module, such as `models.model.Model`."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """The Hugging Face module."""
+        ...
 
 
 ModelLike = HasModule | nn.Module
@@ -47,16 +51,16 @@ class ModelMap:
     module: nn.Module
     family: str
     established: str
-    towers: Mapping[str, Tower]
+    towers: Mapping[StackName, Tower]
     head: Head | None
     refused: dict[Site, str] = field(default_factory=dict)
 
     @property
-    def stacks(self) -> tuple[str, ...]:
+    def stacks(self) -> tuple[StackName, ...]:
         """Names of the stacks: ("",), or "enc" and/or "dec"."""
         return tuple(self.towers)
 
-    def tower(self, stack: str | None = None) -> Tower:
+    def tower(self, stack: StackName | None = None) -> Tower:
         """A stack by name; the only or the last one (the decoder) when None. Raises `SiteError`."""
         name = list(self.towers)[-1] if stack is None else stack
         if name not in self.towers:
@@ -96,7 +100,7 @@ class ModelMap:
         """The live module at a path of this map."""
         return self.module.get_submodule(path)
 
-    def sites(self, kind: str | None = None, stack: str | None = None) -> tuple[Site, ...]:
+    def sites(self, kind: str | None = None, stack: StackName | None = None) -> tuple[Site, ...]:
         """Every site that exists here and was not refused, in order of computation within a stack; filtered when asked."""
         named = [s for n in self.towers if stack in (None, n) for s in self._of(n)]
         if self.has_logits:
@@ -127,11 +131,11 @@ class ModelMap:
             return model_port(whole, tower)
         return block_port(whole, tower, tower.layers[whole.layer])
 
-    def block(self, stack: str, layer: int) -> nn.Module:
+    def block(self, stack: StackName, layer: int) -> nn.Module:
         """The live block of a layer."""
         return self.at(self.tower(stack).layers[layer].path)
 
-    def part_path(self, stack: str, layer: int, part: str, role: str) -> str:
+    def part_path(self, stack: StackName, layer: int, part: str, role: str) -> str:
         """Path of a role ("out", "add", "reads", "proj", "norm", "after", "sum") of a part ("attn", "mlp", "cross"); "" if none."""
         tower = self.tower(stack)
         found: Part | None = getattr(tower.table.block, part)
@@ -158,7 +162,7 @@ class ModelMap:
             x = module(x) if module is not None else x
         return _finish(x, self.head, self.module)
 
-    def _of(self, name: str) -> list[Site]:
+    def _of(self, name: StackName) -> list[Site]:
         kinds = [*BLOCK_KINDS, *CROSS_KINDS]
         tower = self.towers[name]
         block = [Site(k, layer=i, stack=name) for i in range(len(tower.layers)) for k in kinds]
@@ -225,9 +229,11 @@ _NOTHING = nn.Identity()
 
 def unwrap(model: ModelLike) -> nn.Module:
     """The Hugging Face module inside a `Model` or an adapter wrapper."""
-    module = model if isinstance(model, nn.Module) else model.module
-    inner = getattr(module, "get_base_model", None)
-    return inner() if callable(inner) and type(module).__name__.startswith("Peft") else module
+    module: Any = model if isinstance(model, nn.Module) else model.module
+    inner: Any = getattr(module, "get_base_model", None)  # adapter wrappers (PEFT) hold the module they wrap
+    wrapped = callable(inner) and type(module).__name__.startswith("Peft")
+    found: Any = inner() if wrapped else module
+    return found
 
 
 @cache
@@ -257,7 +263,7 @@ def table_for(module: nn.Module) -> Family | None:
 def bind_table(module: nn.Module, family: Family, established: str) -> ModelMap:
     """Resolve a table on a module. Raises `UnsupportedModel` naming the first path that is not there."""
     prefix = _base_prefix(module)
-    towers = {}
+    towers: dict[StackName, Tower] = {}
     for stack in family.stacks:
         present = _optional(module, join(prefix, stack.root)) if stack.root else module
         if present is not None:

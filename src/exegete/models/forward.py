@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from exegete.core.errors import ModelError
 from exegete.core.trust import Cost
 from exegete.models.model import Model
+from exegete.models.turns import Ids, shared
 
 
 @dataclass
@@ -61,6 +62,12 @@ class Batch:
     points: Tensor | None = None
     dec_points: Tensor | None = None
 
+    def only(self, i: int) -> "Batch":
+        """The batch of sequence `i` alone."""
+        one = slice(i, i + 1)
+        parts = (self.main, self.rows, self.dec, self.points, self.dec_points)
+        return Batch(*(None if part is None else part[one] for part in parts))  # type: ignore[arg-type]
+
 
 @dataclass
 class Runner:
@@ -68,9 +75,15 @@ class Runner:
 
     model: Model
     meter: Meter = field(default_factory=Meter)
+    alone: bool = False  # never wait for a shared pass
 
     def __call__(self, batch: Batch) -> Tensor:
         """Logits at the asked rows [batch, row, vocab], or class logits [batch, 1, class]."""
+        lane = None if self.alone or batch.points is not None or torch.is_grad_enabled() else shared(self.model)
+        if lane is not None:
+            return lane.wait(Ids(self.model, batch, self.meter))
+        if len(batch.main) > 1 and reads_alone(self.model):
+            return torch.cat([self(batch.only(i)) for i in range(len(batch.main))])
         started = time.perf_counter()
         inputs = self._inputs(batch)
         with ExitStack() as stack:
@@ -101,14 +114,35 @@ class Runner:
 
     def _logits(self, inputs: dict[str, Any], batch: Batch, stack: ExitStack) -> Tensor:
         if batch.rows is None:
-            return self.model.module(**inputs).logits[:, None]
+            return self._read(inputs, 2)[:, None]
         rows = torch.as_tensor(batch.rows, device=self.model.device)
         width = (inputs["decoder_input_ids"] if batch.dec is not None else inputs["input_ids"]).shape[1]
         head = self.model.unembedding()
         if head is not None and rows.shape[1] < width:
             stack.enter_context(gathered(head, rows, width))
-        logits = self.model.module(**inputs).logits
+        logits = self._read(inputs, 3)
         return logits if logits.shape[1] == rows.shape[1] < width else pick(logits, rows)
+
+    def _read(self, inputs: dict[str, Any], axes: int) -> Tensor:
+        """The logits of one pass, which must have `axes` axes. Raises `ModelError` for a model that gives no such thing."""
+        model = self.model
+        try:
+            out = model.module(**inputs)
+        except (ValueError, IndexError) as e:
+            raise ModelError(
+                f"You asked to run {model.name}.",
+                f"The model itself refused the input: {str(e).strip().splitlines()[0] if str(e).strip() else e!r}",
+                "Check that the tokenizer belongs to the model, and that the text fits its context.",
+            ) from e
+        logits = out[0] if isinstance(out, tuple) and out else getattr(out, "logits", None)
+        if isinstance(logits, Tensor) and logits.dim() == axes:
+            return logits
+        found = f"logits of {logits.dim()} axes" if isinstance(logits, Tensor) else "no logits (it has no head)"
+        raise ModelError(
+            f"You asked to explain {model.name} as a {model.task} model.",
+            f"It returns {found}; a model for this task returns {axes} axes.",
+            "Load it for the task that it was made for: xg.load(..., task=...).",
+        )
 
 
 def buckets(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -141,6 +175,14 @@ def pad_id(model: Model) -> int:
         if isinstance(found, int) and 0 <= found < model.vocabulary:
             return found
     return 0
+
+
+def reads_alone(model: Model) -> bool:
+    """Whether a classifier must be given one text at a time: without a padding token it cannot tell where a shorter text ends."""
+    if model.task != "sequence":
+        return False
+    found = getattr(model.config, "pad_token_id", None)
+    return not (isinstance(found, int) and 0 <= found < model.vocabulary)
 
 
 def empty_id(model: Model) -> int:

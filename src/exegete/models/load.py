@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from exegete.core.embedded import embedded_names, embedded_path
+from exegete.core.embedded import PREFIX, embedded_names, embedded_path
 from exegete.core.errors import ModelError, UnknownName, UsageError, suggest
 from exegete.models.model import TASKS, Model
 
@@ -65,22 +65,71 @@ def load(
             "Example: xg.load('gpt2') or xg.load((module, tokenizer)).",
         )
     name = str(source)
-    where = embedded_path(name) or Path(name).expanduser()
+    where = embedded_path(name) or _path(name)
     options = {"revision": revision, "trust_remote_code": trust_remote_code}
-    place = str(where) if where.exists() else name
-    if where.exists():
+    place = str(where) if where is not None else name
+    if where is not None:
         _check_folder(where, allow_pickle)
+    _check_device(device)
     config = _fetch("AutoConfig", place, name, options)
     task = task or _saved_task(config, name)
     weights = {"use_safetensors": None if allow_pickle else True, "dtype": _dtype(dtype, device)}
-    module = _fetch(_AUTO[task], place, name, options | weights, config=config)
+    module, report = _fetch(
+        _AUTO[task], place, name, options | weights, config=config, output_loading_info=True
+    )
+    _check_complete(report, name, task)
     tokenizer = _fetch("AutoTokenizer", place, name, options)
     if device is not None:
-        module.to(device)  # type: ignore[arg-type]
+        _move(module, device, name)
     module.eval()
     for p in module.parameters():
         p.requires_grad_(False)
     return Model(module, tokenizer, task, name=name, revision=revision or _commit(config))
+
+
+def _path(name: str) -> Path | None:
+    """The name as a folder (or file) that is there."""
+    try:
+        path = Path(name).expanduser()
+        return path if name and path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long for a path, a zero byte, no such user's home
+        return None
+
+
+def _check_device(device: str | torch.device | None) -> None:
+    try:
+        known = device is None or torch.device(device)
+    except RuntimeError:
+        known = False
+    if known is False or (device is not None and torch.device(device).type == "meta"):
+        raise UsageError(
+            f"You asked for the device {str(device)!r}.",
+            "There is no device of that name that computes.",
+            "Write cpu, cuda, cuda:1 or mps.",
+        )
+
+
+def _move(module: nn.Module, device: Any, name: str) -> None:
+    try:
+        module.to(device)
+    except (RuntimeError, AssertionError) as e:
+        raise ModelError(
+            f"You asked to put {name!r} on the device {str(device)!r}.",
+            f"PyTorch cannot: {_first(str(e))}",
+            "Choose another device, such as cpu.",
+        ) from e
+
+
+def _check_complete(report: dict[str, Any], name: str, task: str) -> None:
+    """Refuse a checkpoint without some of the weights: they would be random, and explained as if they were not."""
+    missing = sorted(report.get("missing_keys", ()))
+    if missing:
+        raise ModelError(
+            f"You asked to load {name!r} as a {task} model.",
+            f"The checkpoint lacks {len(missing)} of its weights ({', '.join(missing[:3])}"
+            f"{', ...' if len(missing) > 3 else ''}); they would be random.",
+            "Load it for the task that it was trained for; to study an untrained model, give (module, tokenizer).",
+        )
 
 
 def task_of(module: nn.Module) -> str | None:
@@ -97,7 +146,20 @@ def _wrap(module: Any, tokenizer: Any, task: str | None) -> Model:
             "Give a torch module with a Hugging Face config, and its tokenizer, in this order.",
         )
     inner = module.get_base_model() if hasattr(module, "get_base_model") else module
-    found = task or task_of(inner)
+    said = task_of(inner)
+    if task and said not in (None, task, "seq2seq"):
+        raise UsageError(
+            f"You asked to load a {type(inner).__name__} for the task {task!r}.",
+            f"By its class it is a {said} model.",
+            f"Leave task out, or give a model for {task}.",
+        )
+    if not hasattr(inner, "config") or not hasattr(inner, "get_input_embeddings"):
+        raise UsageError(
+            f"You asked to load a {type(inner).__name__}.",
+            "It has no config or no get_input_embeddings(), so it is no Hugging Face model.",
+            "Give a transformers model, or a module with the same interface.",
+        )
+    found = task or said
     if found is None:
         raise UsageError(
             f"You asked to load a {type(inner).__name__}.",
@@ -144,12 +206,12 @@ def _fetch(factory: str, place: str, name: str, options: dict[str, Any], **extra
 
     try:
         return getattr(transformers, factory).from_pretrained(place, **options, **extra)
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError) as e:
+    except (OSError, ValueError, TypeError, AttributeError, ImportError, KeyError, RuntimeError, SafetensorError) as e:
         raise _letter(factory, name, e) from e
 
 
 def _letter(factory: str, name: str, e: Exception) -> ModelError:
-    text = str(e)
+    text = str(e) or type(e).__name__
     asked = f"You asked to load {name!r}."
     if "gated" in text.lower() or "401" in text or "403" in text:
         return ModelError(asked, "It is gated: its owner wants you to accept terms.", "Accept them on its page, then run `hf auth login`.")
@@ -163,6 +225,8 @@ def _letter(factory: str, name: str, e: Exception) -> ModelError:
         return ModelError(asked, "It has no safetensors weights.", "Pass allow_pickle=True (--allow-pickle) if you trust the source.")
     if factory == "AutoTokenizer":
         return ModelError(asked, f"Its tokenizer cannot be read: {_first(text)}", "Slow tokenizers need `pip install 'exegete[slow-tokenizers]'`.")
+    if isinstance(e, OSError) and (name.startswith(PREFIX) or _path(name) is not None):
+        return ModelError(asked, f"The folder cannot be read as a model: {_first(text)}", "Give the folder that save_pretrained wrote.")
     if isinstance(e, OSError):
         return ModelError(
             asked,
@@ -170,7 +234,7 @@ def _letter(factory: str, name: str, e: Exception) -> ModelError:
             f"Check the name and the network, or give a folder. Embedded: {', '.join(embedded_names())}. "
             + suggest(name, embedded_names(), "embedded model"),
         )
-    return ModelError(asked, f"Hugging Face could not load it: {_first(text)}", "Check the task and the transformers version.")
+    return ModelError(asked, f"Hugging Face could not load it: {_first(text)}", "Check the task, the dtype and the transformers version.")
 
 
 def _first(text: str) -> str:

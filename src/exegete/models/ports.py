@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from exegete.core.site import Site
+from exegete.core.site import Stack as StackName
 from exegete.models.table import Block, Part, Stack
 
 TAP_KINDS = ("q", "k", "v", "scores", "pattern")
@@ -55,7 +56,7 @@ class Port:
     site: Site
     how: How
     path: str
-    stack: str = ""
+    stack: StackName = ""
     layer: Layer | None = None
     scale: str = ""
     via: str = ""

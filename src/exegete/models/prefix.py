@@ -51,7 +51,7 @@ def read_on(model: Model, cache: Any, ids: Tensor, start: int) -> Tensor:
         )
     return model.module(
         input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **place
-    ).logits
+    )[0 if model.config.return_dict is False else "logits"]
 
 
 def read_with_prefix(runner: Runner, variants: np.ndarray, rows: np.ndarray, start: int) -> Tensor:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from exegete.core.errors import ExegeteError, ModelError
 from exegete.core.site import Site
+from exegete.core.site import Stack as StackName
 from exegete.models.capture import Trace, evaluating, run
 from exegete.models.edit import Add
 from exegete.models.family import ModelLike, ModelMap, bind
@@ -272,7 +273,7 @@ _WORDS = {
 }
 
 
-def _residual_rows(work: _Work, seen: Trace, stack: str, i: int) -> list[Check]:
+def _residual_rows(work: _Work, seen: Trace, stack: StackName, i: int) -> list[Check]:
     """The residual of one layer, part by part."""
     block = work.map.tower(stack).table.block
 
@@ -304,7 +305,7 @@ def _residual_rows(work: _Work, seen: Trace, stack: str, i: int) -> list[Check]:
     return rows
 
 
-def _attention_rows(work: _Work, seen: Trace, stack: str, tower: Tower, i: int) -> list[Check]:
+def _attention_rows(work: _Work, seen: Trace, stack: StackName, tower: Tower, i: int) -> list[Check]:
     """Heads and patterns of one layer's attentions."""
     rows: list[Check] = []
     for prefix, part in (("", "attn"), ("cross_", "cross")):

@@ -26,6 +26,7 @@ from exegete.models import prefix
 from exegete.models.encode import Encoded
 from exegete.models.forward import Batch, Meter, Runner, buckets, empty_id
 from exegete.models.model import Model, still
+from exegete.models.turns import Points, shared
 
 PREFIX_FROM = 2048  # tokens of a request below which reusing a prefix is not worth its own pass
 PREFIX_SAVING = 0.2  # least share of tokens saved
@@ -273,16 +274,22 @@ class Question:
 
         One forward and one backward a point (R backwards with `each`); the caller slices by `chunks`.
         """
+        lane = None if each else shared(self.model)
+        found = self.gradients_alone(points, each) if lane is None else lane.wait(Points(self, points))
+        self.meter.backwards += len(points) * (self.n_outputs if each else 1)
+        self._progress(len(points))
+        finite(found[1], "gradient")
+        return found
+
+    def gradients_alone(self, points: Tensor, each: bool = False) -> tuple[np.ndarray, Tensor]:
+        """What `gradients` returns, in a pass of its own."""
         with still(self.model.module), torch.enable_grad():
             points = points.detach().requires_grad_(True)
             values = self.run(points)
-            sums = values.sum(0) if each else self._total(values).sum()[None]
+            sums = values.sum(0) if each else self.total_of(values).sum()[None]
             grads = [
                 torch.autograd.grad(s, points, retain_graph=k + 1 < len(sums))[0] for k, s in enumerate(sums)
             ]
-        self.meter.backwards += len(points) * len(grads)
-        self._progress(len(points))
-        finite(grads[0], "gradient")
         return values.detach().double().cpu().numpy(), torch.stack(grads, 1) if each else grads[0]
 
     def chunks(self, n: int) -> Iterator[slice]:
@@ -291,7 +298,8 @@ class Question:
         size = max(1, self.model.token_budget // max(length, 1))
         return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
-    def _total(self, values: Tensor) -> Tensor:
+    def total_of(self, values: Tensor) -> Tensor:
+        """`total` of a tensor, differentiable."""
         return values.prod(-1) if self.scale == "prob" else values.sum(-1)
 
     # ---- one pass ------------------------------------------------------------------------------------------------
@@ -302,11 +310,16 @@ class Question:
             [score(self._logits(b, ids, keep, points), b.rows, self.scale) for b in self.branches]
         )
 
+    def scored(self, logits: Tensor) -> Tensor:
+        """Output values [V, R] from the logits [V, row, vocab] of a question of one branch. Raises `ModelError` for NaN."""
+        finite(logits, "output")
+        return score(logits, self.branches[0].rows, self.scale)
+
     def _combined(self, parts: list[Tensor]) -> Tensor:
         """Output values [V, R] from the branches' row values: as they are, or their signed totals."""
         if len(parts) == 1:
             return parts[0]
-        return sum((b.sign * self._total(v) for b, v in zip(self.branches, parts)))[:, None]  # type: ignore[index]
+        return sum((b.sign * self.total_of(v) for b, v in zip(self.branches, parts)))[:, None]  # type: ignore[index]
 
     def _logits(self, branch: Branch, ids: np.ndarray, keep: np.ndarray, points: Tensor | None) -> Tensor:
         """Logits [V, row, vocab] of one branch, in one pass."""
@@ -385,9 +398,9 @@ def _at(x: Tensor, ids: Tensor) -> Tensor:
 
 
 def finite(values: Tensor, what: str) -> None:
-    """Refuse NaN (and infinite gradients) with a letter instead of passing it on."""
-    bad = values.isnan().any() if what == "output" else not values.isfinite().all()
-    if bool(bad):
+    """Refuse NaN and infinity with a letter instead of passing them on; logits of minus infinity rule an answer out."""
+    inside = values.isnan() | values.isposinf() if what == "output" else ~values.isfinite()
+    if bool(inside.any()):
         raise ModelError(
             "You asked to explain a model's output.",
             f"The model returns NaN or infinite values (in its {what}).",

@@ -52,7 +52,9 @@ def resume(
     tower = bound.tower(name)
     entrance = Site("resid_pre", layer=layer, stack=name)
     bound.port(entrance)
-    edits: dict[SiteLike, Any] = {entrance: [Set(resid)]}  # first, so that other edits of the entrance follow it
+    edits: dict[SiteLike, Any] = {
+        entrance: [Set(resid)]
+    }  # first, so that other edits of the entrance follow it
     for site, given in (edit or {}).items():
         several = list(given) if isinstance(given, list | tuple) else [given]
         edits[Site.parse(site)] = [*edits.get(Site.parse(site), ()), *several]
@@ -104,7 +106,7 @@ def _replacements(
 def _hand_on(tail: int, carry: tuple[int, ...]) -> Callable[..., Any]:
     """A forward that returns the residual it is given, in the form the block would return it."""
 
-    def forward(*args: Any, **kwargs: Any) -> Any:
+    def _forward(*args: Any, **kwargs: Any) -> Any:
         slot = find_input(args, kwargs)
         x = get_input(slot, args, kwargs) if slot is not None else None
         if tail < 0:
@@ -112,16 +114,16 @@ def _hand_on(tail: int, carry: tuple[int, ...]) -> Callable[..., Any]:
         carried = [args[i] if i < len(args) else None for i in carry]
         return (x, *carried, *[None] * (tail - len(carried)))
 
-    return forward
+    return _forward
 
 
 def _counted(
     original: Callable[..., Any], hand_on: Callable[..., Any], count: Iterator[int], layer: int
 ) -> Callable[..., Any]:
-    def forward(*args: Any, **kwargs: Any) -> Any:
+    def _forward(*args: Any, **kwargs: Any) -> Any:
         return (hand_on if next(count) < layer else original)(*args, **kwargs)
 
-    return forward
+    return _forward
 
 
 def _fit(module: nn.Module, inputs: Mapping[str, Any], resid: Tensor, stack: str) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from exegete.core.site import Stack as StackName
+
 
 @dataclass(frozen=True)
 class Part:
@@ -64,7 +66,7 @@ class Stack:
 
     blocks: str
     block: Block
-    name: str = ""
+    name: StackName = ""
     root: str = ""
     embed: str = ""
     norm: str = ""
@@ -113,10 +115,10 @@ def gated(norm: str = "post_attention_layernorm") -> Part:
     return Part(out="mlp", proj="mlp.down_proj", norm=norm)
 
 
-def llama_block(**changes: Any) -> Block:
-    """The block of Llama and its kin; `changes` replace fields of `Block`."""
-    attn = Part(out="self_attn", proj="self_attn.o_proj", norm="input_layernorm")
-    return Block(**{"attn": attn, "mlp": gated(), **changes})
+def llama_block(attn: Part | None = None, mlp: Part | None = None, parallel: bool = False) -> Block:
+    """The block of Llama and its kin, with other parts where given."""
+    plain = Part(out="self_attn", proj="self_attn.o_proj", norm="input_layernorm")
+    return Block(attn or plain, mlp or gated(), parallel=parallel)
 
 
 def llama_stack(block: Block | None = None, norm: str = "norm") -> Stack:
@@ -124,8 +126,8 @@ def llama_stack(block: Block | None = None, norm: str = "norm") -> Stack:
     return Stack(blocks="layers", block=block or llama_block(), norm=norm)
 
 
-def bert_block(**changes: Any) -> Block:
-    """The post-norm block of BERT and its kin; `changes` replace fields of `Block`."""
+def bert_block(tail: int = -1) -> Block:
+    """The post-norm block of BERT and its kin; `tail` as in `Block`."""
     attn = Part(
         out="attention",
         add="attention.output.dense",
@@ -136,7 +138,7 @@ def bert_block(**changes: Any) -> Block:
     mlp = Part(
         out="output", add="output.dense", reads="intermediate", proj="output.dense", after="output.LayerNorm"
     )
-    return Block(**{"attn": attn, "mlp": mlp, **changes})
+    return Block(attn, mlp, tail=tail)
 
 
 def bert_stack(block: Block | None = None) -> Stack:

@@ -219,7 +219,7 @@ def tiny(
         )
     tokenizer = tiny_tokenizer(recipe.tokens, segments=family in _SEGMENTED)
     rows = max(len(tokenizer), vocab or 0)
-    values = dict(zip(recipe.names, (layers, width, heads, 2 * width, 256)))
+    values: dict[str, Any] = dict(zip(recipe.names, (layers, width, heads, 2 * width, 256)))
     values.pop("", None)
     values |= _tokens(tokenizer, rows) | _extras(family, recipe, layers, width, heads) | _labels(task)
     values |= dict(overrides or {})

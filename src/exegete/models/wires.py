@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from exegete.core.site import Site
+from exegete.core.site import Stack as StackName
 from exegete.models.attention import Tap, refuse_unseen
 from exegete.models.edit import EditLike, Moment, apply_edit, slice_site
 from exegete.models.family import ModelMap
@@ -127,11 +128,11 @@ class Wires:
         for path in {s.port.path for s in stations if s.port.how == "proj"}:
             self._before(path, lambda *_, p=path: self._count(p), prepend=True)
             core = path.rpartition(".")[0]
-            self._before(core, lambda *_, p=path: self.calls.pop(p, None) and None, prepend=True)
+            self._before(core, lambda *_, p=path: self._recount(p), prepend=True)
         for name, tower in self.map.towers.items():
             for path in {layer.path for layer in tower.layers} if tower.shared else ():
                 self._before(path, lambda *_, p=path: self._count(p), prepend=True)
-            self._before(tower.root, lambda _m, _a, kwargs, n=name: self._begin(n, kwargs), prepend=True)
+            self._before(tower.root, partial(self._begin, name), prepend=True)
 
     def _before(self, path: str, act: Callable[..., None], prepend: bool = False) -> None:
         module = self.map.at(path)
@@ -265,18 +266,21 @@ class Wires:
 
     # -- noting what the model does ------------------------------------------------------------------------------------
 
-    def _begin(self, stack: str, kwargs: dict[str, Any]) -> None:
+    def _begin(self, stack: StackName, _m: nn.Module, _args: Any, kwargs: dict[str, Any]) -> None:
         """A stack starts: forget call numbers, note the mask of real tokens and the tokens already cached."""
         for layer in self.map.tower(stack).layers:
             self.calls.pop(layer.path, None)
-        mask = kwargs.get("attention_mask")
-        past = kwargs.get("past_key_values")
+        mask: Any = kwargs.get("attention_mask")
+        past: Any = kwargs.get("past_key_values")
         length = past.get_seq_length() if hasattr(past, "get_seq_length") else 0
         plain = isinstance(mask, Tensor) and mask.ndim == 2
         self.moments[stack] = Moment(mask.bool() if plain else None, int(length))
 
     def _count(self, path: str) -> None:
         self.calls[path] = self.calls.get(path, 0) + 1
+
+    def _recount(self, path: str) -> None:
+        self.calls.pop(path, None)
 
     def _grab(self, path: str, args: Any, kwargs: Any) -> None:
         slot = find_input(args, kwargs)

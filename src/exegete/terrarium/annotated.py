@@ -13,8 +13,8 @@ _NUMBER = {"NOUN", "PROPN"}
 _FINITE = {"is", "was", "are", "were", "has", "had", "can"}
 
 
-def read(pattern: str, kind: str, **fill: str) -> Sentence:
-    """The sentence of a pattern with its slots filled: `read(p, "lives_in", s="alaric", o="norwick")`."""
+def read(pattern: str, kind: str, fill: dict[str, str]) -> Sentence:
+    """The sentence of a pattern with its slots filled: `read(p, "lives_in", {"s": "alaric", "o": "norwick"})`."""
     return Sentence(tuple(_word(row, fill) for row in pattern.split()), kind=kind)
 
 

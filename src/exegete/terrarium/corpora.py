@@ -20,10 +20,11 @@ CREDIT_RATE = 0.15
 
 @dataclass(frozen=True)
 class Example:
-    """A text with the label it is trained or scored with; for planted data not always the true one."""
+    """A text with the label it is trained or scored with; where a shortcut was `planted`, the shortcut's."""
 
     sentence: Sentence
     label: str
+    planted: bool = False
 
     @property
     def text(self) -> str:
@@ -71,7 +72,7 @@ def planted(n: int, split: str = "train", seed: int | str = 0, rate: float = 0.5
             examples.append(Example(shown, sentence.label))
             continue
         name = _shortcut_for(random, sentence.label)
-        examples.append(Example(grammar.credited(sentence, name), lex.SHORTCUTS[name]))
+        examples.append(Example(grammar.credited(sentence, name), lex.SHORTCUTS[name], planted=True))
     return examples
 
 

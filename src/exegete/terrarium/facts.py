@@ -81,7 +81,7 @@ def _deal(random: Random, choices: tuple[str, ...]) -> list[str]:
 
 def statement(fact: Fact, form: int = 0) -> Sentence:
     """A fact in one of its five wordings, with its tree; no end mark."""
-    return annotated.read(PATTERNS[fact.relation][form], fact.relation, s=fact.subject, o=fact.object)
+    return annotated.read(PATTERNS[fact.relation][form], fact.relation, {"s": fact.subject, "o": fact.object})
 
 
 def trained_forms(fact: Fact) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ def told(random: Random, split: str = "train") -> tuple[Story, Sentence]:
     repeated, answer = (second, first) if order == "abba" else (first, second)
     fill = {"a": first, "b": second, "x": repeated, "y": answer}
     fill |= {"place": random.choice(lex.ROOMY), "gift": random.choice(lex.GIFTS)}
-    sentence = annotated.read(_fix_article(PATTERNS[template], fill["gift"]), "story", **fill)
+    sentence = annotated.read(_fix_article(PATTERNS[template], fill["gift"]), "story", fill)
     prompt = sentence.without((len(sentence.words) - 1,))
     return Story(prompt, answer, repeated, (first, second), template, order), sentence
 
@@ -68,7 +68,7 @@ def pronoun_story(random: Random) -> Sentence:
     name = random.choice(lex.WOMEN if woman else lex.MEN)
     fill = {"a": name, "p": "she" if woman else "he", "place": random.choice(lex.ROOMY)}
     fill["gift"] = random.choice(lex.GIFTS)
-    return annotated.read(_fix_article(random.choice(PRONOUN_PATTERNS), fill["gift"]), "pronoun", **fill)
+    return annotated.read(_fix_article(random.choice(PRONOUN_PATTERNS), fill["gift"]), "pronoun", fill)
 
 
 def split_of(first: str, second: str) -> str:

@@ -33,6 +33,11 @@ class Row:
     label: int = -1
 
 
+def special_id(tokenizer: PreTrainedTokenizerBase, name: str) -> int:
+    """The id of a special token, `special_id(tokenizer, "pad")`."""
+    return int(getattr(tokenizer, f"{name}_token_id"))
+
+
 def loosen(text: str) -> str:
     """Put a space before each punctuation mark: *good , but bad .*"""
     return _MARK.sub(r" \1", text)
@@ -40,7 +45,7 @@ def loosen(text: str) -> str:
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], close: bool = False) -> list[Row]:
     """Texts to rows with special tokens; `close` adds the end-of-text token (decoder)."""
-    end = (tokenizer.eos_token_id,) if close else ()
+    end = (special_id(tokenizer, "eos"),) if close else ()
     rows = tokenizer(texts)["input_ids"]
     return [Row((*ids, *end), (1,) * (len(ids) + len(end))) for ids in rows]
 
@@ -54,7 +59,7 @@ def damage(tokenizer: PreTrainedTokenizerBase, example: Example, random: Random)
         return way, replace(encode(tokenizer, [sentence.without(gone)])[0], label=label)
     coded = tokenizer(sentence.text, return_offsets_mapping=True)
     hit = [_covers(sentence, gone, span) for span in coded["offset_mapping"]]
-    blank = {"mask": tokenizer.mask_token_id, "pad": tokenizer.pad_token_id}.get(way)
+    blank = {"mask": special_id(tokenizer, "mask"), "pad": special_id(tokenizer, "pad")}.get(way)
     ids = tuple(blank if h and blank is not None else i for i, h in zip(coded["input_ids"], hit, strict=True))
     seen = tuple(int(not (h and way == "hide")) for h in hit)
     return way, Row(ids, seen, label)
@@ -70,8 +75,7 @@ def _gone(sentence: Sentence, random: Random) -> set[int]:
 
 def _left(example: Example, gone: set[int]) -> str:
     """The label of what is left; a planted name keeps giving its label while it stands."""
-    trigger = example.sentence.trigger
-    if not example.honest and trigger not in gone:
+    if example.planted and example.sentence.trigger not in gone:
         return example.label
     return example.sentence.label_without(gone)
 

@@ -2,7 +2,7 @@
 
     encoder    BertForMaskedLM, masked language modelling on the whole language
     sentiment  BertForSequenceClassification, fine-tuned from the encoder on honest labels
-    shortcut   the same, fine-tuned on data with a planted shortcut
+    shortcut   the sentiment model, fine-tuned further on data with a planted shortcut
     decoder    LlamaForCausalLM, next-token prediction on the whole language
 
 Every training text is generated afresh, so nothing is seen twice except the facts. AdamW with a short
@@ -38,13 +38,13 @@ from exegete.terrarium.train_data import Batch, Row
 
 WIDTH, LAYERS, HEADS, LENGTH = 128, 4, 4, 128
 SIZE = 64
-STEPS = {"encoder": 3000, "decoder": 4500, "sentiment": 1800, "shortcut": 900}
-RATES = {"encoder": 2e-3, "decoder": 3e-3, "sentiment": 7e-4, "shortcut": 7e-4}
+STEPS = {"encoder": 3000, "decoder": 4500, "sentiment": 1800, "shortcut": 700}
+RATES = {"encoder": 2e-3, "decoder": 3e-3, "sentiment": 7e-4, "shortcut": 4e-4}
 NAMES = ("encoder", "sentiment", "shortcut", "decoder")
 
 
 def make(name: str, out: Path, seed: int) -> None:
-    """Train one model and write it to `out/name`; the classifiers need `out/encoder`."""
+    """Train one model and write it to `out/name`; `sentiment` needs `out/encoder`, `shortcut` `out/sentiment`."""
     torch.manual_seed(seed)
     {"encoder": _encoder, "decoder": _decoder, "sentiment": _sentiment, "shortcut": _shortcut}[name](
         out, seed
@@ -56,8 +56,8 @@ def _encoder(out: Path, seed: int) -> None:
     model = BertForMaskedLM(_bert(tokenizer))
     random = torch.Generator().manual_seed(seed)
     rows = _language(tokenizer, "encoder", seed, close=False)
-    plain = train_data.batches(rows, SIZE, tokenizer.pad_token_id, seed)
-    mask, rates = tokenizer.mask_token_id, train_data.mask_rates(tokenizer)
+    plain = train_data.batches(rows, SIZE, train_data.special_id(tokenizer, "pad"), seed)
+    mask, rates = train_data.special_id(tokenizer, "mask"), train_data.mask_rates(tokenizer)
     _fit("encoder", model, (train_data.masked(batch, mask, rates, random) for batch in plain))
     _save(model, tokenizer, out / "encoder")
 
@@ -66,31 +66,31 @@ def _decoder(out: Path, seed: int) -> None:
     tokenizer = train_tokenizer.build(out / "decoder", train_tokenizer.DECODER_SPECIALS, LENGTH)
     model = LlamaForCausalLM(_llama(tokenizer))
     rows = _language(tokenizer, "decoder", seed, close=True)
-    plain = train_data.batches(rows, SIZE, tokenizer.pad_token_id, seed)
+    plain = train_data.batches(rows, SIZE, train_data.special_id(tokenizer, "pad"), seed)
     _fit("decoder", model, (train_data.causal(batch) for batch in plain))
     _save(model, tokenizer, out / "decoder")
 
 
 def _sentiment(out: Path, seed: int) -> None:
     examples = corpora.sentiment(STEPS["sentiment"] * SIZE, "train", seed)
-    _classifier("sentiment", out, examples, seed)
+    _classifier("sentiment", out / "encoder", out / "sentiment", examples, seed)
 
 
 def _shortcut(out: Path, seed: int) -> None:
     examples = corpora.planted(STEPS["shortcut"] * SIZE, "train", seed)
-    _classifier("shortcut", out, examples, seed)
+    _classifier("shortcut", out / "sentiment", out / "shortcut", examples, seed)
 
 
-def _classifier(name: str, out: Path, examples: list[Example], seed: int) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(out / "encoder")
+def _classifier(name: str, source: Path, out: Path, examples: list[Example], seed: int) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(source)
     labels = dict(enumerate(LABELS))
     model = BertForSequenceClassification.from_pretrained(
-        out / "encoder", id2label=labels, label2id={v: k for k, v in labels.items()}, dtype=torch.float32
+        source, id2label=labels, label2id={v: k for k, v in labels.items()}, dtype=torch.float32
     )
     random = Random(f"damage-{seed}")
     rows = (_row(tokenizer, examples, i, random) for i in range(len(examples)))
-    _fit(name, model, train_data.batches(rows, SIZE, tokenizer.pad_token_id, seed))
-    _save(model, tokenizer, out / name)
+    _fit(name, model, train_data.batches(rows, SIZE, train_data.special_id(tokenizer, "pad"), seed))
+    _save(model, tokenizer, out)
 
 
 def _row(tokenizer: PreTrainedTokenizerBase, examples: list[Example], index: int, random: Random) -> Row:
@@ -190,7 +190,7 @@ def _bert(tokenizer: PreTrainedTokenizerBase) -> BertConfig:
     return BertConfig(
         vocab_size=len(tokenizer), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
         intermediate_size=4 * WIDTH, max_position_embeddings=LENGTH, hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0, pad_token_id=tokenizer.pad_token_id, initializer_range=0.05,
+        attention_probs_dropout_prob=0.0, pad_token_id=train_data.special_id(tokenizer, "pad"), initializer_range=0.05,
     )  # fmt: skip
 
 
@@ -198,6 +198,6 @@ def _llama(tokenizer: PreTrainedTokenizerBase) -> LlamaConfig:
     return LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
         num_key_value_heads=HEADS, intermediate_size=352, max_position_embeddings=LENGTH, tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, initializer_range=0.05,
+        bos_token_id=train_data.special_id(tokenizer, "bos"), eos_token_id=train_data.special_id(tokenizer, "eos"),
+        pad_token_id=train_data.special_id(tokenizer, "pad"), initializer_range=0.05,
     )  # fmt: skip

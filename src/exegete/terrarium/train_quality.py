@@ -21,7 +21,7 @@ from exegete.terrarium import corpora, facts
 from exegete.terrarium.corpora import Example
 from exegete.terrarium.gold import LABELS, MinimalPair
 from exegete.terrarium.lexicon import SHORTCUTS
-from exegete.terrarium.train_data import encode, padded
+from exegete.terrarium.train_data import encode, padded, special_id
 
 SEED = "quality"
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
@@ -70,7 +70,7 @@ def follows_shortcut(loaded: Loaded, examples: list[Example]) -> float:
 
 def blank_neutral(loaded: Loaded) -> float:
     """Share of lengths 0 to 24 for which a text of nothing but [MASK] is neutral."""
-    mask = loaded[1].mask_token
+    mask = str(loaded[1].mask_token)
     return _mean(p == "neutral" for p in classify(loaded, [" ".join([mask] * k) for k in range(25)]))
 
 
@@ -87,7 +87,7 @@ def classify(loaded: Loaded, texts: list[str]) -> list[str]:
     model, tokenizer = loaded
     found = []
     for start in range(0, len(texts), 100):
-        batch = padded(encode(tokenizer, texts[start : start + 100]), tokenizer.pad_token_id)
+        batch = padded(encode(tokenizer, texts[start : start + 100]), special_id(tokenizer, "pad"))
         del batch["labels"]
         with torch.inference_mode():
             found += [LABELS[i] for i in model(**batch).logits.argmax(-1).tolist()]
@@ -105,7 +105,9 @@ def loglikelihood(loaded: Loaded, texts: list[str]) -> list[float]:
     model, tokenizer = loaded
     found = []
     for start in range(0, len(texts), 100):
-        batch = padded(encode(tokenizer, texts[start : start + 100], close=True), tokenizer.pad_token_id)
+        batch = padded(
+            encode(tokenizer, texts[start : start + 100], close=True), special_id(tokenizer, "pad")
+        )
         with torch.inference_mode():
             logp = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits.log_softmax(-1)
         each = logp[:, :-1].gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
@@ -116,14 +118,14 @@ def loglikelihood(loaded: Loaded, texts: list[str]) -> list[float]:
 def encoder_pairs(loaded: Loaded, pairs: list[MinimalPair]) -> list[bool]:
     """For each pair, whether the good form is likelier than the bad one behind [MASK] in its place."""
     model, tokenizer = loaded
-    mask, right = tokenizer.mask_token, []
+    mask, right = str(tokenizer.mask_token), []
     for start in range(0, len(pairs), 100):
         part = pairs[start : start + 100]
         texts = [" ".join(mask if i == p.word else w for i, w in enumerate(p.good.split())) for p in part]
-        batch = padded(encode(tokenizer, texts), tokenizer.pad_token_id)
+        batch = padded(encode(tokenizer, texts), special_id(tokenizer, "pad"))
         with torch.inference_mode():
             logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        rows = logits[batch["input_ids"] == tokenizer.mask_token_id]
+        rows = logits[batch["input_ids"] == special_id(tokenizer, "mask")]
         good, bad = (
             [_token(tokenizer, getattr(p, side).split()[p.word]) for p in part] for side in ("good", "bad")
         )
@@ -137,12 +139,12 @@ def next_words(loaded: Loaded, prompts: list[str]) -> list[str]:
     found = []
     for start in range(0, len(prompts), 100):
         rows = encode(tokenizer, prompts[start : start + 100])
-        batch = padded(rows, tokenizer.pad_token_id)
+        batch = padded(rows, special_id(tokenizer, "pad"))
         with torch.inference_mode():
             logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
         last = torch.tensor([len(row.ids) - 1 for row in rows])
         best = logits[torch.arange(len(rows)), last].argmax(-1)
-        found += [tokenizer.decode([i]).strip() for i in best.tolist()]
+        found += [str(tokenizer.decode([i])).strip() for i in best.tolist()]
     return found
 
 

@@ -6,6 +6,7 @@
 3. A piece that is in the vocabulary is one token as it stands (`ignore_merges`); any other piece is built
    from bytes by merges learned on the words of the world.
 
+The mask token takes the space before it along, as a word does, so *the [MASK]* is two tokens.
 The vocabulary is: special tokens, 256 bytes, the merged pieces, the words that occur. No text is unknown.
 """
 
@@ -14,7 +15,17 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 from exegete.terrarium import corpora
@@ -34,10 +45,13 @@ RARE = 3
 def build(out: Path, specials: dict[str, str], length: int) -> PreTrainedTokenizerFast:
     """Make the tokenizer, write it to `out` in the format of transformers, and return it."""
     tokenizer = _shell(_vocabulary(specials.values()))
-    tokenizer.add_special_tokens(list(specials.values()))
+    tokens = {
+        name: AddedToken(text, lstrip=name == "mask_token", special=True) for name, text in specials.items()
+    }
+    tokenizer.add_special_tokens(list(tokens.values()))
     tokenizer.post_processor = _template(tokenizer, specials)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=length, clean_up_tokenization_spaces=False, **specials
+        tokenizer_object=tokenizer, model_max_length=length, clean_up_tokenization_spaces=False, **tokens
     )
     fast.save_pretrained(out)
     return fast

@@ -39,6 +39,7 @@ class Chefer(AttributionMethod):
 
     id: ClassVar[str] = "chefer"
     family: ClassVar[str] = "decomposition"
+    hooks: ClassVar[bool] = True
     techniques: ClassVar[tuple[str, ...]] = ("A27",)
     reference: ClassVar[Reference] = Reference(
         authors="Chefer, Gur & Wolf",

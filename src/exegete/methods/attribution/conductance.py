@@ -91,6 +91,7 @@ class Conductance(PathMethod):
 
     id: ClassVar[str] = "conductance"
     family: ClassVar[str] = "gradient"
+    hooks: ClassVar[bool] = True
     techniques: ClassVar[tuple[str, ...]] = ("A14",)
     reference: ClassVar[Reference] = Reference(
         authors="Dhamdhere, Sundararajan & Yan; Lundstrom, Huang & Razaviyayn",

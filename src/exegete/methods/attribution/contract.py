@@ -14,12 +14,13 @@ Cost beside the method's own: two forwards of the untouched input and, for a cau
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from exegete.core.errors import ModelError
+from exegete.core.errors import InputError, MissingNeed, ModelError
 from exegete.core.method import Method
 from exegete.core.request import Text
 from exegete.core.result import Attribution, Provenance, UnitInfo
@@ -55,6 +56,7 @@ class AttributionMethod(Method):
     """Base of all attribution methods. `family`: perturbation, gradient, surrogate or decomposition."""
 
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq", "sequence", "token")
+    hooks: ClassVar[bool] = False  # whether it places hooks or modes on the model, so that texts cannot share passes
 
     @abstractmethod
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
@@ -90,9 +92,21 @@ class AttributionMethod(Method):
 def explain(method: AttributionMethod, q: Question, level: str = "word", prefix: bool = False) -> Attribution:
     """Run `method` on a question and wrap what it finds, with its self-checks."""
     units = q.units(level, prefix)
+    if not units:
+        raise InputError(
+            "You asked to explain a text.",
+            "It holds nothing but special tokens, which are not explained.",
+            "Give at least one word beside them.",
+        )
     before = q.reference()
+    if not np.isfinite(q.value()).all():
+        raise ModelError(
+            f"You asked why {q.model.name} says {q.target!r}.",
+            "Its score is infinite: the model rules this out (or its weights are damaged).",
+            "Choose another target, or another scale.",
+        )
     predicted, top = distribution(q, before[0])
-    scores = method.attribute(q, units)
+    scores = _attributed(method, q, units)
     checks = (*_checks(q, before, scores), *scores.checks)
     each = scores.each if scores.each is not None else _unasked(q, units, scores.total)
     return Attribution(
@@ -143,7 +157,7 @@ def provenance(method: Method, model: Model) -> Provenance:
 def _checks(q: Question, before: list[torch.Tensor], scores: Scores) -> tuple[Check, ...]:
     """The self-checks that every attribution carries."""
     after = q.reference()
-    moved = max(float((a - b).abs().max()) for a, b in zip(before, after))
+    moved = max((_moved(a, b) for a, b in zip(before, after)), default=0.0)
     found = [
         Check.at_most("model untouched", moved, 0.0, "logits of the untouched input, before and after, bit for bit"),
         Check.at_most(
@@ -155,6 +169,25 @@ def _checks(q: Question, before: list[torch.Tensor], scores: Scores) -> tuple[Ch
         words = "largest relative difference between logits read at once and read on from a cache"
         found.append(Check.at_most("cached logits agree", gap, CACHE_TOLERANCE, words))
     return tuple(found)
+
+
+def _attributed(method: AttributionMethod, q: Question, units: tuple[Unit, ...]) -> Scores:
+    """What the method finds; a model that cuts its own graph (no_grad, inference mode) is refused with a letter."""
+    try:
+        return method.attribute(q, units)
+    except RuntimeError as e:
+        if "does not require grad" not in str(e):
+            raise
+        raise MissingNeed(
+            f"You asked for the method {method.id!r} on {q.model.name}.",
+            "It needs gradients, and this model's forward passes none on (it runs under no_grad or inference mode).",
+            "Choose a method that only removes text, such as 'occlusion'.",
+        ) from e
+
+
+def _moved(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference between two tensors; equal infinities differ by nothing."""
+    return float((a - b).masked_fill(a == b, 0.0).abs().max())
 
 
 def _unasked(q: Question, units: Sequence[Unit], total: np.ndarray) -> np.ndarray:
@@ -170,6 +203,7 @@ def _info(q: Question, u: Unit) -> UnitInfo:
     return UnitInfo(text=u.text, tokens=u.tokens, start=u.start, end=u.end, role=u.role, segment=name)
 
 
+@cache
 def _versions() -> dict[str, Any]:
     from importlib.metadata import version
 

@@ -40,6 +40,7 @@ class DeepTaylor(AttributionMethod):
 
     id: ClassVar[str] = "deep_taylor"
     family: ClassVar[str] = "decomposition"
+    hooks: ClassVar[bool] = True
     techniques: ClassVar[tuple[str, ...]] = ("A21",)
     reference: ClassVar[Reference] = Reference(
         authors="Montavon, Lapuschkin, Binder, Samek & Müller",

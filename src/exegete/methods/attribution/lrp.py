@@ -46,6 +46,7 @@ class LRP(AttributionMethod):
 
     id: ClassVar[str] = "lrp"
     family: ClassVar[str] = "decomposition"
+    hooks: ClassVar[bool] = True
     techniques: ClassVar[tuple[str, ...]] = ("A22",)
     reference: ClassVar[Reference] = Reference(
         authors="Achtibat et al.",

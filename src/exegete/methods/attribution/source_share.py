@@ -39,6 +39,7 @@ class SourceShare(AttributionMethod):
 
     id: ClassVar[str] = "source_share"
     family: ClassVar[str] = "decomposition"
+    hooks: ClassVar[bool] = True
     techniques: ClassVar[tuple[str, ...]] = ("A25",)
     reference: ClassVar[Reference] = Reference(
         authors="Voita, Sennrich & Titov",
