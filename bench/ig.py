@@ -15,7 +15,6 @@ import sys
 
 import numpy as np
 import torch
-from timing import agree, compare, emit
 
 from exegete.core.request import Text
 from exegete.core.target import Target
@@ -27,6 +26,7 @@ from exegete.models.model import Model
 from exegete.models.question import Question
 from exegete.models.remove import fill
 from exegete.models.tiny import tiny
+from timing import agree, compare, emit
 
 STEPS, VOCABULARY = 50, 5000
 METHOD = IntegratedGradients(n_steps=STEPS, tolerance=1.0)

@@ -10,8 +10,8 @@ tokens, 512 samples); leave-one-out and sequence-level integrated gradients on t
 2. every arm runs once and its values are compared with the reference; that is also its warm-up;
 3. arms run interleaved; a result is CPU time and its ratio to the hand-written loop in the same round.
 
-Where a package defines the scores otherwise or draws its own samples its values differ: the check line says so, with the
-correlation, and `agrees` stays false. Weights carry no gradient, which favours every arm that uses autograd.
+Where a package defines the scores otherwise or draws its own samples its values differ: the check line says so (`ok` is
+false) and gives the correlation. Weights carry no gradient, which favours every arm that uses autograd.
 """
 
 import logging
@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from timing import compare, emit, model, word_tokenizer
 
 import exegete as xg
 from exegete.core.method import Method
@@ -39,6 +38,7 @@ from exegete.models.ask import ask
 from exegete.models.load import load
 from exegete.models.model import Model
 from exegete.ops.perturb import removals
+from timing import compare, emit, model, word_tokenizer
 
 VOCABULARY, UNK, MASK = 5000, 1, 4
 LENGTH, STEPS, SAMPLES = 64, 50, 512
@@ -53,26 +53,34 @@ class Case:
         self.name, self.limit = name, limit
         self.arms: dict[str, Arm] = {limit: arm}
         self.rounds: dict[str, int] = {}
+        self.wants: dict[str, Any] = {}
 
-    def add(self, name: str, make: Callable[[], Arm], package: str = "exegete", rounds: int = 9) -> None:
-        """An arm, made only if its package is here."""
+    def add(
+        self, name: str, make: Callable[[], Arm], package: str = "exegete", rounds: int = 9, want: Any = None
+    ) -> None:
+        """An arm, made only if its package is here. `want`: its own reference, where what it returns is defined otherwise."""
         if find_spec(package) is None:
             emit("skipped", bench=self.name, arm=name, why=f"{package} is not installed")
         else:
-            self.arms[name], self.rounds[name] = make(), rounds
+            self.arms[name], self.rounds[name], self.wants[name] = make(), rounds, want
 
     def run(self, reference: Any, rounds: int, near: float = 0.0) -> None:
         """Values, then time. `near`: the correlation at which a sampled estimate counts as agreeing."""
-        want = np.asarray(reference, dtype=float).ravel()
         for name, arm in self.arms.items():
+            own = self.wants.get(name)
+            want = np.asarray(reference if own is None else own, dtype=float).ravel()
             got = np.asarray(arm(), dtype=float).ravel()[: len(want)]
             gap, r = float(np.abs(got - want).max()), float(np.corrcoef(got, want)[0, 1])
             ok = gap <= 1e-4 * max(1.0, float(np.abs(want).max())) or bool(near and r >= near)
-            emit("check", bench=self.name, arm=name, max_abs=gap, largest=float(np.abs(want).max()), r=r, ok=ok)
+            emit(
+                "check", bench=self.name, arm=name, max_abs=gap, largest=float(np.abs(want).max()), r=r, ok=ok
+            )
         compare(self.name, self.arms, self.limit, rounds=rounds, fewer=self.rounds, warm=False)
 
 
-def exegete(m: Model, method: AttributionMethod, ids: np.ndarray, target: Target | int) -> dict[str, Callable[[], Arm]]:
+def exegete(
+    m: Model, method: AttributionMethod, ids: np.ndarray, target: Target | int
+) -> dict[str, Callable[[], Arm]]:
     """Two arms: what the method itself does, and what a user's call does, with self-checks."""
     text = xg.Text(ids=tuple(map(int, ids)))
 
@@ -80,7 +88,10 @@ def exegete(m: Model, method: AttributionMethod, ids: np.ndarray, target: Target
         q = ask(m, text, target)
         return method.attribute(q, q.units("token")).total
 
-    return {"exegete": lambda: own, "exegete with self-checks": lambda: lambda: method(m, text, target, unit="token").total}
+    return {
+        "exegete": lambda: own,
+        "exegete with self-checks": lambda: lambda: method(m, text, target, unit="token").total,
+    }
 
 
 def random_ids(n: int) -> np.ndarray:
@@ -99,7 +110,9 @@ def legendre() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor((x + 1) / 2, dtype=torch.float32), torch.tensor(w / 2, dtype=torch.float32)
 
 
-def path(module: Any, ids: np.ndarray, fixed: int, score: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+def path(
+    module: Any, ids: np.ndarray, fixed: int, score: Callable[[torch.Tensor], torch.Tensor]
+) -> np.ndarray:
     """Integrated gradients by hand: tokens after `fixed` stay, the others come from the unknown token; 10 points a batch."""
     at, weight = legendre()
     embed, x = module.get_input_embeddings(), torch.from_numpy(ids)[None]
@@ -144,14 +157,21 @@ def integrated_gradients(module: Any, folder: str) -> None:
     def captum(**size: int) -> Arm:
         from captum.attr import LayerIntegratedGradients
 
-        by = LayerIntegratedGradients(lambda v: module(v).logits[:, -1, target], module.get_input_embeddings())
+        by = LayerIntegratedGradients(
+            lambda v: module(v).logits[:, -1, target], module.get_input_embeddings()
+        )
         base = torch.full_like(x, UNK)
         return lambda: by.attribute(x, baselines=base, n_steps=STEPS, **size).sum(-1)[0].detach()
 
     def inseq() -> Arm:
         by = inseq_model(folder, "integrated_gradients")
         text = words(ids)
-        span = {"attr_pos_start": LENGTH, "attr_pos_end": LENGTH + 1, "n_steps": STEPS, "internal_batch_size": 10}
+        span = {
+            "attr_pos_start": LENGTH,
+            "attr_pos_end": LENGTH + 1,
+            "n_steps": STEPS,
+            "internal_batch_size": 10,
+        }
         return lambda: by(text, f"{text} w{target}", "logit", **span)[:LENGTH, 0].sum(-1)
 
     case = Case("peers ig", "plain torch", lambda: path(module, ids, LENGTH, score))
@@ -259,7 +279,9 @@ def lime(c: Classifier) -> None:
 
         @torch.inference_mode()
         def answer(texts: list[str]) -> np.ndarray:
-            parts = [tokenizer(texts[i : i + 64], return_tensors="pt").input_ids for i in range(0, len(texts), 64)]
+            parts = [
+                tokenizer(texts[i : i + 64], return_tensors="pt").input_ids for i in range(0, len(texts), 64)
+            ]
             return torch.cat([c.module(part).logits for part in parts]).numpy()
 
         def run() -> np.ndarray:
@@ -280,7 +302,9 @@ def ridge(keep: np.ndarray, values: np.ndarray, weight: np.ndarray, alpha: float
     """Coefficients of a weighted ridge with a free intercept."""
     x, share = keep.astype(float), weight / weight.sum()
     x, y = x - share @ x, values - share @ values
-    return np.linalg.solve((x * weight[:, None]).T @ x + alpha * np.eye(x.shape[1]), (x * weight[:, None]).T @ y)
+    return np.linalg.solve(
+        (x * weight[:, None]).T @ x + alpha * np.eye(x.shape[1]), (x * weight[:, None]).T @ y
+    )
 
 
 def kernel_shap(c: Classifier) -> None:
@@ -321,16 +345,16 @@ class Standing:
         self.goal = Target(kind="continuation", label=tuple(map(int, self.ids[PROMPT:])))
         self.m = load((module, word_tokenizer(VOCABULARY)), task="causal")
 
-    def total(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Log-probability of the target [batch] from the states of all positions."""
+    def each(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities of the target's tokens [batch, 11] from the states of all positions."""
         log = self.module.lm_head(hidden[:, PROMPT - 1 : -1]).log_softmax(-1)
         asked = torch.from_numpy(self.ids[PROMPT:])[None, :, None].expand(len(hidden), -1, 1)
-        return log.gather(-1, asked)[..., 0].sum(1)
+        return log.gather(-1, asked)[..., 0]
 
     def of_ids(self, ids: torch.Tensor) -> torch.Tensor:
-        """Log-probability of the target [batch] after other prompts [batch, 22]."""
+        """The same after other prompts [batch, 22]."""
         whole = torch.cat([ids, torch.from_numpy(self.ids[PROMPT:])[None].expand(len(ids), -1)], 1)
-        return self.total(self.module.transformer(input_ids=whole, use_cache=False).last_hidden_state)
+        return self.each(self.module.transformer(input_ids=whole, use_cache=False).last_hidden_state)
 
     def inseq(self, method: str, **options: Any) -> Arm:
         """Its scores of each target token's log-probability, summed over the target."""
@@ -368,16 +392,19 @@ def leave_one_out(s: Standing) -> None:
     """23 texts, read once, give all 22 x 11 scores; arms are compared on their sum over the target."""
 
     @torch.inference_mode()
-    def by_hand() -> np.ndarray:
+    def each() -> torch.Tensor:
         rows = np.tile(s.ids[:PROMPT], (PROMPT + 1, 1))
         np.fill_diagonal(rows[:PROMPT], UNK)
         found = s.of_ids(torch.from_numpy(rows))
-        return (found[-1] - found[:-1]).numpy()
+        return found[-1] - found[:-1]
+
+    def by_hand() -> np.ndarray:
+        return each().sum(1).numpy()
 
     def captum() -> Arm:
         from captum.attr import FeatureAblation
 
-        by, x = FeatureAblation(s.of_ids), torch.from_numpy(s.ids[:PROMPT])[None]
+        by, x = FeatureAblation(lambda v: s.of_ids(v).sum(1)), torch.from_numpy(s.ids[:PROMPT])[None]
 
         def run() -> torch.Tensor:
             with torch.no_grad():
@@ -389,8 +416,12 @@ def leave_one_out(s: Standing) -> None:
     for name, make in exegete(s.m, Occlusion(removal="unk"), s.ids[:PROMPT], s.goal).items():
         case.add(name, make)
     case.add("captum, hand-written scorer", captum, "captum")
-    case.add("captum, text interface", lambda: s.captum_text("LLMAttribution", "FeatureAblation"), "captum", 2)
-    case.add("inseq", lambda: s.inseq("occlusion"), "inseq", 2)
+    text = ("LLMAttribution", "FeatureAblation")
+    case.add("captum, text interface", lambda: s.captum_text(*text), "captum", 2)
+    uncached = {"use_cached_outputs": False}
+    case.add("captum, text, no cache", lambda: s.captum_text(*text, **uncached), "captum", 2)
+    sizes = each().abs().sum(1).numpy()  # inseq returns the size of an effect, without its sign
+    case.add("inseq", lambda: s.inseq("occlusion"), "inseq", 2, want=sizes)
     case.add("interpreto", lambda: s.interpreto("Occlusion", batch_size=64), "interpreto")
     case.run(by_hand(), rounds=5)
 
@@ -400,15 +431,19 @@ def sequence_gradients(s: Standing) -> None:
     spoken = torch.from_numpy(s.ids[PROMPT:])
 
     def score(points: torch.Tensor) -> torch.Tensor:
-        return s.total(s.module.transformer(inputs_embeds=points, use_cache=False).last_hidden_state).sum()
+        return s.each(s.module.transformer(inputs_embeds=points, use_cache=False).last_hidden_state).sum()
 
     def captum() -> Arm:
         from captum.attr import LayerIntegratedGradients
 
         x = torch.from_numpy(s.ids)[None]
         base = torch.cat([torch.full((1, PROMPT), UNK), spoken[None]], 1)
-        by = LayerIntegratedGradients(lambda v: s.of_ids(v[:, :PROMPT]), s.module.get_input_embeddings())
-        return lambda: by.attribute(x, baselines=base, n_steps=STEPS, internal_batch_size=10).sum(-1)[0].detach()
+        by = LayerIntegratedGradients(
+            lambda v: s.of_ids(v[:, :PROMPT]).sum(1), s.module.get_input_embeddings()
+        )
+        return lambda: (
+            by.attribute(x, baselines=base, n_steps=STEPS, internal_batch_size=10).sum(-1)[0].detach()
+        )
 
     case = Case("peers ig standing", "one loop by hand", lambda: path(s.module, s.ids, PROMPT, score))
     method = IntegratedGradients(n_steps=STEPS, tolerance=1.0, baseline="unk")

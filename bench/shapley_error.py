@@ -18,7 +18,6 @@ at least 2, is set for leverage sampling over all games).
 import argparse
 
 import numpy as np
-from timing import emit
 
 from exegete.core.seed import generator
 from exegete.models.ask import ask
@@ -28,6 +27,7 @@ from exegete.models.tiny import tiny
 from exegete.ops.kernel import Sampling, kernel
 from exegete.ops.perturb import subsets
 from exegete.ops.shapley import exact
+from timing import emit
 
 N = 12
 BUDGETS = (48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)

@@ -62,7 +62,10 @@ def compare(
                 started = time.process_time()
                 run()
                 seconds[name].append(time.process_time() - started)
-    return {name: _told(bench, name, found, seconds[limit], (goal or {}).get(name)) for name, found in seconds.items()}
+    return {
+        name: _told(bench, name, found, seconds[limit], (goal or {}).get(name))
+        for name, found in seconds.items()
+    }
 
 
 def _told(bench: str, arm: str, seconds: list[float], limit: list[float], goal: float | None) -> float:
@@ -107,7 +110,12 @@ def model(kind: str) -> Any:
     ids = {"pad_token_id": 0, "bos_token_id": 5, "eos_token_id": 5}
     if kind == "bert-tiny":
         config = BertConfig(
-            num_hidden_layers=4, hidden_size=256, num_attention_heads=4, intermediate_size=1024, vocab_size=5000, num_labels=2
+            num_hidden_layers=4,
+            hidden_size=256,
+            num_attention_heads=4,
+            intermediate_size=1024,
+            vocab_size=5000,
+            num_labels=2,
         )
         module = AutoModelForSequenceClassification.from_config(config)
     else:

@@ -6,8 +6,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import support.typed
 from jaxtyping import install_import_hook
+
+import support.typed
 
 install_import_hook("exegete", f"{support.typed.__name__}.checked")
 

@@ -43,7 +43,7 @@ _HOMES = {
     "ExegeteError": "exegete.core.errors",
 }
 
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 (the names are strings)
+__all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from exegete.core.errors import ExegeteError as ExegeteError

@@ -5,14 +5,14 @@ computed here. `inputs` is one text (string, token ids, chat messages, `Text`) o
 a list gives a list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from exegete.core.errors import BudgetError, InputError, UsageError
 from exegete.core.method import Method, method_of
 from exegete.core.registry import METHODS, METRICS
 from exegete.core.request import Text
-from exegete.core.result import Attribution, Comparison, Listing, MetricTable, Result
+from exegete.core.result import Comparison, Listing, MetricTable, Result
 from exegete.core.target import Label, Scale, Target
 from exegete.core.trust import Cost
 
@@ -91,22 +91,16 @@ def explain(
     `trust` is full, fast (without the randomised-weights control) or none. `budget` is the most forward passes that may
     be forecast for one text. Raises `ExegeteError` letters.
     """
-    from exegete.evaluate.explained import explained
-    from exegete.evaluate.randomise import Randomiser
+    from exegete.evaluate.explained import explained_all
 
     model, method = load(model), method_of(method)
     goal = Target.of(target, against=against, scale=scale)
     many, texts = _texts(inputs)
-    results: list[Attribution] = []
-    randomiser = Randomiser(seed)
-    for text in _shown(texts, progress, f"explaining with {method.id}"):
-        if budget is not None:
+    if budget is not None:
+        for text in texts:
             _within(budget, forecast(model, text, method, goal, unit=unit, prefix=prefix, trust=trust))
-        results.append(
-            explained(
-                model, text, method, goal, unit=unit, prefix=prefix, trust=trust, seed=seed, randomiser=randomiser
-            )
-        )
+    found = explained_all(model, texts, method, goal, unit=unit, prefix=prefix, trust=trust, seed=seed)
+    results = list(_shown(found, len(texts), progress, f"explaining with {method.id}"))
     return results if many else results[0]
 
 
@@ -268,15 +262,15 @@ def _texts(inputs: Any) -> tuple[bool, list[Text]]:
     return (True, [Text.of(i) for i in inputs]) if many else (False, [Text.of(inputs)])
 
 
-def _shown(texts: Sequence[Text], progress: Progress | None, words: str) -> Any:
-    """Iterate over texts, telling `progress`."""
+def _shown(found: Iterable[Any], n: int, progress: Progress | None, words: str) -> Iterator[Any]:
+    """Pass results on, telling `progress`."""
     if progress is None:
-        yield from texts
+        yield from found
         return
-    progress.start(len(texts), words)
+    progress.start(n, words)
     try:
-        for text in texts:
-            yield text
+        for result in found:
+            yield result
             progress.advance(1)
     finally:
         progress.stop()

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
-from support.saved import loaded, saved
 
 import exegete as xg
 from exegete.cli import letters
@@ -29,6 +28,7 @@ from exegete.core.errors import (
 from exegete.core.store import open_result, write_atomic
 from exegete.methods.attribution.contract import AttributionMethod
 from exegete.models.tiny import families, tiny
+from support.saved import loaded, saved
 
 TEXT = "the small dog saw a bird"
 OCCLUSION = "occlusion"
@@ -148,7 +148,10 @@ DOOR = {
     "no such device": (lambda: xg.load("terrarium/sentiment", device="gpuu"), UsageError, "cpu"),
     "no such dtype": (lambda: xg.load("terrarium/sentiment", dtype="flaot32"), ModelError, "dtype"),
     "a head that was never trained": (
-        lambda: xg.load("terrarium/sentiment", task="token"), ModelError, "would be random",
+        lambda: xg.load("terrarium/sentiment", task="masked"), ModelError, "would be random",
+    ),
+    "a classifier of another kind": (
+        lambda: xg.load("terrarium/sentiment", task="token"), UsageError, "trained as a sequence",
     ),
     "no such result": (lambda: xg.open("/nowhere/at/all.exg"), StoreError, "no such file"),
     "a folder as result": (lambda: xg.open("/"), StoreError, "not a result"),
@@ -294,7 +297,13 @@ def test_compare_and_evaluate_too(verb, args, code, words, models, desk, capsys)
 
 @pytest.mark.parametrize(
     ("data", "words"),
-    [(b"\x89PNG\r\n\0\1", "0x"), (b"caf\xe9", "0xe9"), (b"a\0b", "zero byte"), (b"", "no text"), (b"\n \n", "no text")],
+    [
+        (b"\x89PNG\r\n\0\1", "0x"),
+        (b"caf\xe9", "0xe9"),
+        (b"a\0b", "zero byte"),
+        (b"", "no text"),
+        (b"\n \n", "no text"),
+    ],
 )
 @pytest.mark.parametrize("name", ["data.txt", "data.csv", "data.jsonl", "data"])
 def test_files_that_are_no_text(name, data, words, desk, capsys):
@@ -413,7 +422,9 @@ def test_a_model_that_returns_a_tuple():
     module, tokenizer = tiny("bert", "sequence")
     plain = xg.explain(xg.load((module, tokenizer)), TEXT, OCCLUSION, trust="none")
     module.config.return_dict = False
-    assert np.array_equal(xg.explain(xg.load((module, tokenizer)), TEXT, OCCLUSION, trust="none").total, plain.total)
+    assert np.array_equal(
+        xg.explain(xg.load((module, tokenizer)), TEXT, OCCLUSION, trust="none").total, plain.total
+    )
 
 
 # ---- texts that are cut ------------------------------------------------------------------------------------------------
@@ -429,7 +440,12 @@ def test_truncated_when_asked_and_said_so(models, desk, capsys):
 
 def test_generation_stops_at_the_end_of_the_context_and_says_so():
     r = xg.explain(
-        loaded("gpt2", "causal"), xg.Text(ids=(40,) * 253), OCCLUSION, "generated", unit="sentence", trust="none"
+        loaded("gpt2", "causal"),
+        xg.Text(ids=(40,) * 253),
+        OCCLUSION,
+        "generated",
+        unit="sentence",
+        trust="none",
     )
     assert len(r.outputs) <= 4
     assert any("reads no more" in n for n in r.notes) or len(r.outputs) < 4
@@ -467,11 +483,15 @@ def test_without_mask_and_pad_scores_stay_right_in_batches(family, task, removal
 
 
 @pytest.mark.parametrize("baseline", ["auto", "mask", "pad", "unk", "eos", "zero", "mean"])
-@pytest.mark.parametrize(("family", "task"), [("gpt2", "sequence"), ("bert", "sequence"), ("llama", "causal")])
+@pytest.mark.parametrize(
+    ("family", "task"), [("gpt2", "sequence"), ("bert", "sequence"), ("llama", "causal")]
+)
 def test_without_mask_and_pad_baselines(family, task, baseline):
     model = _bare(family, task)
     method = xg.IntegratedGradients(baseline=baseline, n_steps=4)
-    token = getattr(model.tokenizer, f"{baseline}_token", "") if baseline not in ("auto", "zero", "mean") else ""
+    token = (
+        getattr(model.tokenizer, f"{baseline}_token", "") if baseline not in ("auto", "zero", "mean") else ""
+    )
     if token is None:
         with pytest.raises(ModelError, match=f"no {baseline} token"):
             xg.explain(model, TEXT, method, trust="none")

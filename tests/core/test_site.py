@@ -11,7 +11,14 @@ small = st.integers(0, 99)
 maybe = st.none() | small
 
 
-@given(st.sampled_from(sorted(SITE_KINDS)), small, maybe, maybe, st.none() | st.integers(-9, 99), st.sampled_from(["", "enc", "dec"]))
+@given(
+    st.sampled_from(sorted(SITE_KINDS)),
+    small,
+    maybe,
+    maybe,
+    st.none() | st.integers(-9, 99),
+    st.sampled_from(["", "enc", "dec"]),
+)
 def test_print_and_parse_are_inverse(kind, layer, head, unit, position, stack):
     site = Site(kind, None if kind in MODEL_KINDS else layer, head, unit, position, stack)
     assert Site.parse(str(site)) == site
@@ -32,7 +39,9 @@ def test_aliases(alias, site):
     assert str(Site.parse(alias)) == site
 
 
-@pytest.mark.parametrize("wrong", ["", "4.patern", "pattern", "4.logits", "4.pattern[x3]", "4.pattern[h1,h2]", "a b"])
+@pytest.mark.parametrize(
+    "wrong", ["", "4.patern", "pattern", "4.logits", "4.pattern[x3]", "4.pattern[h1,h2]", "a b"]
+)
 def test_refused(wrong):
     with pytest.raises(UsageError):
         Site.parse(wrong)

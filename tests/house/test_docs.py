@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from support.data import ROOT
 
 from exegete.core.registry import METHODS, METRICS
+from support.data import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.S | re.M)

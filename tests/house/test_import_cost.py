@@ -16,7 +16,9 @@ print(cost, len(sockets), ",".join(heavy))
 
 
 def probe(code: str) -> tuple[float, int, list[str]]:
-    out = subprocess.run([sys.executable, "-c", PROBE.format(code=code)], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", PROBE.format(code=code)], capture_output=True, text=True, check=True
+    )
     cost, sockets, *heavy = out.stdout.split()
     return float(cost), int(sockets), heavy[0].split(",") if heavy else []
 

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from support.data import ROOT
 
 FILES = sorted((ROOT / "src" / "exegete").rglob("*.py"))

@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.data import shared_data
 
 from exegete.core.errors import InputError
 from exegete.core.request import Segment, Text
@@ -12,6 +11,7 @@ from exegete.models.ask import ask
 from exegete.models.encode import align, encode, encode_target, limit
 from exegete.models.load import load
 from exegete.models.tiny import families, tiny
+from support.data import shared_data
 
 TEXT = "The small dog didn't bark, did it? Yes — naïve 你好."
 
@@ -52,7 +52,18 @@ def test_slow_tokenizers_are_aligned_by_their_pieces():
     text = "Unbelievable, isn't it"
     pieces = ["[CLS]", "un", "##believ", "##able", ",", "isn", "'", "t", "[UNK]", "[SEP]"]
     places = align(text, pieces, [1, 0, 0, 0, 0, 0, 0, 0, 0, 1])
-    assert [text[a:b].strip() for a, b in places] == ["", "Un", "believ", "able", ",", "isn", "'", "t", "it", ""]
+    assert [text[a:b].strip() for a, b in places] == [
+        "",
+        "Un",
+        "believ",
+        "able",
+        ",",
+        "isn",
+        "'",
+        "t",
+        "it",
+        "",
+    ]
 
 
 def test_the_slow_way_agrees_with_the_fast_one():
@@ -66,7 +77,9 @@ def test_the_slow_way_agrees_with_the_fast_one():
 
 
 def test_segments_become_units():
-    request = Text.of_segments(Segment(text="be kind. ", role="system"), Segment(text="hello there", role="user"))
+    request = Text.of_segments(
+        Segment(text="be kind. ", role="system"), Segment(text="hello there", role="user")
+    )
     q = ask(model(), request)
     assert [u.text for u in q.units("segment")] == ["be kind.", "hello there"]
     assert q.encoded.segment_roles == ("system", "user")

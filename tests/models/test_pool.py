@@ -14,7 +14,22 @@ from exegete.models.load import load
 from exegete.models.pool import Pool
 from exegete.models.tiny import tiny
 
-WORDS = "the small dog saw a cat near the old house and the bird sang".split()
+WORDS = [
+    "the",
+    "small",
+    "dog",
+    "saw",
+    "a",
+    "cat",
+    "near",
+    "the",
+    "old",
+    "house",
+    "and",
+    "the",
+    "bird",
+    "sang",
+]
 TEXTS = [" ".join(WORDS[i % 5 : i % 5 + 2 + i % 7]) for i in range(11)]
 METHODS = [Occlusion(), Occlusion(removal="zero"), InputXGradient(), IntegratedGradients(n_steps=4)]
 
@@ -31,7 +46,12 @@ def test_shared_equals_alone(family, method):
     alone = [work(t) for t in TEXTS]
     together = list(Pool(model, lanes=4).map(work, TEXTS))
     for a, b in zip(alone, together):
-        assert (a.text, a.outputs, a.cost.forwards, a.cost.backwards) == (b.text, b.outputs, b.cost.forwards, b.cost.backwards)
+        assert (a.text, a.outputs, a.cost.forwards, a.cost.backwards) == (
+            b.text,
+            b.outputs,
+            b.cost.forwards,
+            b.cost.backwards,
+        )
         assert np.abs(a.total - b.total).max() < 1e-4 * max(1, np.abs(a.total).max())
 
 

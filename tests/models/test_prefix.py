@@ -58,7 +58,9 @@ def test_a_model_that_reads_its_cache_wrongly_is_caught():
     del model.module.forward
 
 
-@given(st.lists(st.lists(st.integers(0, 2), min_size=6, max_size=6), min_size=1, max_size=12), st.integers(1, 40))
+@given(
+    st.lists(st.lists(st.integers(0, 2), min_size=6, max_size=6), min_size=1, max_size=12), st.integers(1, 40)
+)
 def test_a_plan_covers_every_variant_once_and_its_prefixes_are_common(rows, budget):
     ids = np.array(rows)
     chunks = prefix.plan(ids, ids[0], 5, budget)

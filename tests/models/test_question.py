@@ -227,7 +227,9 @@ def test_a_generated_target_is_what_the_model_generates(family):
     if not q.dec.any():
         ids = ids[:, : len(q.ids) - len(q.branches[0].rows) + 1]
     with torch.no_grad():
-        out = model.module.generate(ids, do_sample=False, max_new_tokens=5, attention_mask=torch.ones_like(ids))
+        out = model.module.generate(
+            ids, do_sample=False, max_new_tokens=5, attention_mask=torch.ones_like(ids)
+        )
     mine = [r.id for r in q.branches[0].rows]
     assert out[0].tolist()[-5:][: len(mine)] == mine or out[0].tolist()[1 : 1 + len(mine)] == mine
 

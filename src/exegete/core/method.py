@@ -12,7 +12,9 @@ from exegete.core.reference import Reference
 from exegete.core.registry import METHODS, METRICS
 from exegete.core.value import Given
 
-Need = Literal["text", "logprobs", "gradients", "sites", "weights", "generate", "checkpoints", "training data"]
+Need = Literal[
+    "text", "logprobs", "gradients", "sites", "weights", "generate", "checkpoints", "training data"
+]
 
 
 class Method(Given):

@@ -48,7 +48,9 @@ class Text(Given):
             )
         if self.pair is not None and self.text is None:
             raise InputError(
-                "You gave the second text of a pair.", "There is no first text.", "Give it: Text(text=..., pair=...)."
+                "You gave the second text of a pair.",
+                "There is no first text.",
+                "Give it: Text(text=..., pair=...).",
             )
         wrong = [s for s in self.spans if not 0 <= s[0] < s[1]]
         if wrong:

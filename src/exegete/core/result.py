@@ -115,7 +115,14 @@ class Attribution(Result):
         """A pandas table, one row a unit and output. Needs the extra `frames`."""
         return frame(
             [
-                {"unit": u.text, "start": u.start, "end": u.end, "role": u.role, "output": o, "score": float(s)}
+                {
+                    "unit": u.text,
+                    "start": u.start,
+                    "end": u.end,
+                    "role": u.role,
+                    "output": o,
+                    "score": float(s),
+                }
                 for o, row in [("total", self.total), *zip(self.outputs, self.scores)]
                 for u, s in zip(self.units, row)
             ]

@@ -48,7 +48,9 @@ MODEL_KINDS: dict[str, str] = {
     "logits": "batch tok vocab",
 }
 SITE_KINDS: dict[str, str] = {**BLOCK_KINDS, **CROSS_KINDS, **MODEL_KINDS}
-PER_HEAD = frozenset(k for k, axes in SITE_KINDS.items() if "head" in axes.split() or "kvhead" in axes.split())
+PER_HEAD = frozenset(
+    k for k, axes in SITE_KINDS.items() if "head" in axes.split() or "kvhead" in axes.split()
+)
 
 _TL = {
     "hook_resid_pre": "resid_pre",
@@ -101,9 +103,7 @@ class Site:
         lead = f"{self.stack}." if self.stack else ""
         layer = f"{self.layer}." if self.layer is not None else ""
         parts = [
-            f"{c}{v}"
-            for c, v in (("h", self.head), ("u", self.unit), ("p", self.position))
-            if v is not None
+            f"{c}{v}" for c, v in (("h", self.head), ("u", self.unit), ("p", self.position)) if v is not None
         ]
         return f"{lead}{layer}{self.kind}" + (f"[{','.join(parts)}]" if parts else "")
 
@@ -144,7 +144,8 @@ def _parse_native(name: str) -> Site | None:
             return None
         parts[key] = int(part[1:])
     layer = int(m["layer"]) if m["layer"] else None
-    return Site(m["kind"], layer=layer, stack=m["stack"] or "", **parts)
+    stack: Stack = "enc" if m["stack"] == "enc" else "dec" if m["stack"] == "dec" else ""
+    return Site(m["kind"], layer=layer, stack=stack, **parts)
 
 
 def _parse_alias(name: str) -> Site | None:

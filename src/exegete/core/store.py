@@ -41,7 +41,9 @@ def open_result(path: str | os.PathLike[str]) -> Result:
             meta = f.metadata() or {}
             arrays = {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118 (safe_open is not a mapping)
     except FileNotFoundError:
-        raise StoreError(f"You asked to open {str(path)!r}.", "There is no such file.", "Check the path.") from None
+        raise StoreError(
+            f"You asked to open {str(path)!r}.", "There is no such file.", "Check the path."
+        ) from None
     except (SafetensorError, OSError, ValueError, TypeError) as e:
         raise StoreError(
             f"You asked to open {str(path)!r}.",
@@ -52,7 +54,9 @@ def open_result(path: str | os.PathLike[str]) -> Result:
         found = _raise(_header(path, meta), arrays)
     except (KeyError, TypeError, RecursionError) as e:
         raise StoreError(
-            f"You asked to open {str(path)!r}.", f"Its header is damaged ({type(e).__name__}).", "Make it again."
+            f"You asked to open {str(path)!r}.",
+            f"Its header is damaged ({type(e).__name__}).",
+            "Make it again.",
         ) from e
     if not isinstance(found, Result):
         raise StoreError(f"You asked to open {str(path)!r}.", "It holds no result.", "Make it again.")
@@ -64,10 +68,15 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     p = Path(path)
     try:
         reason = _obstacle(p)
-    except (OSError, ValueError) as e:  # a name that is too long, holds a zero byte, or lies in a closed folder
+    except (
+        OSError,
+        ValueError,
+    ) as e:  # a name that is too long, holds a zero byte, or lies in a closed folder
         reason = f"The path cannot be used ({e})."
     if reason:
-        raise StoreError(f"You asked to write {str(p)!r}.", reason, "Choose another path; nothing was computed yet.")
+        raise StoreError(
+            f"You asked to write {str(p)!r}.", reason, "Choose another path; nothing was computed yet."
+        )
     return p
 
 
@@ -132,7 +141,9 @@ def _header(path: object, meta: dict[str, str]) -> Any:
     try:
         return json.loads(meta["exegete"])
     except (json.JSONDecodeError, RecursionError):
-        raise StoreError(f"You asked to open {str(path)!r}.", "Its header is damaged.", "Make it again.") from None
+        raise StoreError(
+            f"You asked to open {str(path)!r}.", "Its header is damaged.", "Make it again."
+        ) from None
 
 
 def _lower(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
@@ -165,4 +176,6 @@ def _raise(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     except ExegeteError:
         raise
     except ValueError as e:
-        raise StoreError("A result file was opened.", f"Its content does not fit its type ({e}).", "Make it again.") from e
+        raise StoreError(
+            "A result file was opened.", f"Its content does not fit its type ({e}).", "Make it again."
+        ) from e

@@ -30,11 +30,15 @@ class Target(Given):
     label: Label = None
     against: Label = None
     scale: Scale = "auto"
-    position: int | None = Field(None, description="token index (token classifier) or which mask (masked model)")
-    max_new_tokens: int = Field(20, ge=1, le=4096, description="length limit of a generated target")
+    position: int | None = Field(
+        default=None, description="token index (token classifier) or which mask (masked model)"
+    )
+    max_new_tokens: int = Field(default=20, ge=1, le=4096, description="length limit of a generated target")
 
     @classmethod
-    def of(cls, target: "Target | str | int | None", *, against: Label = None, scale: Scale = "auto") -> "Target":
+    def of(
+        cls, target: "Target | str | int | None", *, against: Label = None, scale: Scale = "auto"
+    ) -> "Target":
         """A target from what people write: nothing (what the model predicts), a name, text, an index, or a `Target`."""
         if isinstance(target, Target):
             extra = {k: v for k, v in (("against", against), ("scale", scale)) if v not in (None, "auto")}

@@ -169,4 +169,6 @@ def _unit(tokens: Sequence[Token], text: str, members: list[int]) -> Unit:
     label = text[inner[0] : inner[1]] or first.text
     if len(members) == 1 and text[start:end] != label:
         label = first.text.strip() or label
-    return Unit(label, tuple(members), *(inner if inner[0] < inner[1] else (start, end)), first.role, first.segment)
+    return Unit(
+        label, tuple(members), *(inner if inner[0] < inner[1] else (start, end)), first.role, first.segment
+    )

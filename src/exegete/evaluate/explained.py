@@ -1,7 +1,10 @@
 """One explanation with its trust line: the question is asked once, explained, judged, and returned as one frozen result.
 
+Texts of a set share passes (`models.pool`) where the method places no hooks of its own on the model.
 Cost: what the method costs, and what `judge` costs (see there); inputs that both need are run once.
 """
+
+from collections.abc import Iterator, Sequence
 
 from exegete.core.errors import UnknownName, UsageError
 from exegete.core.method import Method
@@ -13,6 +16,7 @@ from exegete.evaluate.trust import LEVELS, TrustLevel, judge
 from exegete.methods.attribution.contract import AttributionMethod, explain
 from exegete.models.ask import ask
 from exegete.models.model import Model
+from exegete.models.pool import Pool
 
 
 def attribution_method(method: Method) -> AttributionMethod:
@@ -47,3 +51,35 @@ def explained(
     found = explain(how, question, unit, prefix)
     line = judge(question, found, how, trust, seed=seed, randomiser=randomiser or Randomiser(seed))
     return found.model_copy(update={"trust": line})
+
+
+def explained_all(
+    model: Model,
+    texts: Sequence[Text],
+    method: Method,
+    target: Target,
+    *,
+    unit: str = "word",
+    prefix: bool = False,
+    trust: TrustLevel = "full",
+    seed: int = 0,
+) -> Iterator[Attribution]:
+    """`explained` for every text, in order; values are those of explaining each alone."""
+    randomiser = Randomiser(seed)
+
+    def one(text: Text) -> Attribution:
+        return explained(
+            model,
+            text,
+            method,
+            target,
+            unit=unit,
+            prefix=prefix,
+            trust=trust,
+            seed=seed,
+            randomiser=randomiser,
+        )
+
+    if len(texts) == 1 or attribution_method(method).hooks:
+        return map(one, texts)
+    return Pool(model).map(one, texts)

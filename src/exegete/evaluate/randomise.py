@@ -92,5 +92,9 @@ def asked_of(twin: Model, question: Question) -> Question:
     """The same question put to a randomised model. Raises `ModelError` when its answer is not finite."""
     asked = replace(question, model=twin, meter=Meter(), tick=None, _memo={}, _answers={})
     if not np.isfinite(asked.value()).all():
-        raise ModelError("", "With randomised weights the model returns infinite values.", "")
+        raise ModelError(
+            f"You asked to explain {twin.name}.",
+            "With randomised weights the model returns infinite values.",
+            "Skip this control (trust='fast').",
+        )
     return asked

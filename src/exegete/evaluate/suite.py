@@ -118,7 +118,9 @@ class _Bench:
     def questions(self) -> tuple[Question, Question]:
         """The question that was explained and the one that judges."""
         if self.case.question is None or self.case.judged is None:
-            raise ExegeteError(f"{self.case.where} was to be scored.", "It could not be asked.", "")
+            raise ExegeteError(
+                f"{self.case.where} was to be scored.", "It could not be asked.", "See its failure."
+            )
         return self.case.question, self.case.judged
 
     @property

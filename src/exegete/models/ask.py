@@ -21,10 +21,13 @@ from exegete.core.text import Token
 from exegete.models.encode import Encoded, encode, encode_target, limit
 from exegete.models.forward import Batch, Meter, Runner
 from exegete.models.model import Model, still
-from exegete.models.question import Branch, Question, Row
+from exegete.models.question import Branch, Question
+from exegete.models.scale import Row
 
 
-def ask(model: Model, request: Text | str | Sequence[int], target: Target | str | int | None = None) -> Question:
+def ask(
+    model: Model, request: Text | str | Sequence[int], target: Target | str | int | None = None
+) -> Question:
     """The question about `request` and `target`. Raises `TargetError` for a target that does not fit."""
     request, target = Text.of(request), Target.of(target)
     encoded = encode(model, request)
@@ -90,7 +93,9 @@ def _for_token_class(model: Model, encoded: Encoded, target: Target) -> Question
         at = _surest(model, encoded, meter)
     if not 0 <= at < len(encoded.tokens):
         raise TargetError(
-            f"You asked for token {at}.", f"The text has {len(encoded.tokens)} tokens.", "Give a smaller position."
+            f"You asked for token {at}.",
+            f"The text has {len(encoded.tokens)} tokens.",
+            "Give a smaller position.",
         )
     label = target.label
     if label is None:
@@ -177,7 +182,11 @@ def one_token(model: Model, label: Label, prompt: str) -> int:
             f"You asked for the single token {label!r}.",
             f"The tokenizer reads it as {len(ids)} tokens: {pieces}.",
             "Choose a word that is one token"
-            + (", or explain it as a continuation: Target(kind='continuation', label=...)." if model.task == "causal" else "."),
+            + (
+                ", or explain it as a continuation: Target(kind='continuation', label=...)."
+                if model.task == "causal"
+                else "."
+            ),
         )
     return ids[0]
 
@@ -215,7 +224,14 @@ def _continuation(model, encoded, tokens, goal, target, shown, meter, notes) -> 
     rows = tuple(Row(first + r, i, None, _name(model, i)) for r, i in enumerate(goal))
     scale = _scale(target, several=len(goal) > 1)
     return Question(
-        model, encoded, tokens + prefix, (Branch(rows),), scale, shown, notes=encoded.notes + notes, meter=meter
+        model,
+        encoded,
+        tokens + prefix,
+        (Branch(rows),),
+        scale,
+        shown,
+        notes=encoded.notes + notes,
+        meter=meter,
     )
 
 
@@ -231,9 +247,7 @@ def _contrast(model, encoded, tokens, goal, foil, target, meter) -> Question:  #
             Branch(tuple(Row(first + r, i) for r, i in enumerate(ids)), tuple(ids[:-1]), sign)
             for ids, sign in ((goal, 1.0), (foil, -1.0))
         )
-    return Question(
-        model, encoded, tokens, branches, scale, this, that, notes=encoded.notes, meter=meter
-    )
+    return Question(model, encoded, tokens, branches, scale, this, that, notes=encoded.notes, meter=meter)
 
 
 def generate(model: Model, tokens: Sequence[Token], most: int, meter: Meter) -> list[int]:
@@ -241,7 +255,9 @@ def generate(model: Model, tokens: Sequence[Token], most: int, meter: Meter) -> 
     ids = torch.tensor([[t.id for t in _stack(tokens, "")]], device=model.device)
     extra = {}
     if model.task == "seq2seq":
-        extra["decoder_input_ids"] = torch.tensor([[t.id for t in _stack(tokens, "dec")]], device=model.device)
+        extra["decoder_input_ids"] = torch.tensor(
+            [[t.id for t in _stack(tokens, "dec")]], device=model.device
+        )
     with torch.inference_mode(), still(model.module):
         out = model.module.generate(  # type: ignore[operator]
             ids,
@@ -259,7 +275,9 @@ def generate(model: Model, tokens: Sequence[Token], most: int, meter: Meter) -> 
     while len(goal) > 1 and goal[-1] in _eos(model):
         goal.pop()
     if not goal:
-        raise TargetError("You asked to explain what the model generates.", "It generates nothing.", "Change the prompt.")
+        raise TargetError(
+            "You asked to explain what the model generates.", "It generates nothing.", "Change the prompt."
+        )
     return goal
 
 
@@ -286,7 +304,9 @@ def _decoder_start(model: Model) -> tuple[Token, ...]:
 # ---- shared ----------------------------------------------------------------------------------------------------------
 
 
-def _single(model: Model, encoded: Encoded, target: Target, row: Row, meter: Meter, notes: tuple[str, ...]) -> Question:
+def _single(
+    model: Model, encoded: Encoded, target: Target, row: Row, meter: Meter, notes: tuple[str, ...]
+) -> Question:
     name = _name(model, row.id)
     row = Row(row.position, row.id, row.foil, name)
     against = "" if row.foil is None else _name(model, row.foil)
@@ -299,7 +319,9 @@ def _single(model: Model, encoded: Encoded, target: Target, row: Row, meter: Met
 
 def _scale(target: Target, several: bool) -> str:
     if target.scale == "entropy" and target.against is not None:
-        raise TargetError("You asked for a contrast of entropies.", "An entropy has no foil.", "Drop `against`.")
+        raise TargetError(
+            "You asked for a contrast of entropies.", "An entropy has no foil.", "Drop `against`."
+        )
     return ("logprob" if several else "logit") if target.scale == "auto" else target.scale
 
 
@@ -338,7 +360,11 @@ def _label_ids(model: Model, label: Label, prompt: str) -> list[int]:
         size = int(getattr(model.config, "vocab_size", 0) or model.vocabulary)
         wrong = [i for i in label if not 0 <= i < size]
         if wrong or not label:
-            raise TargetError(f"You gave the token ids {list(label)}.", f"The vocabulary has {size} tokens.", "Give ids below that.")
+            raise TargetError(
+                f"You gave the token ids {list(label)}.",
+                f"The vocabulary has {size} tokens.",
+                "Give ids below that.",
+            )
         return list(label)
     return encode_target(model, prompt, str(label))
 

@@ -166,9 +166,7 @@ def _read(tokenizer: Any, text: str, pair: str | None, special: bool) -> list[To
     else:
         places = align(text if pair is None else f"{text}\n{pair}", pieces, mask)
     full = text if pair is None else f"{text}\n{pair}"
-    return [
-        _token(i, str(p), full, span, bool(m)) for i, p, span, m in zip(ids, pieces, places, mask)
-    ]
+    return [_token(i, str(p), full, span, bool(m)) for i, p, span, m in zip(ids, pieces, places, mask)]
 
 
 def _places(out: Any, text: str, pair: str | None) -> list[Span]:

@@ -79,7 +79,9 @@ class Runner:
 
     def __call__(self, batch: Batch) -> Tensor:
         """Logits at the asked rows [batch, row, vocab], or class logits [batch, 1, class]."""
-        lane = None if self.alone or batch.points is not None or torch.is_grad_enabled() else shared(self.model)
+        lane = (
+            None if self.alone or batch.points is not None or torch.is_grad_enabled() else shared(self.model)
+        )
         if lane is not None:
             return lane.wait(Ids(self.model, batch, self.meter))
         if len(batch.main) > 1 and reads_alone(self.model):
@@ -137,7 +139,9 @@ class Runner:
         logits = out[0] if isinstance(out, tuple) and out else getattr(out, "logits", None)
         if isinstance(logits, Tensor) and logits.dim() == axes:
             return logits
-        found = f"logits of {logits.dim()} axes" if isinstance(logits, Tensor) else "no logits (it has no head)"
+        found = (
+            f"logits of {logits.dim()} axes" if isinstance(logits, Tensor) else "no logits (it has no head)"
+        )
         raise ModelError(
             f"You asked to explain {model.name} as a {model.task} model.",
             f"It returns {found}; a model for this task returns {axes} axes.",

@@ -72,7 +72,7 @@ def load(
         _check_folder(where, allow_pickle)
     _check_device(device)
     config = _fetch("AutoConfig", place, name, options)
-    task = task or _saved_task(config, name)
+    task = _task(config, name, task)
     weights = {"use_safetensors": None if allow_pickle else True, "dtype": _dtype(dtype, device)}
     module, report = _fetch(
         _AUTO[task], place, name, options | weights, config=config, output_loading_info=True
@@ -145,7 +145,8 @@ def _wrap(module: Any, tokenizer: Any, task: str | None) -> Model:
             f"It holds a {type(module).__name__} and a {type(tokenizer).__name__}.",
             "Give a torch module with a Hugging Face config, and its tokenizer, in this order.",
         )
-    inner = module.get_base_model() if hasattr(module, "get_base_model") else module
+    wrapper: Any = module
+    inner = wrapper.get_base_model() if hasattr(wrapper, "get_base_model") else module
     said = task_of(inner)
     if task and said not in (None, task, "seq2seq"):
         raise UsageError(
@@ -170,11 +171,18 @@ def _wrap(module: Any, tokenizer: Any, task: str | None) -> Model:
     return Model(module, tokenizer, found, name=name)
 
 
-def _saved_task(config: Any, name: str) -> str:
-    for architecture in getattr(config, "architectures", None) or []:
-        for suffix, task in _SUFFIX.items():
-            if architecture.endswith(suffix):
-                return task
+def _task(config: Any, name: str, task: str | None) -> str:
+    """The task asked for, else the one saved for. The head of one kind of classifier is none of the other's."""
+    names = getattr(config, "architectures", None) or []
+    saved = next((t for a in names for suffix, t in _SUFFIX.items() if a.endswith(suffix)), None)
+    if task and task != saved and {task, saved} == {"sequence", "token"}:
+        raise UsageError(
+            f"You asked to load {name!r} as a {task} classifier.",
+            f"It was trained as a {saved} classifier.",
+            f"Load it with task={saved!r}, or leave task out.",
+        )
+    if task or saved:
+        return task or str(saved)
     raise UsageError(
         f"You asked to load {name!r}.",
         "Its configuration does not say which head it was saved with.",
@@ -206,7 +214,16 @@ def _fetch(factory: str, place: str, name: str, options: dict[str, Any], **extra
 
     try:
         return getattr(transformers, factory).from_pretrained(place, **options, **extra)
-    except (OSError, ValueError, TypeError, AttributeError, ImportError, KeyError, RuntimeError, SafetensorError) as e:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        ImportError,
+        KeyError,
+        RuntimeError,
+        SafetensorError,
+    ) as e:
         raise _letter(factory, name, e) from e
 
 
@@ -214,7 +231,11 @@ def _letter(factory: str, name: str, e: Exception) -> ModelError:
     text = str(e) or type(e).__name__
     asked = f"You asked to load {name!r}."
     if "gated" in text.lower() or "401" in text or "403" in text:
-        return ModelError(asked, "It is gated: its owner wants you to accept terms.", "Accept them on its page, then run `hf auth login`.")
+        return ModelError(
+            asked,
+            "It is gated: its owner wants you to accept terms.",
+            "Accept them on its page, then run `hf auth login`.",
+        )
     if "trust_remote_code" in text or "custom code" in text:
         return ModelError(
             asked,
@@ -222,11 +243,23 @@ def _letter(factory: str, name: str, e: Exception) -> ModelError:
             "Read that code; if you trust it, pass trust_remote_code=True (--trust-remote-code).",
         )
     if "safetensors" in text and "bin" in text:
-        return ModelError(asked, "It has no safetensors weights.", "Pass allow_pickle=True (--allow-pickle) if you trust the source.")
+        return ModelError(
+            asked,
+            "It has no safetensors weights.",
+            "Pass allow_pickle=True (--allow-pickle) if you trust the source.",
+        )
     if factory == "AutoTokenizer":
-        return ModelError(asked, f"Its tokenizer cannot be read: {_first(text)}", "Slow tokenizers need `pip install 'exegete[slow-tokenizers]'`.")
+        return ModelError(
+            asked,
+            f"Its tokenizer cannot be read: {_first(text)}",
+            "Slow tokenizers need `pip install 'exegete[slow-tokenizers]'`.",
+        )
     if isinstance(e, OSError) and (name.startswith(PREFIX) or _path(name) is not None):
-        return ModelError(asked, f"The folder cannot be read as a model: {_first(text)}", "Give the folder that save_pretrained wrote.")
+        return ModelError(
+            asked,
+            f"The folder cannot be read as a model: {_first(text)}",
+            "Give the folder that save_pretrained wrote.",
+        )
     if isinstance(e, OSError):
         return ModelError(
             asked,
@@ -234,7 +267,11 @@ def _letter(factory: str, name: str, e: Exception) -> ModelError:
             f"Check the name and the network, or give a folder. Embedded: {', '.join(embedded_names())}. "
             + suggest(name, embedded_names(), "embedded model"),
         )
-    return ModelError(asked, f"Hugging Face could not load it: {_first(text)}", "Check the task, the dtype and the transformers version.")
+    return ModelError(
+        asked,
+        f"Hugging Face could not load it: {_first(text)}",
+        "Check the task, the dtype and the transformers version.",
+    )
 
 
 def _first(text: str) -> str:

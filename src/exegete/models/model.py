@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from torch import nn
 
 TASKS = ("causal", "masked", "seq2seq", "sequence", "token")
 FULL_HASH_BYTES = 1 << 28  # weights up to 256 MB are hashed whole, larger ones by sums and samples
-TOKEN_BUDGET = {"cpu": 2048}  # tokens in one pass; on a CPU larger batches fall out of the cache and get slower
+TOKEN_BUDGET = {
+    "cpu": 2048
+}  # tokens in one pass; on a CPU larger batches fall out of the cache and get slower
 TOKEN_BUDGET_ELSEWHERE = 16384
 
 
@@ -48,12 +50,16 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where inputs go: the device of the input embedding."""
-        return self.embedding("").weight.device
+        return self._table.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The floating-point type of the embedding."""
-        return self.embedding("").weight.dtype
+        return self._table.dtype
+
+    @property
+    def _table(self) -> torch.Tensor:
+        return cast(torch.Tensor, self.embedding("").weight)
 
     @property
     def causal(self) -> bool:
@@ -83,7 +89,7 @@ class Model:
     @cached_property
     def vocabulary(self) -> int:
         """Rows of the input embedding."""
-        return int(self.embedding("").weight.shape[0])
+        return int(self._table.shape[0])
 
     @property
     def offers(self) -> frozenset[str]:
@@ -96,7 +102,9 @@ class Model:
         if self.task == "seq2seq" or self.rereads:
             part = self.module.get_decoder() if stack == "dec" else self.module.get_encoder()  # type: ignore[operator]
             return part.get_input_embeddings()
-        if hasattr(getattr(self.module, "base_model", None), "shared"):  # an encoder with a table it never calls (T5)
+        if hasattr(
+            getattr(self.module, "base_model", None), "shared"
+        ):  # an encoder with a table it never calls (T5)
             return self.module.get_encoder().get_input_embeddings()  # type: ignore[operator]
         return self.module.get_input_embeddings()  # type: ignore[operator]
 

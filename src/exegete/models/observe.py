@@ -162,6 +162,8 @@ def sure(x: Any) -> Any:
     """What an earlier step has made sure of; None here is a defect of discovery, told as any other failure of it."""
     if x is None:
         raise UnsupportedModel(
-            "You asked to map a model of unknown architecture.", "A part of it was not run.", ""
+            "You asked to map a model of unknown architecture.",
+            "A part of it was not run.",
+            "Write a family table for it (models/families).",
         )
     return x

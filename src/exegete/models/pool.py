@@ -24,7 +24,8 @@ from exegete.models.model import Model, still
 from exegete.models.question import Question
 from exegete.models.turns import Ids, Lane, Points
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 LANES = 32
 
 
@@ -61,8 +62,8 @@ class Pool:
                 answer(self.model, alive)
         finally:
             for lane in lanes:
-                if not lane.done:
-                    lane.stop = True
+                lane.stop = True
+                while not lane.done:
                     lane.let()
             for thread in threads:
                 thread.join()
@@ -101,7 +102,9 @@ def _run_ids(model: Model, asked: list[Ids]) -> list[Tensor]:
         for a in group:
             got = torch.stack([rows[a, i] for i in range(len(asked[a]))])
             out[a] = got if pooled else got[:, : asked[a].batch.rows.shape[1]]  # type: ignore[union-attr]
-            _count(asked[a].meter, len(asked[a]), sum(_length(asked[a], i) for i in range(len(asked[a]))), each)
+            _count(
+                asked[a].meter, len(asked[a]), sum(_length(asked[a], i) for i in range(len(asked[a]))), each
+            )
     return out  # type: ignore[return-value]
 
 
@@ -185,6 +188,8 @@ def _count(meter: Meter, inputs: int, tokens: int, seconds: float) -> None:
 
 
 def _row_table(asked: list[Points]) -> np.ndarray:
-    lists = [[r.position or 0 for r in job.question.branches[0].rows] for job in asked for _ in range(len(job))]
+    lists = [
+        [r.position or 0 for r in job.question.branches[0].rows] for job in asked for _ in range(len(job))
+    ]
     most = max(map(len, lists))
     return np.array([r + [r[-1]] * (most - len(r)) for r in lists])

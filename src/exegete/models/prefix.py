@@ -49,9 +49,9 @@ def read_on(model: Model, cache: Any, ids: Tensor, start: int) -> Tensor:
         place["position_ids"] = torch.arange(start, start + ids.shape[1], device=ids.device)[None].expand(
             ids.shape[0], -1
         )
-    return model.module(
-        input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **place
-    )[0 if model.config.return_dict is False else "logits"]
+    return model.module(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **place)[
+        0 if model.config.return_dict is False else "logits"
+    ]
 
 
 def read_with_prefix(runner: Runner, variants: np.ndarray, rows: np.ndarray, start: int) -> Tensor:

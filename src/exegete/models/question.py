@@ -20,27 +20,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exegete.core.errors import ModelError
 from exegete.core.text import Token, Unit, units
 from exegete.models import prefix
 from exegete.models.encode import Encoded
 from exegete.models.forward import Batch, Meter, Runner, buckets, empty_id
 from exegete.models.model import Model, still
+from exegete.models.scale import Row, finite, score
 from exegete.models.turns import Points, shared
 
 PREFIX_FROM = 2048  # tokens of a request below which reusing a prefix is not worth its own pass
 PREFIX_SAVING = 0.2  # least share of tokens saved
 CACHE_TOLERANCE = 1e-4  # float32; a cache that is wrong is off by far more
-
-
-@dataclass(frozen=True)
-class Row:
-    """One output: where it is read (index in its stack; None for a pooled classifier), the id scored, the foil, its name."""
-
-    position: int | None
-    id: int
-    foil: int | None = None
-    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,9 +75,10 @@ class Question:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, one a row."""
-        if len(self.branches) > 1:
+        first, *more = self.branches
+        if more:
             return (f"{self.target} rather than {self.against}",)
-        return tuple(r.label for r in self.branches[0].rows)
+        return tuple(r.label for r in first.rows)
 
     @property
     def n_outputs(self) -> int:
@@ -364,7 +355,7 @@ class Question:
         first = branch.rows[0].position
         if first is None or self.dec.any():
             return np.zeros(len(keep), dtype=bool)
-        return ~keep[:, : first + 1].any(1)
+        return ~np.any(keep[:, : first + 1], axis=1)
 
     def _progress(self, n: int) -> None:
         if self.tick is not None:
@@ -373,36 +364,3 @@ class Question:
 
 def _key(ids: np.ndarray, keep: np.ndarray) -> bytes:
     return ids[keep].tobytes() + np.packbits(keep).tobytes()
-
-
-def score(logits: Tensor, rows: Sequence[Row], scale: str) -> Tensor:
-    """Values [batch, row] on a scale, from logits [batch, row, vocab]; float32 at least."""
-    x = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    if scale == "entropy":
-        log = x.log_softmax(-1)
-        return -(log.exp() * log).sum(-1)
-    if scale == "prob":
-        x = x.softmax(-1)
-    elif scale in ("logprob", "loss"):
-        x = x.log_softmax(-1)
-    ids = torch.tensor([r.id for r in rows], device=x.device)
-    values = _at(x, ids)
-    if rows[0].foil is not None:
-        values = values - _at(x, torch.tensor([r.foil for r in rows], device=x.device))
-    return -values if scale == "loss" else values
-
-
-def _at(x: Tensor, ids: Tensor) -> Tensor:
-    x = x.expand(-1, len(ids), -1)  # several classes may be read from one pooled row
-    return x.gather(-1, ids[None, :, None].expand(len(x), -1, 1))[..., 0]
-
-
-def finite(values: Tensor, what: str) -> None:
-    """Refuse NaN and infinity with a letter instead of passing them on; logits of minus infinity rule an answer out."""
-    inside = values.isnan() | values.isposinf() if what == "output" else ~values.isfinite()
-    if bool(inside.any()):
-        raise ModelError(
-            "You asked to explain a model's output.",
-            f"The model returns NaN or infinite values (in its {what}).",
-            "Its weights may be damaged, or its precision too low: try dtype='float32'.",
-        )

@@ -140,7 +140,9 @@ def _mean_embedding(q: Question) -> Tensor:
         for stack, here in (("", ~q.dec), ("dec", q.dec)):
             if here.any():
                 ids = torch.arange(q.model.vocabulary, device=out.device)
-                out[torch.as_tensor(here)] = q.model.embedding(stack)(ids[None])[0].float().mean(0).to(out.dtype)
+                out[torch.as_tensor(here)] = (
+                    q.model.embedding(stack)(ids[None])[0].float().mean(0).to(out.dtype)
+                )
     return out
 
 

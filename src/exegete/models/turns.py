@@ -73,10 +73,12 @@ class Lane:
         _here.lane = self
         try:
             for place, item in self.items:
+                if self.stop:
+                    raise Stop
                 self.found[place] = self.work(item)
         except Stop:
             self.stop = True
-        except BaseException as e:
+        except BaseException as e:  # noqa: BLE001 (raised again in the caller's thread)
             self.error = e
         self.done = True
         self.turn.release()

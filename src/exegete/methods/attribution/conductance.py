@@ -30,7 +30,8 @@ from exegete.methods.attribution.contract import Scores
 from exegete.methods.attribution.path import Lines, PathMethod, line_to, path_scores
 from exegete.models.capture import trace
 from exegete.models.model import still
-from exegete.models.question import Question, finite
+from exegete.models.question import Question
+from exegete.models.scale import finite
 from exegete.ops.paths import Sample
 
 Through = Literal[

@@ -56,7 +56,9 @@ class AttributionMethod(Method):
     """Base of all attribution methods. `family`: perturbation, gradient, surrogate or decomposition."""
 
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq", "sequence", "token")
-    hooks: ClassVar[bool] = False  # whether it places hooks or modes on the model, so that texts cannot share passes
+    hooks: ClassVar[bool] = (
+        False  # whether it places hooks or modes on the model, so that texts cannot share passes
+    )
 
     @abstractmethod
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
@@ -159,7 +161,9 @@ def _checks(q: Question, before: list[torch.Tensor], scores: Scores) -> tuple[Ch
     after = q.reference()
     moved = max((_moved(a, b) for a, b in zip(before, after)), default=0.0)
     found = [
-        Check.at_most("model untouched", moved, 0.0, "logits of the untouched input, before and after, bit for bit"),
+        Check.at_most(
+            "model untouched", moved, 0.0, "logits of the untouched input, before and after, bit for bit"
+        ),
         Check.at_most(
             "scores finite", float((~np.isfinite(scores.total)).sum()), 0, "number of NaN or infinite scores"
         ),

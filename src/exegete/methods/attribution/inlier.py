@@ -26,8 +26,9 @@ from exegete.core.text import Unit
 from exegete.core.trust import Check
 from exegete.methods.attribution.contract import AttributionMethod, Scores
 from exegete.models.infill import FOLDS, language_model, naturalness
-from exegete.models.question import Branch, Question, score
+from exegete.models.question import Branch, Question
 from exegete.models.remove import Game, token_id
+from exegete.models.scale import score
 from exegete.ops.perturb import bernoulli
 from exegete.ops.surrogate import contrast, effective
 
