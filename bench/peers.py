@@ -308,7 +308,7 @@ def ridge(keep: np.ndarray, values: np.ndarray, weight: np.ndarray, alpha: float
 
 
 def kernel_shap(c: Classifier) -> None:
-    """512 samples; every arm draws its own, and is judged by its correlation with 6,000 samples."""
+    """512 samples; every arm draws its own, and is judged by its correlation with 3,000 samples."""
 
     def plain() -> np.ndarray:
         rng, size = np.random.default_rng(0), np.arange(1, LENGTH)
@@ -332,7 +332,7 @@ def kernel_shap(c: Classifier) -> None:
     case = Case("peers kernel shap", "plain torch", plain)
     c.add(case, KernelShap(n_samples=SAMPLES, removal="mask"), "KernelShap", 1, n_samples=SAMPLES)
     case.add("shap", package, "shap")
-    many = exegete(c.m, KernelShap(n_samples=6000, removal="mask"), c.ids, c.target)["exegete"]()
+    many = exegete(c.m, KernelShap(n_samples=3000, removal="mask"), c.ids, c.target)["exegete"]()
     case.run(many(), rounds=3, near=0.9)
 
 
