@@ -15,9 +15,7 @@ false) and gives the correlation. Weights carry no gradient, which favours every
 """
 
 import logging
-import tempfile
 import warnings
-from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -25,124 +23,34 @@ from typing import Any
 import numpy as np
 import torch
 
-import exegete as xg
 from exegete.core.method import Method
 from exegete.core.seed import generator
 from exegete.core.target import Target
-from exegete.methods.attribution.contract import AttributionMethod
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients
 from exegete.methods.attribution.kernel_shap import KernelShap
 from exegete.methods.attribution.lime import Lime
 from exegete.methods.attribution.occlusion import Occlusion
-from exegete.models.ask import ask
 from exegete.models.load import load
-from exegete.models.model import Model
 from exegete.ops.perturb import removals
-from timing import compare, emit, model, word_tokenizer
+from peers_common import (
+    LENGTH,
+    MASK,
+    STEPS,
+    UNK,
+    VOCABULARY,
+    Arm,
+    Case,
+    checkpoint,
+    exegete,
+    inseq_model,
+    path,
+    random_ids,
+    words,
+)
+from peers_standing import Standing, leave_one_out, sequence_gradients
+from timing import emit, model, word_tokenizer
 
-VOCABULARY, UNK, MASK = 5000, 1, 4
-LENGTH, STEPS, SAMPLES = 64, 50, 512
-PROMPT, SPOKEN = 22, 11
-Arm = Callable[[], Any]
-
-
-class Case:
-    """One table of arms: add them, then `run`."""
-
-    def __init__(self, name: str, limit: str, arm: Arm) -> None:
-        self.name, self.limit = name, limit
-        self.arms: dict[str, Arm] = {limit: arm}
-        self.rounds: dict[str, int] = {}
-        self.wants: dict[str, Any] = {}
-
-    def add(
-        self, name: str, make: Callable[[], Arm], package: str = "exegete", rounds: int = 9, want: Any = None
-    ) -> None:
-        """An arm, made only if its package is here. `want`: its own reference, where what it returns is defined otherwise."""
-        if find_spec(package) is None:
-            emit("skipped", bench=self.name, arm=name, why=f"{package} is not installed")
-        else:
-            self.arms[name], self.rounds[name], self.wants[name] = make(), rounds, want
-
-    def run(self, reference: Any, rounds: int, near: float = 0.0) -> None:
-        """Values, then time. `near`: the correlation at which a sampled estimate counts as agreeing."""
-        for name, arm in self.arms.items():
-            own = self.wants.get(name)
-            want = np.asarray(reference if own is None else own, dtype=float).ravel()
-            got = np.asarray(arm(), dtype=float).ravel()[: len(want)]
-            gap, r = float(np.abs(got - want).max()), float(np.corrcoef(got, want)[0, 1])
-            ok = gap <= 1e-4 * max(1.0, float(np.abs(want).max())) or bool(near and r >= near)
-            emit(
-                "check", bench=self.name, arm=name, max_abs=gap, largest=float(np.abs(want).max()), r=r, ok=ok
-            )
-        compare(self.name, self.arms, self.limit, rounds=rounds, fewer=self.rounds, warm=False)
-
-
-def exegete(
-    m: Model, method: AttributionMethod, ids: np.ndarray, target: Target | int
-) -> dict[str, Callable[[], Arm]]:
-    """Two arms: what the method itself does, and what a user's call does, with self-checks."""
-    text = xg.Text(ids=tuple(map(int, ids)))
-
-    def own() -> np.ndarray:
-        q = ask(m, text, target)
-        return method.attribute(q, q.units("token")).total
-
-    return {
-        "exegete": lambda: own,
-        "exegete with self-checks": lambda: lambda: method(m, text, target, unit="token").total,
-    }
-
-
-def random_ids(n: int) -> np.ndarray:
-    """n different words, for all arms."""
-    return np.random.default_rng(1).choice(np.arange(6, VOCABULARY), n, replace=False)
-
-
-def words(ids: np.ndarray) -> str:
-    """The text of ids."""
-    return " ".join(f"w{i}" for i in ids)
-
-
-def legendre() -> tuple[torch.Tensor, torch.Tensor]:
-    """Positions and weights of the 50 steps."""
-    x, w = np.polynomial.legendre.leggauss(STEPS)
-    return torch.tensor((x + 1) / 2, dtype=torch.float32), torch.tensor(w / 2, dtype=torch.float32)
-
-
-def path(
-    module: Any, ids: np.ndarray, fixed: int, score: Callable[[torch.Tensor], torch.Tensor]
-) -> np.ndarray:
-    """Integrated gradients by hand: tokens after `fixed` stay, the others come from the unknown token; 10 points a batch."""
-    at, weight = legendre()
-    embed, x = module.get_input_embeddings(), torch.from_numpy(ids)[None]
-    base = x.clone()
-    base[:, :fixed] = UNK
-    with torch.no_grad():
-        end, start = embed(x), embed(base)
-    total = torch.zeros_like(end)
-    for i in range(0, STEPS, 10):
-        points = (start + at[i : i + 10, None, None] * (end - start)).requires_grad_(True)
-        grads = torch.autograd.grad(score(points), points)[0]
-        total += (grads * weight[i : i + 10, None, None]).sum(0)
-    return (total * (end - start))[0, :fixed].sum(-1).numpy()
-
-
-def checkpoint(module: Any) -> str:
-    """The model in a folder, for packages that load by themselves."""
-    folder = tempfile.mkdtemp(prefix="exegete-peers-")
-    module.save_pretrained(folder)
-    word_tokenizer(VOCABULARY).save_pretrained(folder)
-    return folder
-
-
-def as_loaded(folder: str) -> Any:
-    """A copy that a package may change (padding, gradients), with a tokenizer that masks by the unknown token."""
-    from transformers import AutoModelForCausalLM
-
-    tokenizer = word_tokenizer(VOCABULARY)
-    tokenizer.mask_token = "[UNK]"
-    return AutoModelForCausalLM.from_pretrained(folder).eval(), tokenizer
+SAMPLES = 512
 
 
 def integrated_gradients(module: Any, folder: str) -> None:
@@ -183,25 +91,6 @@ def integrated_gradients(module: Any, folder: str) -> None:
     case.add("captum, 10 a batch", lambda: captum(internal_batch_size=10), "captum")
     case.add("inseq, 10 a batch", inseq, "inseq")
     case.run(path(module, ids, LENGTH, score), rounds=4)
-
-
-def inseq_model(folder: str, method: str) -> Callable[..., torch.Tensor]:
-    """inseq's attributions of a text and its continuation by one method."""
-    import inseq
-
-    def log_probability(args: Any) -> torch.Tensor:
-        logits = args.attribution_model.output2logits(args.forward_output)
-        return logits.log_softmax(-1).gather(-1, args.target_ids.reshape(-1, 1).expand(len(logits), 1))[:, 0]
-
-    inseq.register_step_function(log_probability, "log_probability", overwrite=True)
-    by = inseq.load_model(folder, method, device="cpu")
-
-    def run(text: str, whole: str, of: str, **options: Any) -> torch.Tensor:
-        quiet = {"show_progress": False, "pretty_progress": False}
-        out = by.attribute(text, whole, attributed_fn=of, **quiet, **options)
-        return out.sequence_attributions[0].target_attributions
-
-    return run
 
 
 class Classifier:
@@ -334,128 +223,6 @@ def kernel_shap(c: Classifier) -> None:
     case.add("shap", package, "shap")
     many = exegete(c.m, KernelShap(n_samples=3000, removal="mask"), c.ids, c.target)["exegete"]()
     case.run(many(), rounds=3, near=0.9)
-
-
-class Standing:
-    """The standing case: 22-token prompt, 11-token target, log-probability of the target."""
-
-    def __init__(self, module: Any, folder: str) -> None:
-        self.module, self.folder, self.ids = module, folder, random_ids(PROMPT + SPOKEN)
-        self.prompt, self.spoken = words(self.ids[:PROMPT]), words(self.ids[PROMPT:])
-        self.goal = Target(kind="continuation", label=tuple(map(int, self.ids[PROMPT:])))
-        self.m = load((module, word_tokenizer(VOCABULARY)), task="causal")
-
-    def each(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Log-probabilities of the target's tokens [batch, 11] from the states of all positions."""
-        log = self.module.lm_head(hidden[:, PROMPT - 1 : -1]).log_softmax(-1)
-        asked = torch.from_numpy(self.ids[PROMPT:])[None, :, None].expand(len(hidden), -1, 1)
-        return log.gather(-1, asked)[..., 0]
-
-    def of_ids(self, ids: torch.Tensor) -> torch.Tensor:
-        """The same after other prompts [batch, 22]."""
-        whole = torch.cat([ids, torch.from_numpy(self.ids[PROMPT:])[None].expand(len(ids), -1)], 1)
-        return self.each(self.module.transformer(input_ids=whole, use_cache=False).last_hidden_state)
-
-    def inseq(self, method: str, **options: Any) -> Arm:
-        """Its scores of each target token's log-probability, summed over the target."""
-        by = inseq_model(self.folder, method)
-        span = {"attr_pos_start": PROMPT, "attr_pos_end": PROMPT + SPOKEN}
-
-        def run() -> np.ndarray:
-            out = by(self.prompt, f"{self.prompt} {self.spoken}", "log_probability", **span, **options)
-            return out[:PROMPT].reshape(PROMPT, SPOKEN, -1).sum((1, 2)).numpy()
-
-        return run
-
-    def interpreto(self, name: str, **options: Any) -> Arm:
-        """Its scores, summed over the target."""
-        import interpreto
-        from interpreto.attributions import InferenceModes
-
-        module, tokenizer = as_loaded(self.folder)
-        how = {"granularity": interpreto.Granularity.TOKEN, "inference_mode": InferenceModes.LOG_SOFTMAX}
-        by = getattr(interpreto, name)(module, tokenizer, **how, **options)
-        return lambda: np.nansum(by.explain(self.prompt, self.spoken)[0].attributions.numpy(), 0)[:PROMPT]
-
-    def captum_text(self, wrapper: str, method: str, **options: Any) -> Arm:
-        """captum's own way with a prompt and a target, one target token after the other."""
-        import captum.attr
-
-        layer = (self.module.get_input_embeddings(),) if "Gradient" in wrapper else ()
-        tokenizer = word_tokenizer(VOCABULARY)
-        by = getattr(captum.attr, wrapper)(getattr(captum.attr, method)(self.module, *layer), tokenizer)
-        text = captum.attr.TextTokenInput(self.prompt, tokenizer, baselines=UNK)
-        return lambda: by.attribute(text, target=self.spoken, **options).seq_attr.detach().numpy()
-
-
-def leave_one_out(s: Standing) -> None:
-    """23 texts, read once, give all 22 x 11 scores; arms are compared on their sum over the target."""
-
-    @torch.inference_mode()
-    def each() -> torch.Tensor:
-        rows = np.tile(s.ids[:PROMPT], (PROMPT + 1, 1))
-        np.fill_diagonal(rows[:PROMPT], UNK)
-        found = s.of_ids(torch.from_numpy(rows))
-        return found[-1] - found[:-1]
-
-    def by_hand() -> np.ndarray:
-        return each().sum(1).numpy()
-
-    def captum() -> Arm:
-        from captum.attr import FeatureAblation
-
-        by, x = FeatureAblation(lambda v: s.of_ids(v).sum(1)), torch.from_numpy(s.ids[:PROMPT])[None]
-
-        def run() -> torch.Tensor:
-            with torch.no_grad():
-                return by.attribute(x, baselines=UNK, perturbations_per_eval=PROMPT)[0]
-
-        return run
-
-    case = Case("peers loo standing", "one pass by hand", by_hand)
-    for name, make in exegete(s.m, Occlusion(removal="unk"), s.ids[:PROMPT], s.goal).items():
-        case.add(name, make)
-    case.add("captum, hand-written scorer", captum, "captum")
-    text = ("LLMAttribution", "FeatureAblation")
-    case.add("captum, text interface", lambda: s.captum_text(*text), "captum", 2)
-    uncached = {"use_cached_outputs": False}
-    case.add("captum, text, no cache", lambda: s.captum_text(*text, **uncached), "captum", 2)
-    sizes = each().abs().sum(1).numpy()  # inseq returns the size of an effect, without its sign
-    case.add("inseq", lambda: s.inseq("occlusion"), "inseq", 2, want=sizes)
-    case.add("interpreto", lambda: s.interpreto("Occlusion", batch_size=64), "interpreto")
-    case.run(by_hand(), rounds=5)
-
-
-def sequence_gradients(s: Standing) -> None:
-    """50 steps on the log-probability of the whole target; arms are compared on their sum over the target."""
-    spoken = torch.from_numpy(s.ids[PROMPT:])
-
-    def score(points: torch.Tensor) -> torch.Tensor:
-        return s.each(s.module.transformer(inputs_embeds=points, use_cache=False).last_hidden_state).sum()
-
-    def captum() -> Arm:
-        from captum.attr import LayerIntegratedGradients
-
-        x = torch.from_numpy(s.ids)[None]
-        base = torch.cat([torch.full((1, PROMPT), UNK), spoken[None]], 1)
-        by = LayerIntegratedGradients(
-            lambda v: s.of_ids(v[:, :PROMPT]).sum(1), s.module.get_input_embeddings()
-        )
-        return lambda: (
-            by.attribute(x, baselines=base, n_steps=STEPS, internal_batch_size=10).sum(-1)[0].detach()
-        )
-
-    case = Case("peers ig standing", "one loop by hand", lambda: path(s.module, s.ids, PROMPT, score))
-    method = IntegratedGradients(n_steps=STEPS, tolerance=1.0, baseline="unk")
-    for name, make in exegete(s.m, method, s.ids[:PROMPT], s.goal).items():
-        case.add(name, make)
-    text = ("LLMGradientAttribution", "LayerIntegratedGradients")
-    case.add("captum, hand-written scorer", captum, "captum")
-    case.add("captum, text interface", lambda: s.captum_text(*text, n_steps=STEPS), "captum", 1)
-    case.add("inseq", lambda: s.inseq("integrated_gradients", n_steps=STEPS), "inseq", 1)
-    options = {"n_perturbations": STEPS, "batch_size": 10}
-    case.add("interpreto", lambda: s.interpreto("IntegratedGradients", **options), "interpreto", 1)
-    case.run(path(s.module, s.ids, PROMPT, score), rounds=4)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-HELPERS = {"run.py", "timing.py", "peers.py", "which_method.py"}
+HELPERS = {"run.py", "timing.py", "peers.py", "peers_common.py", "peers_standing.py", "which_method.py"}
 
 
 def main() -> int:

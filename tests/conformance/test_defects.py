@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
-from support.saved import loaded
 
 import exegete as xg
 from exegete.cli import letters
@@ -21,6 +20,7 @@ from exegete.models.forward import buckets
 from exegete.models.remove import Game
 from exegete.models.tiny import tiny
 from exegete.show.render import page
+from support.saved import loaded
 
 TEXT = "the small dog saw a bird"
 TEXTS = [TEXT, "it was not good but the staff were wonderful", "a cat", "the house is on the river ."]
@@ -67,7 +67,9 @@ def test_no_result_of_one_model_passes_for_that_of_another():
     assert told.versions.keys() == {"exegete", "torch", "transformers"}
 
 
-@pytest.mark.parametrize(("family", "task"), [("gpt2", "causal"), ("llama", "sequence"), ("bert", "sequence"), ("t5", "seq2seq")])
+@pytest.mark.parametrize(
+    ("family", "task"), [("gpt2", "causal"), ("llama", "sequence"), ("bert", "sequence"), ("t5", "seq2seq")]
+)
 def test_batch_size_and_padding_do_not_change_probabilities(family, task):
     model = xg.load(tiny(family, task))
     found, answers = [], []
@@ -83,7 +85,10 @@ def test_batch_size_and_padding_do_not_change_probabilities(family, task):
     assert all((answers[0] == a).all() for a in answers)
 
 
-@pytest.mark.parametrize(("family", "task", "target"), [("bert", "sequence", None), ("gpt2", "causal", " is"), ("llama", "causal", None)])
+@pytest.mark.parametrize(
+    ("family", "task", "target"),
+    [("bert", "sequence", None), ("gpt2", "causal", " is"), ("llama", "causal", None)],
+)
 def test_the_parts_sum_to_the_whole(family, task, target):
     """Integrated gradients and Shapley values to f(x) - f(nothing); relevance is conserved, by its own check."""
     shapley = explained(family, task, "exact_shapley", target)
@@ -127,7 +132,9 @@ def test_a_cache_that_reads_the_prefix_twice_is_caught(monkeypatch):
     assert np.abs(broken.total - whole.total).max() < 1e-4  # and its scores were not used
 
 
-@pytest.mark.parametrize("method", ["occlusion", "integrated_gradients", "lrp", "chefer", "conductance", "smoothgrad"])
+@pytest.mark.parametrize(
+    "method", ["occlusion", "integrated_gradients", "lrp", "chefer", "conductance", "smoothgrad"]
+)
 def test_nothing_is_left_behind(method, monkeypatch):
     module, tokenizer = tiny("bert", "sequence")
     module.train()
@@ -138,7 +145,10 @@ def test_nothing_is_left_behind(method, monkeypatch):
     def seen():
         state = copy.deepcopy(module.state_dict())
         modes, kinds = [m.training for m in module.modules()], [type(m) for m in module.modules()]
-        hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in module.modules()]
+        hooks = [
+            len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks)
+            for m in module.modules()
+        ]
         grads = [None if p.grad is None else p.grad.clone() for p in module.parameters()]
         own = [sorted(vars(m)) for m in module.modules()]
         module.eval()
@@ -197,7 +207,9 @@ def test_linear_layers_of_another_class_are_covered():
     assert swapped == 8
     rule = xg.LRP(rule="gamma") if hasattr(xg, "LRP") else None
     for method in filter(None, ("lrp", "deep_taylor", rule)):
-        a, b = (xg.explain(xg.load((m, tokenizer)), TEXT, method, " is", trust="none") for m in (module, twin))
+        a, b = (
+            xg.explain(xg.load((m, tokenizer)), TEXT, method, " is", trust="none") for m in (module, twin)
+        )
         assert np.abs(a.total - b.total).max() < 1e-4 * max(1.0, np.abs(b.total).max())
         told = next(n for n in a.notes if n.startswith("The rules covered"))
         covered, of = (int(w) for w in told.split() if w.isdigit())
@@ -235,8 +247,7 @@ def hostile():
 
 
 def test_markup_in_tokens_labels_and_names_is_text_in_pages(hostile, tmp_path):
-    text, results = hostile
-    for r in results:
+    for r in hostile[1]:
         r = open_result(r.save(tmp_path / "r.exg"))
         for html in (page(r), r._repr_html_()):
             found = _Tags(html)
@@ -244,7 +255,7 @@ def test_markup_in_tokens_labels_and_names_is_text_in_pages(hostile, tmp_path):
             assert not [k for k, _ in found.attributes if k.startswith("on")]
             assert not [v for k, v in found.attributes if k in ("src", "href") and not str(v).startswith("#")]
             assert "alert(2)</script>" not in html and "49 " not in "".join(found.text).split("7*7")[0][-3:]
-    assert "onerror" in "".join(_Tags(page(results[0])).text)
+    assert "onerror" in "".join(_Tags(page(hostile[1][0])).text)
 
 
 def test_markup_is_text_in_the_terminal(hostile, capsys, monkeypatch):
@@ -278,7 +289,9 @@ def test_pages_stay_small_and_ask_nobody():
     """512 tokens stay under two megabytes."""
     model = xg.load(tiny("gpt2", overrides={"n_positions": 600}))
     model.tokenizer.model_max_length = 600
-    r = xg.explain(model, xg.Text(ids=tuple(range(40, 296)) * 2), "input_x_gradient", unit="token", trust="none")
+    r = xg.explain(
+        model, xg.Text(ids=tuple(range(40, 296)) * 2), "input_x_gradient", unit="token", trust="none"
+    )
     html = page(r)
     assert len(r.units) == 512 and len(html.encode()) < 2_000_000
     assert "http://" not in html.replace("http://www.w3.org", "") and "https://" not in html
@@ -307,4 +320,3 @@ def test_no_input_is_evaluated_twice_nor_one_at_a_time(method, monkeypatch):
     assert whole <= 3
     assert sum(rows.count(row) > 1 for row in set(rows)) <= 1
     assert len(calls) <= 6
-

@@ -2,6 +2,7 @@
 
 import string
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -239,6 +240,35 @@ def test_a_module_that_will_not_take_the_input_is_named():
     """A tokenizer of another model: ids that the embedding does not have."""
     module, _ = tiny("bert", "sequence")
     _, other = tiny("llama")
-    with pytest.raises(ModelError, match="refused the input|no token") as caught:
+    with pytest.raises(ModelError, match=r"refused the input|no token") as caught:
         xg.explain(xg.load((module, other), task="sequence"), "zebra quilt 🙂", "occlusion")
     assert caught.value.do
+
+
+class _Uncached(torch.nn.Module):
+    """A language model without a cache, that returns what `wrap` makes of its logits."""
+
+    def __init__(self, inner, wrap):
+        super().__init__()
+        self.inner, self.config, self.wrap = inner, inner.config, wrap
+
+    def get_input_embeddings(self):
+        return self.inner.get_input_embeddings()
+
+    def get_output_embeddings(self):
+        return self.inner.get_output_embeddings()
+
+    def forward(self, input_ids, attention_mask=None, use_cache=False):
+        return self.wrap(self.inner(input_ids, attention_mask=attention_mask, use_cache=False).logits)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda x: (x,), lambda x: SimpleNamespace(logits=x)], ids=["tuple", "plain object"]
+)
+def test_a_language_model_without_a_cache_is_read_whole(wrap):
+    module, tokenizer = tiny("gpt2")
+    text = "the small dog saw a bird " * 8
+    r = explained(xg.load((_Uncached(module, wrap), tokenizer), task="causal"), text, "occlusion", "is here")
+    wanted = explained(xg.load((module, tokenizer)), text, "occlusion", "is here")
+    assert np.abs(r.total - wanted.total).max() < 1e-4
+    assert all(c.passed for c in r.checks)

@@ -139,3 +139,18 @@ def test_a_target_continues_the_prompt_without_changing_it():
         ids = encode_target(stories, prompt, target)
         both = stories.tokenizer(full, add_special_tokens=False)["input_ids"]
         assert both[-len(ids) :] == ids
+
+
+def test_a_token_of_white_space_has_its_place_also_where_offsets_are_trimmed():
+    """Byte-level tokenizers that trim offsets give such a token an empty range; it must not become a word of its own."""
+    from tokenizers import processors
+
+    module, tokenizer = tiny("gpt2")
+    tokenizer.backend_tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    model = load((module, tokenizer))
+    text = "the food [x]  is"
+    encoded = encode(model, Text(text=text))
+    blank = [t for t in encoded.tokens if not t.text.strip()]
+    assert blank
+    assert all(text[t.start : t.end].isspace() for t in blank)
+    assert [u.text for u in units(encoded.tokens, text, "word")] == ["the", "food", "[", "x", "]", "is"]

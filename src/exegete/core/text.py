@@ -147,7 +147,8 @@ def _touch(text: str, t: Token, cuts: list[Span]) -> tuple[int | None, int | Non
 
 
 def _blank(text: str, t: Token) -> bool:
-    return t.start >= 0 and not text[t.start : t.end].strip()
+    """Whether a token is white space alone, also one to which its tokenizer gives no place."""
+    return not text[t.start : t.end].strip() if t.start >= 0 else t.text.isspace()
 
 
 def _strip(text: str, start: int, end: int) -> Span:

@@ -59,7 +59,9 @@ class Score(Value):
     def verdict(self) -> str:
         """In words: does it beat chance and control?"""
         short = self.interval is None and self.percentile is not None and self.beats_chance is False
-        chance = f"chance (percentile {self.percentile:.0f}, {BEATS_CHANCE:.0f} needed)" if short else "chance"
+        chance = (
+            f"chance (percentile {self.percentile:.0f}, {BEATS_CHANCE:.0f} needed)" if short else "chance"
+        )
         words = [
             f"{'beats' if won else 'does NOT beat'} {name}"
             for name, won in (

@@ -162,7 +162,7 @@ def _read(tokenizer: Any, text: str, pair: str | None, special: bool) -> list[To
     ids, mask = list(out["input_ids"]), list(out["special_tokens_mask"])
     pieces = tokenizer.convert_ids_to_tokens(ids)
     if fast:
-        places = _places(out, text, pair)
+        places = _spaced(_places(out, text, pair), pieces, mask, text if pair is None else f"{text}\n{pair}")
     else:
         places = align(text if pair is None else f"{text}\n{pair}", pieces, mask)
     full = text if pair is None else f"{text}\n{pair}"
@@ -177,6 +177,18 @@ def _places(out: Any, text: str, pair: str | None) -> list[Span]:
     shift = len(text) + 1
     which = out.sequence_ids() if hasattr(out, "sequence_ids") else [0] * len(offsets)
     return [(a + shift, b + shift) if s == 1 else (a, b) for (a, b), s in zip(offsets, which)]
+
+
+def _spaced(places: list[Span], pieces: Sequence[str], special: Sequence[int], text: str) -> list[Span]:
+    """Places of tokens that are white space alone: tokenizers that trim offsets leave them empty."""
+    out = list(places)
+    for i, (a, b) in enumerate(places):
+        if a >= b and not special[i] and _clean(str(pieces[i])).isspace():
+            start = out[i - 1][1] if i else 0
+            later = (p[0] for p, s in zip(places[i + 1 :], special[i + 1 :]) if p[1] > p[0] and not s)
+            end = next(later, len(text))
+            out[i] = (start, end) if text[start:end].isspace() else (a, b)
+    return out
 
 
 def _token(i: int, piece: str, text: str, span: Span, special: bool) -> Token:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from exegete.core.errors import ModelError
@@ -130,13 +131,13 @@ class Runner:
         model = self.model
         try:
             out = model.module(**inputs)
-        except (ValueError, IndexError) as e:
+        except (ValueError, IndexError, TypeError) as e:
             raise ModelError(
                 f"You asked to run {model.name}.",
                 f"The model itself refused the input: {str(e).strip().splitlines()[0] if str(e).strip() else e!r}",
                 "Check that the tokenizer belongs to the model, and that the text fits its context.",
             ) from e
-        logits = out[0] if isinstance(out, tuple) and out else getattr(out, "logits", None)
+        logits = logits_in(out)
         if isinstance(logits, Tensor) and logits.dim() == axes:
             return logits
         found = (
@@ -181,6 +182,11 @@ def pad_id(model: Model) -> int:
     return 0
 
 
+def logits_in(out: Any) -> Any:
+    """The logits of what a module returned (an output object, or a tuple that starts with them); None without any."""
+    return out[0] if isinstance(out, tuple) and out else getattr(out, "logits", None)
+
+
 def reads_alone(model: Model) -> bool:
     """Whether a classifier must be given one text at a time: without a padding token it cannot tell where a shorter text ends."""
     if model.task != "sequence":
@@ -198,7 +204,9 @@ def empty_id(model: Model) -> int:
     return pad_id(model)
 
 
-def pick(values: Tensor, rows: Tensor) -> Tensor:
+def pick(
+    values: Float[Tensor, "batch tok x"], rows: Int[Tensor, "batch row"]
+) -> Float[Tensor, "batch row x"]:
     """`values[b, rows[b, r]]` for [batch, tok, x] values and [batch, row] positions."""
     return values.gather(1, rows[..., None].expand(-1, -1, values.shape[-1]))
 

@@ -16,29 +16,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exegete.models.forward import Runner, gathered, pick
+from exegete.models.forward import Runner, gathered, logits_in, pick
 from exegete.models.model import Model, still
 
 
 def cache_gap(model: Model, ids: np.ndarray, rows: np.ndarray, whole: Tensor) -> float:
     """Largest difference, relative to the largest logit, between reading `ids` [S] at once and on from a cache.
 
-    `whole` [row, vocab] are the logits of reading at once at positions `rows`; NaN where nothing stands before them.
+    `whole` [row, vocab] are the logits of reading at once at positions `rows`; NaN where nothing stands before them, or the model keeps no cache.
     """
     start = min(len(ids) // 2, int(rows.min()))
     if start == 0:
         return float("nan")
     x = torch.as_tensor(ids, device=model.device)[None]
     with torch.inference_mode(), still(model.module):
-        rest = read_on(model, read(model, x[:, :start]), x[:, start:], start)[0]
+        cache = read(model, x[:, :start])
+        if cache is None:
+            return float("nan")
+        rest = read_on(model, cache, x[:, start:], start)[0]
     gap = (whole - rest[torch.as_tensor(rows - start, device=rest.device)]).abs().max()
     return float(gap / whole.abs().max().clamp_min(1e-9))
 
 
 def read(model: Model, ids: Tensor) -> Any:
-    """The model's cache after reading `ids` [1, S]."""
+    """The model's cache after reading `ids` [1, S]; None from a model that keeps none."""
     keep = {"logits_to_keep": 1} if _takes(model, "logits_to_keep") else {}
-    return model.module(input_ids=ids, use_cache=True, **keep).past_key_values
+    out = model.module(input_ids=ids, use_cache=True, **keep)
+    return getattr(out, "past_key_values", None)
 
 
 def read_on(model: Model, cache: Any, ids: Tensor, start: int) -> Tensor:
@@ -49,9 +53,9 @@ def read_on(model: Model, cache: Any, ids: Tensor, start: int) -> Tensor:
         place["position_ids"] = torch.arange(start, start + ids.shape[1], device=ids.device)[None].expand(
             ids.shape[0], -1
         )
-    return model.module(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **place)[
-        0 if model.config.return_dict is False else "logits"
-    ]
+    return logits_in(
+        model.module(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **place)
+    )
 
 
 def read_with_prefix(runner: Runner, variants: np.ndarray, rows: np.ndarray, start: int) -> Tensor:

@@ -18,6 +18,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from exegete.core.text import Token, Unit, units
@@ -63,12 +64,12 @@ class Question:
     # ---- what is asked about -------------------------------------------------------------------------------------
 
     @cached_property
-    def ids(self) -> np.ndarray:
+    def ids(self) -> Int[np.ndarray, "slot"]:
         """Token ids of the slots [S]."""
         return np.array([t.id for t in self.tokens], dtype=np.int64)
 
     @cached_property
-    def dec(self) -> np.ndarray:
+    def dec(self) -> Bool[np.ndarray, "slot"]:
         """Which slots belong to the decoder of an encoder-decoder model [S] bool."""
         return np.array([t.stack == "dec" for t in self.tokens], dtype=bool)
 
@@ -113,7 +114,7 @@ class Question:
         """The explained scalar from output values [..., R] -> [...]: the sum, for probabilities the joint probability."""
         return np.asarray(values.prod(-1) if self.scale == "prob" else values.sum(-1))
 
-    def value(self) -> np.ndarray:
+    def value(self) -> Float[np.ndarray, "output"]:
         """Output values of the untouched input [R]."""
         return self.ask(self.ids[None])[0]
 
@@ -230,7 +231,7 @@ class Question:
 
     # ---- asking by embeddings ------------------------------------------------------------------------------------
 
-    def embeddings(self, ids: np.ndarray | None = None) -> Tensor:
+    def embeddings(self, ids: Int[np.ndarray, "slot"] | None = None) -> Float[Tensor, "slot d"]:
         """What the input embedding returns for the slots' own ids, or for other ids [S] -> [S, d], detached."""
         ids = self.ids if ids is None else np.asarray(ids)
         out: list[Tensor] = []
@@ -241,7 +242,7 @@ class Question:
                     out.append(self.model.embedding(stack)(part[None])[0])
         return torch.cat(out).detach()
 
-    def run(self, points: Tensor) -> Tensor:
+    def run(self, points: Float[Tensor, "point slot d"]) -> Float[Tensor, "point output"]:
         """Output values [P, R] of embedded inputs `points` [P, S, d], differentiable. Runs all points in one pass.
 
         Call it inside `still(model.module)`, as the gradient helpers here do; methods that tap the model use it directly.

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from exegete.core.errors import ModelError, UnknownName
@@ -59,7 +60,7 @@ class Game:
             return np.mean([self._replaced(slots, self._drawn(d)) for d in range(self.draws)], axis=0)
         return self._replaced(slots, np.full(slots.shape[1], token_id(self.question, self.how)))
 
-    def slots(self, keep: np.ndarray) -> np.ndarray:
+    def slots(self, keep: Bool[np.ndarray, "variant unit"]) -> Bool[np.ndarray, "variant slot"]:
         """Keep masks over slots [V, S] from keep masks over units [V, U]; slots in no unit are always kept."""
         member = np.zeros((len(self.units), len(self.question.ids)), dtype=bool)
         for u, unit in enumerate(self.units):
@@ -120,7 +121,7 @@ def _token(q: Question, kind: str) -> int | None:
     return int(found) if isinstance(found, int) and 0 <= found < q.model.vocabulary else None
 
 
-def baseline(q: Question, kind: str = "auto") -> Tensor:
+def baseline(q: Question, kind: str = "auto") -> Float[Tensor, "slot d"]:
     """Embeddings [S, d] of a text that says nothing: every slot the mask, pad, unk or eos token, zero, or the mean."""
     if kind not in get_args(Baseline):
         raise UnknownName("baseline", kind, get_args(Baseline))
@@ -146,7 +147,7 @@ def _mean_embedding(q: Question) -> Tensor:
     return out
 
 
-def fill(q: Question, units: Sequence[Unit], kind: str = "auto") -> Tensor:
+def fill(q: Question, units: Sequence[Unit], kind: str = "auto") -> Float[Tensor, "slot d"]:
     """The input's embeddings [S, d] with the slots of `units` at the baseline; all other slots as they are."""
     own, base = q.embeddings(), baseline(q, kind)
     inside = torch.zeros(len(q.ids), dtype=torch.bool, device=own.device)

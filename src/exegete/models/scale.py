@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from exegete.core.errors import ModelError
@@ -23,7 +24,9 @@ class Row:
     label: str = ""
 
 
-def score(logits: Tensor, rows: Sequence[Row], scale: str) -> Tensor:
+def score(
+    logits: Float[Tensor, "batch row vocab"], rows: Sequence[Row], scale: str
+) -> Float[Tensor, "batch output"]:
     """Values [batch, row] on a scale, from logits [batch, row, vocab]; float32 at least."""
     x = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     if scale == "entropy":
