@@ -94,7 +94,11 @@ def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     for name in sys.argv[2:] or ["terrarium", "minilm", "stories"]:
         if name != "terrarium" and not DATA.is_dir():
-            print(json.dumps({"kind": "skipped", "model": name, "why": f"no {DATA.name} folder; set EXEGETE_DATA"}))
+            print(
+                json.dumps(
+                    {"kind": "skipped", "model": name, "why": f"no {DATA.name} folder; set EXEGETE_DATA"}
+                )
+            )
             continue
         board(name, n)
 

@@ -44,7 +44,7 @@ def explained(model, text, method, target=None, **more):
 
 
 @pytest.mark.parametrize(("family", "task"), MODELS)
-@settings(max_examples=25, **LIMIT)
+@settings(max_examples=12, **LIMIT)
 @given(text=ODD, method=st.sampled_from(METHODS), unit=st.sampled_from(("token", "word", "sentence")))
 def test_any_text(family, task, text, method, unit):
     r = explained(loaded(family, task), text, method, unit=unit)
@@ -56,7 +56,7 @@ def test_any_text(family, task, text, method, unit):
         terminal(r)
 
 
-@settings(max_examples=15, **LIMIT)
+@settings(max_examples=8, **LIMIT)
 @given(text=ODD, method=st.sampled_from(METHODS))
 def test_any_text_on_the_embedded_model(text, method):
     explained(_sentiment(), text, method)
@@ -68,7 +68,7 @@ def _sentiment(cache=[]):  # noqa: B006 (loaded when first used)
     return cache[0]
 
 
-@settings(max_examples=25, **LIMIT)
+@settings(max_examples=12, **LIMIT)
 @given(
     text=ODD,
     target=ODD,
@@ -81,7 +81,7 @@ def test_any_target_and_foil(text, target, against, family, prefix):
     explained(model, text, "occlusion", target or None, against=against or None, prefix=prefix)
 
 
-@settings(max_examples=20, **LIMIT)
+@settings(max_examples=10, **LIMIT)
 @given(ids=st.lists(st.integers(-2, 400), max_size=8), family=st.sampled_from(("bert", "gpt2", "t5")))
 def test_any_ids(ids, family):
     explained(
@@ -89,7 +89,7 @@ def test_any_ids(ids, family):
     )
 
 
-@settings(max_examples=20, **LIMIT)
+@settings(max_examples=10, **LIMIT)
 @given(text=ODD, spans=st.lists(st.tuples(st.integers(-1, 20), st.integers(-1, 20)), max_size=3))
 def test_any_spans(text, spans):
     try:
@@ -99,7 +99,7 @@ def test_any_spans(text, spans):
     explained(loaded("bert", "sequence"), request, "occlusion", unit="span")
 
 
-@settings(max_examples=15, **LIMIT)
+@settings(max_examples=8, **LIMIT)
 @given(parts=st.lists(ODD, max_size=4), unit=st.sampled_from(LEVELS))
 def test_any_segments(parts, unit):
     try:
@@ -109,7 +109,7 @@ def test_any_segments(parts, unit):
     explained(loaded("gpt2", "causal"), request, "occlusion", unit=unit)
 
 
-@settings(max_examples=15, **LIMIT)
+@settings(max_examples=8, **LIMIT)
 @given(text=ODD, pair=ODD, family=st.sampled_from(("bert", "gpt2", "t5")))
 def test_any_pair(text, pair, family):
     model = loaded(family, {"bert": "sequence", "gpt2": "causal", "t5": "seq2seq"}[family])

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import exegete.show
 from show.show_samples import every_result
 
 CODE = """

@@ -26,7 +26,7 @@ _IDEOGRAPH = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_IDEOGRAPH}]|(?:(?![{_IDEOGRAPH}])\w)+(?:['’\-](?:(?![{_IDEOGRAPH}])\w)+)*|[^\w\s]")
 _SENTENCE_END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s|$))|[。！？]|\n+")
 _ABBREVIATION = re.compile(
-    r"\b(?:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|e\.g|i\.e|cf|fig|no|vol|inc|ltd|co|[A-Z])\.$", re.I
+    r"\b(?:mr|mrs|ms|dr|prof|sr|jr|st|vs|etc|e\.g|i\.e|cf|fig|no|vol|inc|ltd|co|(?-i:[A-Z]))\.$", re.I
 )
 
 
@@ -36,7 +36,8 @@ class Token:
 
     `start`/`end` are character offsets in the text it came from (-1 when it carries none). `stack` is "" or, for the
     decoder of an encoder-decoder model, "dec". `role` is "prompt" (given), "prefix" (earlier target tokens the model
-    reads while it is scored) or "special". `segment` is the index of the request's segment, -1 for none.
+    reads while it is scored) or "special". `segment` is the index of the request's segment, -1 for none. `part` is which
+    text of a pair the model is told it belongs to (`token_type_ids`), 0 where it is told nothing.
     """
 
     id: int
@@ -46,6 +47,7 @@ class Token:
     stack: str = ""
     role: str = "prompt"
     segment: int = -1
+    part: int = 0
 
     @property
     def special(self) -> bool:

@@ -116,7 +116,8 @@ def judging(question: Question) -> Question:
 def _judged_scale(question: Question) -> str:
     foils = any(row.foil is not None for branch in question.branches for row in branch.rows)
     contrast = foils or len(question.branches) > 1
-    if contrast or question.scale in ("loss", "entropy"):
+    one = len(question.model.labels) == 1  # a regression: its only class has probability 1 whatever is removed
+    if contrast or one or question.scale in ("loss", "entropy"):
         return question.scale
     return "prob" if question.n_outputs == 1 else "logprob"
 

@@ -10,6 +10,7 @@ generated token; it is then explained by its ids, never decoded and read again.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -77,12 +78,12 @@ def distribution(question: Question, logits: torch.Tensor, k: int = 5) -> tuple[
 def _for_class(model: Model, encoded: Encoded, target: Target) -> Question:
     _only(model, target, ("auto", "class"))
     meter = Meter()
-    label, how = target.label, ()
+    label, seen = target.label, None
     if label is None:
-        best = _logits(model, encoded.tokens, None, meter)
-        label = int(best.argmax())
+        seen = _logits(model, encoded.tokens, None, meter)
+        label = int(seen.argmax())
     row = Row(None, class_index(model, label), _foil_class(model, target.against))
-    return _single(model, encoded, target, row, meter, how)
+    return _seen(_single(model, encoded, target, row, meter, ()), seen)
 
 
 def _for_token_class(model: Model, encoded: Encoded, target: Target) -> Question:
@@ -110,7 +111,7 @@ def _surest(model: Model, encoded: Encoded, meter: Meter) -> int:
     ids = np.array([t.id for t in encoded.tokens], dtype=np.int64)
     rows = np.arange(len(ids))[None]
     with torch.inference_mode(), still(model.module):
-        p = Runner(model, meter)(Batch([ids], rows))[0].softmax(-1).cpu().numpy()
+        p = Runner(model, meter)(Batch([ids], rows, types=_types(encoded.tokens)))[0].softmax(-1).cpu().numpy()
     usable = np.array([not t.special for t in encoded.tokens])
     common = int(np.bincount(p[usable].argmax(1)).argmax())
     p[:, common] = 0
@@ -158,16 +159,17 @@ def _for_mask(model: Model, encoded: Encoded, target: Target) -> Question:
     at = places[which]
     meter = Meter()
     tokens = tuple(
-        Token(t.id, t.text, t.start, t.end, t.stack, "special" if t.id == mask else t.role, t.segment)
-        for t in encoded.tokens
+        replace(t, role="special" if t.id == mask else t.role) for t in encoded.tokens
     )
     encoded = Encoded(encoded.text, tokens, encoded.segments, encoded.segment_roles, encoded.notes)
+    seen = None
     if target.label is None:
-        chosen = int(_logits(model, tokens, at, meter).argmax())
+        seen = _logits(model, tokens, at, meter)
+        chosen = int(seen.argmax())
     else:
         chosen = one_token(model, target.label, "")
     foil = None if target.against is None else one_token(model, target.against, "")
-    return _single(model, encoded, target, Row(at, chosen, foil), meter, ())
+    return _seen(_single(model, encoded, target, Row(at, chosen, foil), meter, ()), seen)
 
 
 def one_token(model: Model, label: Label, prompt: str) -> int:
@@ -199,20 +201,22 @@ def _for_language(model: Model, encoded: Encoded, target: Target) -> Question:
     meter = Meter()
     tokens = encoded.tokens + _decoder_start(model)
     notes: tuple[str, ...] = ()
+    seen = None
     if target.kind == "generated":
         room = _room(model, tokens)
         goal = generate(model, tokens, min(target.max_new_tokens, room), meter)
         if len(goal) == room < target.max_new_tokens:
             notes = (f"Generation stopped after {room} tokens: {model.name} reads no more.",)
     elif target.label is None:
-        goal = [int(_logits(model, tokens, len(_stack(tokens)) - 1, meter).argmax())]
+        seen = _logits(model, tokens, len(_stack(tokens)) - 1, meter)
+        goal = [int(seen.argmax())]
     elif target.kind == "next":
         goal = [one_token(model, target.label, encoded.text)]
     else:
         goal = _label_ids(model, target.label, encoded.text)
     shown = _text_of(model, goal)
     if target.against is None:
-        return _continuation(model, encoded, tokens, goal, target, shown, meter, notes)
+        return _seen(_continuation(model, encoded, tokens, goal, target, shown, meter, notes), seen)
     foil = _label_ids(model, target.against, encoded.text)
     return _contrast(model, encoded, tokens, goal, foil, target, meter)
 
@@ -317,6 +321,12 @@ def _single(
     )
 
 
+def _seen(question: Question, logits: torch.Tensor | None) -> Question:
+    """Hand over the logits [vocab] in which the model chose its target, so that the untouched input is not run again."""
+    question.untouched = None if logits is None else [logits[None, None]]
+    return question
+
+
 def _scale(target: Target, several: bool) -> str:
     if target.scale == "entropy" and target.against is not None:
         raise TargetError(
@@ -342,8 +352,15 @@ def _logits(model: Model, tokens: Sequence[Token], position: int | None, meter: 
             [np.array([t.id for t in _stack(tokens, "")], dtype=np.int64)],
             None if position is None else np.array([[position]]),
             [np.array([t.id for t in dec], dtype=np.int64)] if dec else None,
+            types=_types(tokens),
         )
         return Runner(model, meter)(batch)[0, 0]
+
+
+def _types(tokens: Sequence[Token]) -> list[np.ndarray] | None:
+    """`Batch.types` of one text; None where the model is told nothing."""
+    parts = np.array([t.part for t in _stack(tokens, "")], dtype=np.int64)
+    return [parts] if parts.any() else None
 
 
 def _stack(tokens: Sequence[Token], stack: str | None = None) -> list[Token]:

@@ -8,8 +8,9 @@
 Nothing is decoded and tokenised again: ids given are ids read.
 """
 
+import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from exegete.core.errors import InputError, TargetError
@@ -40,7 +41,7 @@ def encode(model: Model, request: Text) -> Encoded:
         text = "".join(t.text for t in tokens)
     else:
         _check_characters(text + (request.pair or ""))
-        tokens = _read(model.tokenizer, text, request.pair, special=not request.messages)
+        tokens = _read(model, text, request.pair, special=not request.messages)
         tokens = _segmented(tokens, segments, chat=bool(request.messages))
         if request.pair is not None:
             text = f"{text}\n{request.pair}"
@@ -148,7 +149,8 @@ def _chat(model: Model, request: Text) -> tuple[str, list[Span], list[str]]:
     return text, spans, [m.role for m in request.messages]
 
 
-def _read(tokenizer: Any, text: str, pair: str | None, special: bool) -> list[Token]:
+def _read(model: Model, text: str, pair: str | None, special: bool) -> list[Token]:
+    tokenizer = model.tokenizer
     fast = bool(getattr(tokenizer, "is_fast", False))
     out = tokenizer(
         text,
@@ -166,7 +168,16 @@ def _read(tokenizer: Any, text: str, pair: str | None, special: bool) -> list[To
     else:
         places = align(text if pair is None else f"{text}\n{pair}", pieces, mask)
     full = text if pair is None else f"{text}\n{pair}"
-    return [_token(i, str(p), full, span, bool(m)) for i, p, span, m in zip(ids, pieces, places, mask)]
+    tokens = [_token(i, str(p), full, span, bool(m)) for i, p, span, m in zip(ids, pieces, places, mask)]
+    parts = out.get("token_type_ids") if _told(model) else None
+    return tokens if parts is None else [replace(t, part=int(p)) for t, p in zip(tokens, parts)]
+
+
+def _told(model: Model) -> bool:
+    """Whether the model takes the tokenizer's word for which text of a pair a token belongs to."""
+    module: Any = model.module
+    inner = module.get_base_model() if hasattr(module, "get_base_model") else module
+    return "token_type_ids" in inspect.signature(inner.forward).parameters
 
 
 def _places(out: Any, text: str, pair: str | None) -> list[Span]:
@@ -201,15 +212,25 @@ def _token(i: int, piece: str, text: str, span: Span, special: bool) -> Token:
 
 
 def _from_ids(tokenizer: Any, ids: Sequence[int]) -> list[Token]:
-    """Tokens of given ids; their text is what each decodes to alone, joined only to be shown."""
+    """Tokens of given ids; their text is what each adds to the one before when decoded, joined only to be shown."""
     known = set(getattr(tokenizer, "all_special_ids", []) or [])
     tokens, at = [], 0
-    for i in ids:
-        shown = tokenizer.decode([i], clean_up_tokenization_spaces=False)
+    for k, i in enumerate(ids):
+        shown = _after_last(tokenizer, ids[k - 1] if k and ids[k - 1] not in known else None, i)
         role = "special" if i in known else "prompt"
         tokens.append(Token(int(i), shown, at, at + len(shown), role=role))
         at += len(shown)
     return tokens
+
+
+def _after_last(tokenizer: Any, last: int | None, i: int) -> str:
+    """What token `i` says after the token `last`: decoded alone, many tokenizers leave out the space before a word."""
+    alone = tokenizer.decode([i], clean_up_tokenization_spaces=False)
+    if last is None:
+        return alone
+    before = tokenizer.decode([last], clean_up_tokenization_spaces=False)
+    both = tokenizer.decode([last, i], clean_up_tokenization_spaces=False)
+    return both[len(before) :] if both.startswith(before) else alone
 
 
 def align(text: str, pieces: Sequence[str], special: Sequence[int]) -> list[Span]:
@@ -261,7 +282,7 @@ def _segmented(tokens: list[Token], segments: list[Span], chat: bool) -> list[To
     for t in tokens:
         hit = [k for k, (a, b) in enumerate(segments) if t.start >= 0 and a < t.end and t.start < b]
         role = "special" if chat and not hit else t.role
-        out.append(Token(t.id, t.text, t.start, t.end, t.stack, role, hit[0] if hit else -1))
+        out.append(replace(t, role=role, segment=hit[0] if hit else -1))
     return out
 
 

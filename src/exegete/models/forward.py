@@ -54,7 +54,8 @@ class Meter:
 class Batch:
     """Sequences of one pass: main-stack ids, decoder ids (encoder-decoder models), the row positions read from each.
 
-    `points` [batch, slot, d] replace the first embeddings of the main stack, `dec_points` those of the decoder.
+    `points` [batch, slot, d] replace the first embeddings of the main stack, `dec_points` those of the decoder. `types` say
+    which text of a pair each main-stack token belongs to (`token_type_ids`); None where the model is told nothing.
     """
 
     main: Sequence[np.ndarray]
@@ -62,11 +63,12 @@ class Batch:
     dec: Sequence[np.ndarray] | None = None
     points: Tensor | None = None
     dec_points: Tensor | None = None
+    types: Sequence[np.ndarray] | None = None
 
     def only(self, i: int) -> "Batch":
         """The batch of sequence `i` alone."""
         one = slice(i, i + 1)
-        parts = (self.main, self.rows, self.dec, self.points, self.dec_points)
+        parts = (self.main, self.rows, self.dec, self.points, self.dec_points, self.types)
         return Batch(*(None if part is None else part[one] for part in parts))  # type: ignore[arg-type]
 
 
@@ -111,6 +113,8 @@ class Runner:
             inputs["decoder_input_ids"], inputs["decoder_attention_mask"] = pad(
                 batch.dec, pad_id(model), model.device
             )
+        if batch.types is not None:
+            inputs["token_type_ids"] = pad(batch.types, 0, model.device)[0]
         if model.task in ("causal", "seq2seq"):
             inputs["use_cache"] = False
         return inputs

@@ -17,9 +17,8 @@ from torch import nn
 
 TASKS = ("causal", "masked", "seq2seq", "sequence", "token")
 FULL_HASH_BYTES = 1 << 28  # weights up to 256 MB are hashed whole, larger ones by sums and samples
-TOKEN_BUDGET = {
-    "cpu": 2048
-}  # tokens in one pass; on a CPU larger batches fall out of the cache and get slower
+# tokens in one pass; on a CPU larger batches fall out of the cache and get slower
+TOKEN_BUDGET = {"cpu": 1024}
 TOKEN_BUDGET_ELSEWHERE = 16384
 
 

@@ -5,7 +5,7 @@
 2. where one would run the model, it hands in its inputs and waits, and the turn goes to the next;
 3. when all wait, everything handed in is run in buckets of like length under the token budget, and each gets its rows.
 
-Values are those of running alone (to rounding: batch and padding change them by less than 1e-5). Which inputs meet in a
+Values are those of running alone, to rounding (batch and padding change them by less than 1e-5 of the largest). Which inputs meet in a
 batch depends on the texts and on nothing else, so that the same set gives the same bits.
 Cost: the same rows through the model, in fewer and fuller passes.
 """
@@ -70,17 +70,25 @@ class Pool:
 
 
 def answer(model: Model, lanes: Sequence[Lane]) -> None:
-    """Run what the lanes have handed in, together; a failure of a shared pass is told to each that took part."""
+    """Run what the lanes have handed in, together; after a failure each by itself, so that it reaches only those it is of."""
     for kind, run in ((Ids, _run_ids), (Points, _run_points)):
         group = [lane for lane in lanes if isinstance(lane.asked, kind)]
-        try:
-            for lane, found in zip(group, run(model, [lane.asked for lane in group])):  # type: ignore[arg-type]
-                lane.answer = found
-        except Exception as e:  # noqa: BLE001 (raised again on each lane)
+        if not _answered(model, run, group) and len(group) > 1:
             for lane in group:
-                lane.answer = e
+                _answered(model, run, [lane])
     for lane in lanes:
         lane.asked = None
+
+
+def _answered(model: Model, run: Callable[[Model, list[Any]], list[Any]], group: Sequence[Lane]) -> bool:
+    """Answer the group from one run; when it fails, with the failure, which is raised on each lane. Whether it went well."""
+    try:
+        found = run(model, [lane.asked for lane in group])
+    except Exception as e:  # noqa: BLE001 (raised again on each lane)
+        found = [e] * len(group)
+    for lane, answer in zip(group, found):
+        lane.answer = answer
+    return not any(isinstance(answer, Exception) for answer in found)
 
 
 def _run_ids(model: Model, asked: list[Ids]) -> list[Tensor]:
@@ -117,7 +125,17 @@ def _merged(asked: list[Ids], members: list[tuple[int, int]], most: int) -> Batc
     dec = None
     if asked[members[0][0]].batch.dec is not None:
         dec = [asked[a].batch.dec[i] for a, i in members]  # type: ignore[index]
-    return Batch([asked[a].batch.main[i] for a, i in members], rows, dec)
+    main = [asked[a].batch.main[i] for a, i in members]
+    return Batch(main, rows, dec, types=_types([(asked[a].batch.types, i) for a, i in members], main))
+
+
+def _types(
+    given: Sequence[tuple[Sequence[np.ndarray] | None, int]], main: Sequence[np.ndarray]
+) -> list[np.ndarray] | None:
+    """`Batch.types` of texts of which some are pairs; None when none is."""
+    if all(types is None for types, _ in given):
+        return None
+    return [np.zeros_like(ids) if types is None else types[i] for (types, i), ids in zip(given, main)]
 
 
 def _length(asked: Ids, i: int) -> int:
@@ -132,8 +150,8 @@ def _run_points(model: Model, asked: list[Points]) -> list[tuple[np.ndarray, Ten
     for a, job in enumerate(asked):
         if a not in shared:
             out[a] = job.question.gradients_alone(job.points)
-    lengths = [asked[a].points.shape[1] * len(asked[a]) for a in shared]
-    for chunk in _fitting(lengths, [asked[a].points.shape[1] for a in shared], model.token_budget):
+    sizes = [len(asked[a]) for a in shared]
+    for chunk in _fitting(sizes, [asked[a].points.shape[1] for a in shared], model.token_budget):
         members = [shared[c] for c in chunk]
         out.update(zip(members, _together(model, [asked[a] for a in members])))
     return [out[a] for a in range(len(asked))]
@@ -144,15 +162,15 @@ def _simple(q: Question) -> bool:
 
 
 def _fitting(sizes: list[int], widths: list[int], budget: int) -> Iterator[list[int]]:
-    """Whole requests in order of width, as many together as fit the budget."""
+    """Whole requests in order of width, as many together as fit the budget when padded to the widest."""
     chunk: list[int] = []
-    spent = 0
+    inputs = 0
     for i in sorted(range(len(sizes)), key=lambda v: widths[v]):
-        if chunk and spent + sizes[i] > budget:
+        if chunk and (inputs + sizes[i]) * widths[i] > budget:
             yield chunk
-            chunk, spent = [], 0
+            chunk, inputs = [], 0
         chunk.append(i)
-        spent += sizes[i]
+        inputs += sizes[i]
     if chunk:
         yield chunk
 
@@ -163,11 +181,14 @@ def _together(model: Model, asked: list[Points]) -> list[tuple[np.ndarray, Tenso
     leaves = [job.points.detach().requires_grad_(True) for job in asked]
     padded = torch.cat([torch.nn.functional.pad(x, (0, 0, 0, width - x.shape[1])) for x in leaves])
     main = [job.question.ids for job in asked for _ in range(len(job))]
+    types = [job.question.parts for job in asked for _ in range(len(job))]
     single = asked[0].question.branches[0].rows[0].position is None
     rows = None if single else _row_table(asked)
     started = time.perf_counter()
     with still(model.module), torch.enable_grad():
-        logits = Runner(model, Meter(), alone=True)(Batch(main, rows, points=padded))
+        logits = Runner(model, Meter(), alone=True)(
+            Batch(main, rows, points=padded, types=types if any(t.any() for t in types) else None)
+        )
         values, at = [], 0
         for job in asked:
             mine = logits[at : at + len(job), : len(job.question.branches[0].rows)]

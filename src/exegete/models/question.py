@@ -59,6 +59,7 @@ class Question:
     meter: Meter = field(default_factory=Meter)
     tick: Callable[[int], None] | None = None
     _memo: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
+    untouched: list[Tensor] | None = field(default=None, init=False, repr=False)
     _answers: dict[bytes, int] = field(default_factory=dict, repr=False)
 
     # ---- what is asked about -------------------------------------------------------------------------------------
@@ -72,6 +73,11 @@ class Question:
     def dec(self) -> Bool[np.ndarray, "slot"]:
         """Which slots belong to the decoder of an encoder-decoder model [S] bool."""
         return np.array([t.stack == "dec" for t in self.tokens], dtype=bool)
+
+    @cached_property
+    def parts(self) -> Int[np.ndarray, "slot"]:
+        """Which text of a pair the model is told that each slot belongs to [S]; all 0 where it is told nothing."""
+        return np.array([t.part for t in self.tokens], dtype=np.int64)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -124,8 +130,13 @@ class Question:
         The values they give are remembered, so that asking for the untouched input again costs nothing.
         """
         whole = np.ones((1, len(self.ids)), dtype=bool)
+        logits, self.untouched = (
+            self.untouched,
+            None,
+        )  # given once: the pass in which the model chose its target
         with torch.inference_mode(), still(self.model.module):
-            logits = [self._logits(b, self.ids[None], whole, None) for b in self.branches]
+            if logits is None:
+                logits = [self._logits(b, self.ids[None], whole, None) for b in self.branches]
             values = self._combined([score(x, b.rows, self.scale) for x, b in zip(logits, self.branches)])
         key = _key(self.ids, whole[0])
         self._memo[key], self._answers[key] = values[0].double().cpu().numpy(), int(logits[0][0, 0].argmax())
@@ -317,12 +328,14 @@ class Question:
         """Logits [V, row, vocab] of one branch, in one pass."""
         tail = np.array(branch.tail, dtype=np.int64)
         two = bool(self.dec.any())
-        main, dec = [], []
+        main, dec, types = [], [], []
         for i, k, bare in zip(ids, keep, self._bare(branch, keep)):
             left = i[k & ~self.dec]
             left = np.concatenate([[empty_id(self.model)], left]) if bare or not len(left) else left
             main.append(left if two else np.concatenate([left, tail]))
             dec.append(np.concatenate([i[k & self.dec], tail]))
+            part = self.parts[k & ~self.dec]
+            types.append(np.pad(part, (len(left) - len(part), len(main[-1]) - len(left))))
         split = int((~self.dec).sum())
         batch = Batch(
             main,
@@ -330,6 +343,7 @@ class Question:
             dec if two else None,
             points if points is None or not two else points[:, :split],
             points[:, split:] if points is not None and two else None,
+            types if self.parts.any() else None,
         )
         logits = Runner(self.model, self.meter)(batch)
         finite(logits, "output")

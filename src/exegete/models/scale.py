@@ -31,7 +31,7 @@ def score(
     x = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     if scale == "entropy":
         log = x.log_softmax(-1)
-        return -(log.exp() * log).sum(-1)
+        return -(log.exp() * log.masked_fill(log.isneginf(), 0.0)).sum(-1)  # 0 log 0 = 0
     if scale == "prob":
         x = x.softmax(-1)
     elif scale in ("logprob", "loss"):
