@@ -86,3 +86,8 @@ def test_spans_given_by_the_user():
     tokens = cut("one two three", [4, 8])
     found = units(tokens, "one two three", "span", spans=[(0, 7)])
     assert [u.text for u in found] == ["one two", "three"]
+
+
+def test_a_single_small_letter_ends_a_sentence_and_an_initial_does_not():
+    text = "This is plan b. J. Smith made it."
+    assert [text[a:b] for a, b in sentences(text)] == ["This is plan b.", "J. Smith made it."]

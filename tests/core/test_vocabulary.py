@@ -43,6 +43,15 @@ def test_a_score_says_whether_it_beats_chance_and_control():
     assert "too big" in Score(name="x", value=1, skipped="too big").verdict
 
 
+def test_where_nothing_can_stand_out_the_score_says_so():
+    tied = Score(name="suff", value=0.0, better="lower", chance=0.5, percentile=92.0, crowd=16.0, control=0.6)
+    assert tied.undecided
+    assert tied.beats_chance is None
+    assert "16 % of them: too short to tell" in tied.verdict
+    clear = Score(name="suff", value=0.0, better="lower", chance=0.5, percentile=99.0, crowd=2.0)
+    assert clear.beats_chance is True
+
+
 def test_a_check_fails_on_nan():
     assert not Check.at_most("gap", float("nan"), 1).passed
     assert Check.at_most("gap", 1.0, 1.0).passed
@@ -92,3 +101,10 @@ def test_seeds_depend_on_every_name_and_on_nothing_else():
 @pytest.mark.parametrize("name", ["integrated-gradients", "IntegratedGradients", "integratd_gradients"])
 def test_near_names_ignore_case_and_dashes(name):
     assert errors.near(name, ["integrated_gradients", "lime"])[0] == "integrated_gradients"
+
+
+def test_a_look_up_that_failed_is_not_taken_for_a_whole_one():
+    book: Registry[type] = Registry("thing", ("no_such_package_anywhere",))
+    for _ in range(2):
+        with pytest.raises(ModuleNotFoundError):
+            book.ids()

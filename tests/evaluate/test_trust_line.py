@@ -11,6 +11,7 @@ from exegete.core.result import Attribution, UnitInfo
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.evaluate.contract import judging
+from exegete.evaluate.forecast import forecast
 from exegete.evaluate.randomise import Randomiser
 from exegete.evaluate.trust import Control, judge, judge_set, judging_inputs, pool, units_of
 from exegete.methods.attribution.contract import explain
@@ -223,3 +224,25 @@ def test_a_control_that_fails_is_named():
     line = judge(q, told(q, guess(q, 0)), Breaks())
     assert all("no room left" in s.skipped for s in line.scores)
     assert Control().scores is None
+
+
+def test_a_regression_is_judged_on_its_value():
+    """Its only class has probability 1 whatever is removed."""
+    model = load(tiny("bert", "sequence", overrides={"id2label": {0: "score"}, "label2id": {"score": 0}}))
+    q = ask(model, Text(text=TEXT))
+    assert judging(q).scale == "logit"
+    trust = judge(q, explain(Occlusion(), q), Occlusion(), "fast", 10)
+    assert all(abs(s.value) > 1e-4 for s in trust.scores)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [Target(label="dog", against="a small house"), Target(kind="generated", max_new_tokens=8), Target()],
+    ids=["contrast", "generated", "predicted"],
+)
+def test_the_forecast_counts_what_asking_costs(target):
+    """Both branches of a contrast, and the passes in which the model chooses its own target."""
+    model, text = load(tiny("gpt2")), Text(text="the food was")
+    most = forecast(model, text, Occlusion(), target, "word", False, "none")
+    spent = explain(Occlusion(), ask(model, text, target)).cost
+    assert 0 < spent.forwards <= most.forwards <= 2 * spent.forwards

@@ -154,3 +154,26 @@ def test_a_token_of_white_space_has_its_place_also_where_offsets_are_trimmed():
     assert blank
     assert all(text[t.start : t.end].isspace() for t in blank)
     assert [u.text for u in units(encoded.tokens, text, "word")] == ["the", "food", "[", "x", "]", "is"]
+
+
+@pytest.mark.parametrize("trim", ["", " | trim"])
+def test_a_message_is_found_where_it_stands_also_when_the_template_says_the_same(trim):
+    import copy
+
+    m = model()
+    m.tokenizer = copy.deepcopy(m.tokenizer)
+    m.tokenizer.chat_template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content" + trim + " }}\n{% endfor %}<assistant>"
+    )
+    e = encode(m, Text.of([{"role": "system", "content": " be kind "}, {"role": "user", "content": "user"}]))
+    assert [e.text[a:b] for a, b in e.segments] == ["be kind", "user"]
+    assert e.text[: e.segments[1][0]].endswith("<user>")
+
+
+@pytest.mark.parametrize("family", ["llama", "bert", "gpt2", "t5"])
+def test_ids_have_the_words_of_their_text(family):
+    m = model(family, "sequence" if family == "bert" else None)
+    ids = m.tokenizer("the food was not good")["input_ids"]
+    e = encode(m, Text(ids=tuple(ids)))
+    assert [t.id for t in e.tokens] == ids
+    assert [u.text for u in units(e.tokens, e.text, "word")] == ["the", "food", "was", "not", "good"]

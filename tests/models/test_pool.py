@@ -1,18 +1,22 @@
 """Texts that share passes get what they would get alone, in fewer passes; failures and order are kept; the model is left."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 from exegete.core.errors import ExegeteError
+from exegete.core.request import Text
 from exegete.methods.attribution.contract import explain
 from exegete.methods.attribution.input_x_gradient import InputXGradient
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients
 from exegete.methods.attribution.occlusion import Occlusion
 from exegete.models.ask import ask
 from exegete.models.load import load
-from exegete.models.pool import Pool
+from exegete.models.pool import Pool, _fitting
 from exegete.models.tiny import tiny
+from exegete.models.turns import Lane
 
 WORDS = [
     "the",
@@ -102,3 +106,69 @@ def test_a_failing_shared_pass_is_told_to_all():
     handle.remove()
     assert torch.is_grad_enabled()
     assert len(list(Pool(model, lanes=3).map(worker(model, Occlusion()), TEXTS))) == len(TEXTS)
+
+
+def test_pairs_and_single_texts_share_passes():
+    model = load(tiny("bert", "sequence"))
+    texts = [
+        Text(text="the dog", pair="a small house"),
+        Text(text="the dog saw"),
+        Text(text="a", pair="the bird sang"),
+    ]
+    for method in (Occlusion(), InputXGradient()):
+        work = worker(model, method, 0)
+        for a, b in zip(map(work, texts), Pool(model).map(work, texts)):
+            assert np.abs(a.total - b.total).max() < 1e-5
+
+
+@pytest.mark.parametrize("method", [Occlusion(), InputXGradient()], ids=lambda m: m.id)
+def test_a_failure_of_one_text_reaches_no_other(method):
+    """A text on which the model fails must not fail those that met it in a pass."""
+    model = load(tiny("bert", "sequence"))
+    bad = model.tokenizer("z", add_special_tokens=False)["input_ids"][0]
+    inner = worker(model, method, 0)
+
+    def refuse(_, args, kwargs):
+        if bool((kwargs["input_ids"] == bad).any()):
+            raise RuntimeError("injected")
+
+    def work(text):
+        try:
+            return inner(text).total
+        except RuntimeError:
+            return None
+
+    handle = model.module.register_forward_pre_hook(refuse, with_kwargs=True)
+    found = list(Pool(model, lanes=3).map(work, [TEXTS[3], "z z", TEXTS[5]]))
+    handle.remove()
+    assert [f is None for f in found] == [False, True, False]
+
+
+def test_padding_counts_towards_the_budget():
+    widths = [5] * 100 + [500]
+    for chunk in _fitting([1] * 101, widths, 2048):
+        assert len(chunk) * max(widths[i] for i in chunk) <= 2048
+
+
+@pytest.mark.parametrize("place", [0, 1, 4, 9])
+def test_an_interruption_leaves_no_thread_behind(place, monkeypatch):
+    """Control-C while threads are started, or while one has its turn."""
+    model, before = load(tiny("bert", "sequence")), threading.active_count()
+    starts, lets = [], []
+
+    def interrupted(seen, real, at):
+        def call(*args):
+            seen.append(1)
+            if len(seen) == at:
+                raise KeyboardInterrupt
+            return real(*args)
+
+        return call
+
+    if place < 3:
+        monkeypatch.setattr(threading.Thread, "start", interrupted(starts, threading.Thread.start, place + 1))
+    else:
+        monkeypatch.setattr(Lane, "let", interrupted(lets, Lane.let, place))
+    with pytest.raises(KeyboardInterrupt):
+        list(Pool(model, lanes=3).map(worker(model, Occlusion()), TEXTS))
+    assert threading.active_count() == before

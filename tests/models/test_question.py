@@ -7,9 +7,10 @@ import torch
 from exegete.core.errors import ModelError, TargetError
 from exegete.core.request import Text
 from exegete.core.target import Target
-from exegete.models.ask import ask
+from exegete.models.ask import ask, distribution
 from exegete.models.load import load
 from exegete.models.question import Question
+from exegete.models.scale import Row, score
 from exegete.models.tiny import families, tiny
 
 TEXT = "the small dog saw a cat near the house"
@@ -239,3 +240,60 @@ def test_given_ids_are_read_as_they_are():
     model = load(tiny("gpt2"))
     ids = (7, 7, 7, 9, 250, 11)
     assert tuple(ask(model, Text(ids=ids)).ids) == ids
+
+
+def pair_question(**options) -> Question:
+    return ask(
+        load(tiny("bert", "sequence")), Text(text="the dog", pair="a small house"), Target.of(0, **options)
+    )
+
+
+def test_the_model_is_told_which_text_of_a_pair_a_token_belongs_to():
+    q = pair_question()
+    told = q.model.tokenizer("the dog", "a small house", return_tensors="pt")
+    with torch.no_grad():
+        own = float(q.model.module(**told).logits[0, 0])
+        untold = float(q.model.module(input_ids=told["input_ids"]).logits[0, 0])
+    assert abs(own - untold) > 1e-3
+    assert q.value() == pytest.approx([own], abs=1e-5)
+    assert float(q.run(q.embeddings()[None])[0, 0].detach()) == pytest.approx(own, abs=1e-5)
+    predicted = ask(q.model, Text(text="the dog", pair="a small house")).reference()[0][0]
+    assert float(predicted[0]) == pytest.approx(own, abs=1e-5)
+
+
+def test_deleting_from_a_pair_keeps_each_token_in_its_text():
+    q = pair_question()
+    keep = np.ones((2, len(q.ids)), dtype=bool)
+    keep[1, [1, -2]] = False
+    with torch.no_grad():
+        left = [torch.tensor(x[keep[1]])[None] for x in (q.ids, q.parts)]
+        own = float(q.model.module(input_ids=left[0], token_type_ids=left[1]).logits[0, 0])
+    assert q.ask(np.broadcast_to(q.ids, keep.shape), keep)[1] == pytest.approx([own], abs=1e-5)
+
+
+def test_the_entropy_where_an_answer_is_ruled_out():
+    """Zero times the logarithm of zero is zero."""
+    logits = torch.tensor([[[0.0, 0.0, float("-inf")]]])
+    assert float(score(logits, [Row(0, 0)], "entropy")) == pytest.approx(np.log(2))
+
+
+def test_answers_of_one_name_are_told_apart():
+    q = question("llama")
+    names = [q.model.tokenizer.decode([i]) for i in range(q.model.vocabulary)]
+    first, second = next(
+        (names.index(n), i)
+        for i, n in enumerate(names)
+        if n.strip() and names.index(n) < i and "\ufffd" not in n
+    )
+    logits = torch.full((1, q.model.vocabulary), -20.0)
+    logits[0, first], logits[0, second] = 3.0, 5.0
+    said, told = distribution(q, logits, k=2)
+    assert said == names[second]
+    assert list(told.values()) == pytest.approx(torch.tensor([5.0, 3.0]).softmax(0).tolist(), abs=1e-4)
+
+
+def test_a_changed_configuration_is_another_model():
+    model = load(tiny("bert", "sequence"))
+    before = model.fingerprint
+    model.config.layer_norm_eps = 0.5
+    assert model.fingerprint != before

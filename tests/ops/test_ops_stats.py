@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exegete.ops.stats import bootstrap_mean, midrank_percentile
+from exegete.ops.stats import best_crowd, bootstrap_mean, midrank_percentile
 
 
 @pytest.mark.parametrize("kind", ["bca", "percentile"])
@@ -48,3 +48,12 @@ def test_percentile_by_hand():
     assert midrank_percentile(3.0, draws) == 100.0
     assert midrank_percentile(0.0, draws, "lower") == 87.5
     assert midrank_percentile(-1.0, draws) == 0.0
+
+
+def test_best_crowd_counts_the_draws_at_the_top_only_for_a_value_that_is_there_too():
+    draws = np.array([0.0, 0.2, 0.995, 1.0])
+    assert best_crowd(1.2, draws) == 50.0
+    assert best_crowd(0.991, draws) == 50.0
+    assert best_crowd(0.5, draws) is None
+    assert best_crowd(0.0, draws, "lower") == 25.0
+    assert best_crowd(0.2, draws, "lower") is None

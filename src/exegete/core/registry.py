@@ -60,7 +60,14 @@ class Registry(Generic[T]):
         """Import the built-ins and the plugins, once."""
         if self._loaded:
             return
-        self._loaded = True
+        self._loaded = True  # already now: what is imported below may ask
+        try:
+            self._import()
+        except BaseException:
+            self._loaded = False  # else the next look-up would find half of them, and say nothing
+            raise
+
+    def _import(self) -> None:
         for package in self.packages:
             root = importlib.import_module(package)
             for info in pkgutil.walk_packages(root.__path__, f"{package}."):

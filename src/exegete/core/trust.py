@@ -18,7 +18,8 @@ class Score(Value):
 
     `chance` is what a guess scores, `control` what the control of this kind of score gets (`control_name` says which),
     `interval` the 95 % interval of `value`, `percentile` the share (0-100) of chance draws that this value beats.
-    `better` says which direction is good.
+    `better` says which direction is good. `crowd` is set for a single value as good as the best chance draw: the share
+    (0-100) of draws that are as good too. Where they are many, nothing can stand out, and the score says so.
     """
 
     name: str
@@ -29,18 +30,25 @@ class Score(Value):
     control_name: str = ""
     interval: tuple[float, float] | None = None
     percentile: float | None = Field(default=None, ge=0, le=100)
+    crowd: float | None = Field(default=None, ge=0, le=100)
     n: int = 1
     n_failed: int = 0
     skipped: str = ""
 
     @property
+    def undecided(self) -> bool:
+        """Whether chance cannot be told apart: as good as the best draw, and still short of the percentile needed."""
+        single = self.interval is None and self.percentile is not None and self.crowd is not None
+        return single and (self.percentile or 0.0) < BEATS_CHANCE
+
+    @property
     def beats_chance(self) -> bool | None:
-        """Whether the value lies on the good side of chance; None without chance.
+        """Whether the value lies on the good side of chance; None without chance, or where it cannot be told.
 
         Over a set with its whole interval; a single value that knows its percentile must beat 95 % of the chance draws
         (half of all guesses are better than the mean guess).
         """
-        if self.chance is None:
+        if self.chance is None or self.undecided:
             return None
         if self.interval is None and self.percentile is not None:
             return self.percentile >= BEATS_CHANCE
@@ -70,6 +78,11 @@ class Score(Value):
             )
             if won is not None
         ]
+        if self.undecided:
+            words.insert(
+                0,
+                f"as good as the best random order, but so are {self.crowd:.0f} % of them: too short to tell",
+            )
         if self.skipped:
             words.append(f"control skipped: {self.skipped}")
         return "; ".join(words) or "no control"

@@ -5,8 +5,8 @@ orders). The explanation, the random orders and the control stand in one ranking
 every input, so metrics asked together never run an input twice, and answers (argmax) come from the same passes as values.
 
 What is judged (`judging`): the probability of the explained class or token, as ERASER has it; for a continuation of
-several tokens their joint log-probability (a joint probability would be next to nothing); for a contrast, a loss or an
-entropy the explained value itself.
+several tokens their joint log-probability (a joint probability would be next to nothing); for a contrast, a loss, an
+entropy or a regression (a single class) the explained value itself.
 
 Shapes: K explanations, P subsets of each, U units.
 """
@@ -116,7 +116,9 @@ def judging(question: Question) -> Question:
 def _judged_scale(question: Question) -> str:
     foils = any(row.foil is not None for branch in question.branches for row in branch.rows)
     contrast = foils or len(question.branches) > 1
-    one = len(question.model.labels) == 1  # a regression: its only class has probability 1 whatever is removed
+    one = (
+        len(question.model.labels) == 1
+    )  # a regression: its only class has probability 1 whatever is removed
     if contrast or one or question.scale in ("loss", "entropy"):
         return question.scale
     return "prob" if question.n_outputs == 1 else "logprob"

@@ -2,7 +2,8 @@
 
 1. the question is asked (one forward where the model must choose its own target) and its units counted;
 2. the method estimates its passes from the number of units and outputs, an upper bound where duplicates are run once;
-3. the trust line is added: its distinct inputs, and the method once more for the control;
+3. the trust line is added: its distinct inputs, and the method once more for the control; a contrast of longer texts
+   takes two passes an input;
 4. passes of the untouched input are timed in a batch; a backward counts as two passes.
 
 Cost: two passes of up to 16 inputs.
@@ -27,16 +28,19 @@ def forecast(
     how = attribution_method(method)
     how.check(model)
     question = ask(model, text, target)
+    asked = question.meter.cost()  # its pass of the untouched input, where it made one, is one of the CHECKS
+    chosen = asked.forwards - (question.untouched is not None)
     units = question.units(unit, prefix)
     forwards, backwards = how.estimate(len(units), question.n_outputs)
     twice = 2 if trust == "full" else 1
     forwards = twice * forwards + CHECKS + judging_inputs(len(units), level=trust)
     backwards = twice * backwards
+    branches, tokens = len(question.branches), len(question.ids) + max(len(b.tail) for b in question.branches)
     question.pace()  # the first pass of a process is slower than those that follow
     one = question.pace()
     return Cost(
-        forwards=forwards,
+        forwards=branches * forwards + chosen,
         backwards=backwards,
-        tokens=forwards * len(question.ids),
-        seconds=one * (forwards + 2 * backwards),
+        tokens=branches * forwards * tokens + asked.tokens,
+        seconds=asked.seconds + one * (forwards + 2 * backwards),
     )

@@ -32,7 +32,7 @@ from exegete.models.question import Question
 from exegete.models.remove import operator
 from exegete.ops.curves import bin_sizes
 from exegete.ops.rank import random_orders
-from exegete.ops.stats import bootstrap_mean, midrank_percentile
+from exegete.ops.stats import best_crowd, bootstrap_mean, midrank_percentile
 
 TrustLevel = Literal["full", "fast", "none"]
 LEVELS: tuple[TrustLevel, ...] = ("full", "fast", "none")
@@ -130,6 +130,7 @@ def held_against(
         control=None if control is None else float(control),
         control_name=CONTROL,
         percentile=midrank_percentile(float(value), draws, metric.better) if len(draws) else None,
+        crowd=best_crowd(float(value), draws, metric.better) if len(draws) else None,
         skipped=skipped,
     )
 

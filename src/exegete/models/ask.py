@@ -68,8 +68,9 @@ def distribution(question: Question, logits: torch.Tensor, k: int = 5) -> tuple[
     """The model's own answer at the first output and its `k` most probable answers, from reference logits [row, vocab]."""
     p = logits[0].double().softmax(-1).cpu().numpy()
     order = np.argsort(-p, kind="stable")[:k]
-    names = {int(i): _name(question.model, int(i)) for i in order}
-    return names[int(order[0])], {names[int(i)]: float(p[i]) for i in order}
+    names = [_name(question.model, int(i)) for i in order]
+    own = [f"{n} [{i}]" if n in names[:j] else n for j, (n, i) in enumerate(zip(names, order))]
+    return names[0], {n: float(p[i]) for n, i in zip(own, order)}
 
 
 # ---- classifiers -----------------------------------------------------------------------------------------------------
@@ -111,7 +112,12 @@ def _surest(model: Model, encoded: Encoded, meter: Meter) -> int:
     ids = np.array([t.id for t in encoded.tokens], dtype=np.int64)
     rows = np.arange(len(ids))[None]
     with torch.inference_mode(), still(model.module):
-        p = Runner(model, meter)(Batch([ids], rows, types=_types(encoded.tokens)))[0].softmax(-1).cpu().numpy()
+        p = (
+            Runner(model, meter)(Batch([ids], rows, types=_types(encoded.tokens)))[0]
+            .softmax(-1)
+            .cpu()
+            .numpy()
+        )
     usable = np.array([not t.special for t in encoded.tokens])
     common = int(np.bincount(p[usable].argmax(1)).argmax())
     p[:, common] = 0
@@ -158,9 +164,7 @@ def _for_mask(model: Model, encoded: Encoded, target: Target) -> Question:
         raise TargetError(f"You asked for mask {which}.", f"The text holds {len(places)}.", "Count from 0.")
     at = places[which]
     meter = Meter()
-    tokens = tuple(
-        replace(t, role="special" if t.id == mask else t.role) for t in encoded.tokens
-    )
+    tokens = tuple(replace(t, role="special" if t.id == mask else t.role) for t in encoded.tokens)
     encoded = Encoded(encoded.text, tokens, encoded.segments, encoded.segment_roles, encoded.notes)
     seen = None
     if target.label is None:
@@ -218,7 +222,7 @@ def _for_language(model: Model, encoded: Encoded, target: Target) -> Question:
     if target.against is None:
         return _seen(_continuation(model, encoded, tokens, goal, target, shown, meter, notes), seen)
     foil = _label_ids(model, target.against, encoded.text)
-    return _contrast(model, encoded, tokens, goal, foil, target, meter)
+    return _contrast(model, replace(encoded, notes=encoded.notes + notes), tokens, goal, foil, target, meter)
 
 
 def _continuation(model, encoded, tokens, goal, target, shown, meter, notes) -> Question:  # type: ignore[no-untyped-def]

@@ -133,20 +133,42 @@ def _chat(model: Model, request: Text) -> tuple[str, list[Span], list[str]]:
             f"The tokenizer of {model.name} has no chat template.",
             "Give plain text, or mark its parts with Text.of_segments(...).",
         )
-    turns = [{"role": m.role, "content": m.text} for m in request.messages]
-    text = model.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    spans, at = [], 0
-    for m in request.messages:
-        start = text.find(m.text.strip(), at)
-        if start < 0:
+    said = [m.text for m in request.messages]
+    text = _rendered(model, request, said)
+    marks = [f"\ue000{k}\ue001" for k in range(len(said))]
+    spans = _said_at(text, said, _rendered(model, request, marks), marks)
+    for m, span in zip(request.messages, spans):
+        if span is None:
             raise InputError(
                 "You asked to explain a chat.",
                 f"The chat template changes the {m.role} message, so its place cannot be found.",
                 "Render it yourself and mark its parts with Text.of_segments(...).",
             )
-        at = start + len(m.text.strip())
-        spans.append((start, at))
-    return text, spans, [m.role for m in request.messages]
+    return text, [s for s in spans if s], [m.role for m in request.messages]
+
+
+def _rendered(model: Model, request: Text, said: Sequence[str]) -> str:
+    turns = [{"role": m.role, "content": s} for m, s in zip(request.messages, said)]
+    return model.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+
+def _said_at(text: str, said: Sequence[str], marked: str, marks: Sequence[str]) -> list[Span | None]:
+    """Where each message stands: after the same words of the template as its mark in a chat of `marks`.
+
+    Where the template writes something else around the marks, the message is looked for; None when it is not there.
+    """
+    spans: list[Span | None] = []
+    at = seen = 0
+    for message, mark in zip(said, marks):
+        found, words = marked.find(mark, seen), message.strip()
+        start = at + found - seen
+        if found < 0 or text[at:start] != marked[seen:found]:
+            start = max(text.find(words, at), at)
+        first = text.find(words, start)
+        spans.append((first, first + len(words)) if first >= 0 else None)
+        at = start + len(message if text.startswith(message, start) else words)
+        seen = found + len(mark)
+    return spans
 
 
 def _read(model: Model, text: str, pair: str | None, special: bool) -> list[Token]:

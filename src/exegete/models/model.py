@@ -36,6 +36,7 @@ class Model:
         self.revision = revision
         self.token_budget = TOKEN_BUDGET.get(self.device.type, TOKEN_BUDGET_ELSEWHERE)
         self._stamped: tuple[object, str] | None = None
+        self._settled = ""
 
     def __repr__(self) -> str:
         size = sum(p.numel() for p in self.module.parameters())
@@ -122,18 +123,30 @@ class Model:
     def fingerprint(self) -> str:
         """Hash of architecture and weights: equal models have equal fingerprints, an edited weight changes it.
 
-        Hashed anew when a weight was replaced or written to since the last time.
+        Hashed anew when the configuration changed, or a weight was replaced or written to since the last time (a few entries
+        written through `.data`, of which PyTorch keeps no count, can go unseen until then).
         """
+        if self._settled:
+            return self._settled
         state = self.module.state_dict()
-        stamp = tuple((t.data_ptr(), _version(t), _bytes(t, False)) for t in state.values())
+        stamp = (_told(self.config), *((t.data_ptr(), _version(t), _bytes(t, False)) for t in state.values()))
         if self._stamped is None or self._stamped[0] != stamp:
             self._stamped = stamp, self._hash(state)
         return self._stamped[1]
 
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """While many texts are explained nobody writes to the weights: the fingerprint is taken once, at the start."""
+        before, self._settled = self._settled, self.fingerprint
+        try:
+            yield
+        finally:
+            self._settled = before
+
     def _hash(self, state: dict[str, torch.Tensor]) -> str:
         whole = sum(t.numel() * t.element_size() for t in state.values()) <= FULL_HASH_BYTES
         h = hashlib.blake2b(digest_size=12)
-        h.update(json.dumps(_identity(self.config), sort_keys=True, default=str).encode())
+        h.update(_told(self.config).encode())
         for name, t in state.items():
             h.update(f"{name}{tuple(t.shape)}{t.dtype}".encode())
             h.update(_bytes(t, True) if whole else _summary(t))
@@ -162,6 +175,10 @@ def _identity(config: Any) -> dict[str, Any]:
     drop = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "use_cache"}
     data = config.to_dict() if hasattr(config, "to_dict") else {}
     return {k: v for k, v in data.items() if k not in drop}
+
+
+def _told(config: Any) -> str:
+    return json.dumps(_identity(config), sort_keys=True, default=str)
 
 
 def _summary(t: torch.Tensor) -> bytes:

@@ -43,15 +43,15 @@ class Pool:
             found: dict[int, Any] = {}
             turn = threading.Semaphore(0)
             lanes = [Lane(self.model, part[i :: self.lanes], work, turn, found) for i in range(self.lanes)]
-            with still(self.model.module):
+            with still(self.model.module), self.model.settled():
                 self._run([lane for lane in lanes if lane.items])
             yield from (found[place] for place, _ in part)
 
     def _run(self, lanes: list[Lane]) -> None:
         threads = [threading.Thread(target=lane.run, daemon=True) for lane in lanes]
-        for thread in threads:
-            thread.start()
         try:
+            for thread in threads:
+                thread.start()
             alive = lanes
             while alive:
                 for lane in alive:
@@ -61,12 +61,14 @@ class Pool:
                 alive = [lane for lane in alive if not lane.done]
                 answer(self.model, alive)
         finally:
-            for lane in lanes:
+            for lane, thread in zip(lanes, threads):
                 lane.stop = True
-                while not lane.done:
+                while thread.is_alive() and not lane.done:
                     lane.let()
+                lane.go.release()  # for a thread whose start was interrupted
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:
+                    thread.join()
 
 
 def answer(model: Model, lanes: Sequence[Lane]) -> None:

@@ -9,6 +9,7 @@ Cost: sum over chunks of (common prefix + variants x rest) instead of variants x
 """
 
 import inspect
+import time
 from contextlib import nullcontext
 from typing import Any
 
@@ -63,7 +64,7 @@ def read_with_prefix(runner: Runner, variants: np.ndarray, rows: np.ndarray, sta
 
     Equal to running every variant whole; the twin test says so for every causal family.
     """
-    model = runner.model
+    model, started = runner.model, time.perf_counter()
     x = torch.as_tensor(np.ascontiguousarray(variants), device=model.device)
     where = torch.as_tensor(rows - start, device=model.device)[None].expand(len(x), -1)
     with torch.inference_mode(), still(model.module):
@@ -75,6 +76,7 @@ def read_with_prefix(runner: Runner, variants: np.ndarray, rows: np.ndarray, sta
             logits = read_on(model, cache, x[:, start:], start)
     runner.meter.forwards += len(x)
     runner.meter.tokens += start + len(x) * width
+    runner.meter.seconds += time.perf_counter() - started
     return logits if logits.shape[1] == len(rows) < width else pick(logits, where)
 
 

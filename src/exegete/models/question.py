@@ -134,6 +134,8 @@ class Question:
             self.untouched,
             None,
         )  # given once: the pass in which the model chose its target
+        for given in logits or ():
+            finite(given, "output")
         with torch.inference_mode(), still(self.model.module):
             if logits is None:
                 logits = [self._logits(b, self.ids[None], whole, None) for b in self.branches]
@@ -289,10 +291,12 @@ class Question:
         with still(self.model.module), torch.enable_grad():
             points = points.detach().requires_grad_(True)
             values = self.run(points)
+            started = time.perf_counter()
             sums = values.sum(0) if each else self.total_of(values).sum()[None]
             grads = [
                 torch.autograd.grad(s, points, retain_graph=k + 1 < len(sums))[0] for k, s in enumerate(sums)
             ]
+            self.meter.seconds += time.perf_counter() - started
         return values.detach().double().cpu().numpy(), torch.stack(grads, 1) if each else grads[0]
 
     def chunks(self, n: int) -> Iterator[slice]:

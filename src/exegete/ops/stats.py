@@ -50,6 +50,19 @@ def midrank_percentile(
     return float(100 * np.mean(np.where(tied, 0.5, gap > 0)))
 
 
+def best_crowd(
+    value: float, draws: np.ndarray, better: Literal["higher", "lower"] = "higher"
+) -> float | None:
+    """Percent (0-100) of `draws` [n] as good as the best of them, when `value` is as good too; else None.
+
+    As good: within 1 % of the spread of the draws.
+    """
+    sign = 1.0 if better == "higher" else -1.0
+    x = sign * np.asarray(draws, dtype=np.float64)
+    bar = x.max() - 0.01 * (x.max() - x.min())
+    return float(100 * np.mean(x >= bar)) if sign * value >= bar else None
+
+
 def _resampled(x: np.ndarray, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
     """Means [n_resamples] of samples drawn from `x` with replacement."""
     step = max(1, _AT_ONCE // len(x))

@@ -94,6 +94,8 @@ def score_line(s: Score, beside: tuple[Score, ...] = ()) -> ScoreLine:
 def standing(s: Score) -> str:
     """`bad` when it fails to beat something, `good` when it beats all it was held against, else `unknown`."""
     held = [b for b in (s.beats_chance, s.beats_control) if b is not None]
+    if s.undecided and all(held):
+        return "unknown"
     return "unknown" if not held else ("good" if all(held) else "bad")
 
 
@@ -146,9 +148,15 @@ def _headline(scores: tuple[Score, ...]) -> str:
     if bad:
         return "Read with care: " + "; ".join(bad) + "."
     skipped = sum(bool(s.skipped) for s in scores)
-    if any(standing(s) == "good" for s in scores):
-        tail = f" ({plural(skipped, 'control')} skipped)" if skipped else ""
-        return f"Beats what it was held against on {plural(len(scores), 'score')}{tail}."
+    good = sum(standing(s) == "good" for s in scores)
+    short = ", ".join(s.name for s in scores if s.undecided)
+    tail = f" ({plural(skipped, 'control')} skipped)" if skipped else ""
+    if good:
+        count = plural(good, "score") if good == len(scores) else f"{good} of {plural(len(scores), 'score')}"
+        more = f"; too short a text to tell {short} from chance" if short else ""
+        return f"Beats what it was held against on {count}{tail}{more}."
+    if short:
+        return f"Too short a text to tell {short} from chance{tail}."
     return "Not held against chance or a control."
 
 
