@@ -69,3 +69,10 @@ def test_a_plan_covers_every_variant_once_and_its_prefixes_are_common(rows, budg
         assert (ids[members][:, :start] == ids[0][:start]).all()
         assert len(members) == 1 or len(members) * (6 - start) <= budget
     assert prefix.saving(chunks, 6) <= 1
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_a_decoder_reads_on_from_its_cache(family):
+    q = ask(load(tiny(family)), TEXT, "a bird sang")
+    assert q.cache_gap < 1e-5
+    assert np.isnan(ask(load(tiny(family)), TEXT).cache_gap), "one token has nothing to read on"

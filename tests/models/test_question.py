@@ -297,3 +297,9 @@ def test_a_changed_configuration_is_another_model():
     before = model.fingerprint
     model.config.layer_norm_eps = 0.5
     assert model.fingerprint != before
+
+
+@pytest.mark.parametrize("target", ["bird", "a bird"])
+def test_a_contrast_with_itself_gets_a_letter(target):
+    with pytest.raises(TargetError, match="same output"):
+        question("gpt2", target, against=target)

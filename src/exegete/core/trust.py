@@ -131,11 +131,12 @@ def _count(n: int, noun: str) -> str:
 
 
 class Trust(Value):
-    """How far an explanation can be trusted: scores with their controls, self-checks, and what the judging cost."""
+    """How far an explanation can be trusted: scores with their controls, self-checks, what the judging cost, its seed."""
 
     scores: tuple[Score, ...] = ()
     checks: tuple[Check, ...] = ()
     cost: Cost = Cost()
+    seed: int = 0
     notes: tuple[str, ...] = ()
 
     @property

@@ -88,6 +88,7 @@ def judge(
         for name in LINE
     ]
     return Trust(
+        seed=seed,
         scores=tuple(score for score, _ in found),
         cost=judged.meter.cost() - before + control.cost,
         notes=(*_notes(judged, attribution), *(note for _, note in found)),

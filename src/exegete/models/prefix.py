@@ -21,22 +21,44 @@ from exegete.models.forward import Runner, gathered, logits_in, pick
 from exegete.models.model import Model, still
 
 
-def cache_gap(model: Model, ids: np.ndarray, rows: np.ndarray, whole: Tensor) -> float:
+def cache_gap(
+    model: Model, ids: np.ndarray, rows: np.ndarray, whole: Tensor, source: np.ndarray | None = None
+) -> float:
     """Largest difference, relative to the largest logit, between reading `ids` [S] at once and on from a cache.
 
-    `whole` [row, vocab] are the logits of reading at once at positions `rows`; NaN where nothing stands before them, or the model keeps no cache.
+    `whole` [row, vocab] are the logits of reading at once at positions `rows`. `source` is what the encoder reads, when
+    `ids` are the decoder's. NaN where nothing is read on, or the model keeps no cache.
     """
-    start = min(len(ids) // 2, int(rows.min()))
-    if start == 0:
+    start = max(min(len(ids) // 2, int(rows.min())), 1)
+    late = np.flatnonzero(rows >= start)
+    if not late.size:
         return float("nan")
     x = torch.as_tensor(ids, device=model.device)[None]
     with torch.inference_mode(), still(model.module):
-        cache = read(model, x[:, :start])
-        if cache is None:
-            return float("nan")
-        rest = read_on(model, cache, x[:, start:], start)[0]
-    gap = (whole - rest[torch.as_tensor(rows - start, device=rest.device)]).abs().max()
+        if source is None:
+            cache = read(model, x[:, :start])
+            rest = None if cache is None else read_on(model, cache, x[:, start:], start)
+        else:
+            rest = _decode_on(model, torch.as_tensor(source, device=model.device)[None], x, start)
+    if rest is None:
+        return float("nan")
+    gap = (whole[torch.as_tensor(late, device=whole.device)] - rest[0][torch.as_tensor(rows[late] - start, device=rest.device)]).abs().max()
     return float(gap / whole.abs().max().clamp_min(1e-9))
+
+
+def _decode_on(model: Model, source: Tensor, ids: Tensor, start: int) -> Tensor | None:
+    """Logits of a decoder's `ids` [1, T] from `start` on, read after a cache of the first `start`."""
+    first = model.module(input_ids=source, decoder_input_ids=ids[:, :start], use_cache=True)
+    cache = getattr(first, "past_key_values", None)
+    if cache is None:
+        return None
+    return model.module(
+        encoder_outputs=(first.encoder_last_hidden_state,),
+        attention_mask=torch.ones_like(source),
+        decoder_input_ids=ids[:, start:],
+        past_key_values=cache,
+        use_cache=True,
+    ).logits
 
 
 def read(model: Model, ids: Tensor) -> Any:

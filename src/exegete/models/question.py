@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from exegete.core.errors import TargetError
 from exegete.core.text import Token, Unit, units
 from exegete.models import prefix
 from exegete.models.encode import Encoded
@@ -61,6 +62,15 @@ class Question:
     _memo: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
     untouched: list[Tensor] | None = field(default=None, init=False, repr=False)
     _answers: dict[bytes, int] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        ids = [[r.id for r in b.rows] for b in self.branches]
+        if any(r.id == r.foil for b in self.branches for r in b.rows) or (len(ids) == 2 and ids[0] == ids[1]):
+            raise TargetError(
+                f"You asked for {self.target!r} rather than {self.against!r}.",
+                "Both are the same output, so there is nothing between them.",
+                "Choose another `against`.",
+            )
 
     # ---- what is asked about -------------------------------------------------------------------------------------
 
@@ -209,13 +219,16 @@ class Question:
     def cache_gap(self) -> float:
         """Relative difference between logits read at once and read on from a cache (see `prefix.cache_gap`)."""
         first = self.branches[0]
-        if not self.model.causal or first.rows[0].position is None:
+        if self.model.task not in ("causal", "seq2seq"):
             return float("nan")
-        ids = np.concatenate([self.ids, np.array(first.tail, dtype=np.int64)])
+        ids = np.concatenate(
+            [self.ids[self.dec] if self.dec.any() else self.ids, np.array(first.tail, dtype=np.int64)]
+        )
         rows = np.array([r.position or 0 for r in first.rows])
+        source = self.ids[~self.dec] if self.dec.any() else None
         self.meter.forwards += 1
-        self.meter.tokens += len(ids)
-        return prefix.cache_gap(self.model, ids, rows, self._first_logits)
+        self.meter.tokens += len(self.ids)
+        return prefix.cache_gap(self.model, ids, rows, self._first_logits, source)
 
     @cached_property
     def _first_logits(self) -> Tensor:

@@ -168,7 +168,7 @@ def _checks(q: Question, before: list[torch.Tensor], scores: Scores) -> tuple[Ch
             "scores finite", float((~np.isfinite(scores.total)).sum()), 0, "number of NaN or infinite scores"
         ),
     ]
-    gap = q.cache_gap if q.model.causal and len(q.ids) > 1 else float("nan")
+    gap = q.cache_gap
     if not np.isnan(gap):
         words = "largest relative difference between logits read at once and read on from a cache"
         found.append(Check.at_most("cached logits agree", gap, CACHE_TOLERANCE, words))
