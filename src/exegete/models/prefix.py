@@ -42,7 +42,8 @@ def cache_gap(
             rest = _decode_on(model, torch.as_tensor(source, device=model.device)[None], x, start)
     if rest is None:
         return float("nan")
-    gap = (whole[torch.as_tensor(late, device=whole.device)] - rest[0][torch.as_tensor(rows[late] - start, device=rest.device)]).abs().max()
+    picked, after = (torch.as_tensor(at, device=whole.device) for at in (late, rows[late] - start))
+    gap = (whole[picked] - rest[0][after]).abs().max()
     return float(gap / whole.abs().max().clamp_min(1e-9))
 
 
