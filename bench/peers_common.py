@@ -10,7 +10,7 @@ import torch
 
 import exegete as xg
 from exegete.core.target import Target
-from exegete.methods.attribution.contract import AttributionMethod
+from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.models.ask import ask
 from exegete.models.model import Model
 from timing import compare, emit, word_tokenizer

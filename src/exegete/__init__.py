@@ -21,6 +21,7 @@ _HOMES = {
     "evaluate": "exegete.front",
     "forecast": "exegete.front",
     "prove": "exegete.front",
+    "study": "exegete.front",
     "open": "exegete.front",
     "show": "exegete.front",
     "methods": "exegete.front",
@@ -31,6 +32,10 @@ _HOMES = {
     "Segment": "exegete.core.request",
     "Target": "exegete.core.target",
     "Site": "exegete.core.site",
+    "Pair": "exegete.core.material",
+    "Fact": "exegete.core.material",
+    "Parsed": "exegete.core.material",
+    "Finding": "exegete.core.results.finding",
     "Result": "exegete.core.result",
     "Attribution": "exegete.core.result",
     "Comparison": "exegete.core.result",
@@ -47,6 +52,9 @@ __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from exegete.core.errors import ExegeteError as ExegeteError
+    from exegete.core.material import Fact as Fact
+    from exegete.core.material import Pair as Pair
+    from exegete.core.material import Parsed as Parsed
     from exegete.core.method import Method as Method
     from exegete.core.request import Segment as Segment
     from exegete.core.request import Text as Text
@@ -55,6 +63,7 @@ if TYPE_CHECKING:
     from exegete.core.result import Listing as Listing
     from exegete.core.result import MetricTable as MetricTable
     from exegete.core.result import Result as Result
+    from exegete.core.results.finding import Finding as Finding
     from exegete.core.site import Site as Site
     from exegete.core.target import Target as Target
     from exegete.core.trust import Check as Check
@@ -71,6 +80,7 @@ if TYPE_CHECKING:
     from exegete.front import open as open
     from exegete.front import prove as prove
     from exegete.front import show as show
+    from exegete.front import study as study
     from exegete.models.model import Model as Model
 
 

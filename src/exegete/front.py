@@ -1,4 +1,4 @@
-"""The front door: load, explain, compare, evaluate, open, show, prove.
+"""The front door: load, explain, compare, evaluate, study, open, show, prove.
 
 Each verb takes what people write (names, texts, ids), makes it into values, and hands them one floor down. Nothing is
 computed here. `inputs` is one text (string, token ids, chat messages, `Text`) or a list of texts; one gives one result,
@@ -17,6 +17,7 @@ from exegete.core.target import Label, Scale, Target
 from exegete.core.trust import Cost
 
 if TYPE_CHECKING:
+    from exegete.core.results.finding import Finding
     from exegete.models.model import Model
 
 TrustLevel = Literal["full", "fast", "none"]
@@ -146,6 +147,37 @@ def evaluate(
     goal = Target.of(target, against=against, scale=scale)
     chosen, judges = _methods(methods), _metrics(metrics)
     return run(load(model), texts, chosen, judges, goal, unit=unit, seed=seed, progress=progress)
+
+
+def study(
+    model: Any,
+    method: str | Method,
+    request: Any = None,
+    target: Target | str | int | None = None,
+    *,
+    against: Label = None,
+    scale: Scale = "auto",
+    progress: Progress | None = None,
+) -> "Finding":
+    """How does `model` do it? A finding of the study `method` (an id or a value) about `request`.
+
+    `request` is what the study asks about: texts, `Pair`s, `Fact`s or `Parsed` sentences, one or a list. Left out, the
+    terrarium's own material is taken, which fits the embedded models. Raises `ExegeteError` letters.
+    """
+    chosen = method_of(method)
+    if not hasattr(chosen, "study"):
+        raise UsageError(
+            f"You asked for the study {chosen.id!r}.",
+            "It is a method that explains the words of a text.",
+            f"Use xg.explain(model, text, {chosen.id!r}).",
+        )
+    loaded = load(model)
+    if request is None and chosen.asks != "nothing":  # type: ignore[attr-defined]
+        from exegete.terrarium.material import material
+
+        request = material(chosen.asks, loaded.task, chosen.most)  # type: ignore[attr-defined]
+    goal = Target.of(target, against=against, scale=scale)
+    return chosen(loaded, request, goal, progress=progress)  # type: ignore[operator]
 
 
 def forecast(

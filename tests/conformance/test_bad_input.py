@@ -27,7 +27,7 @@ from exegete.core.errors import (
     UsageError,
 )
 from exegete.core.store import open_result, write_atomic
-from exegete.methods.attribution.contract import AttributionMethod
+from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.models.tiny import families, tiny
 from support.saved import loaded, saved
 

@@ -19,7 +19,7 @@ from exegete.core.store import open_result
 from exegete.core.techniques import techniques
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.attribution.contract import AttributionMethod, Scores, explain
+from exegete.methods.contracts.attribution import AttributionMethod, Scores, explain
 from exegete.models.ask import ask
 from exegete.models.load import load
 from exegete.models.question import Question

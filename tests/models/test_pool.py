@@ -8,7 +8,7 @@ import torch
 
 from exegete.core.errors import ExegeteError
 from exegete.core.request import Text
-from exegete.methods.attribution.contract import explain
+from exegete.methods.contracts.attribution import explain
 from exegete.methods.attribution.input_x_gradient import InputXGradient
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients
 from exegete.methods.attribution.occlusion import Occlusion

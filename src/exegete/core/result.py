@@ -1,10 +1,13 @@
 """`Result`: a frozen, typed value with provenance that opens, prints and draws itself without the model and without torch.
 
 A result type registers by its name (`Result.__init_subclass__`), so that a file opens as what it was saved as.
+Types beyond the ones here live in `core.results`, and are imported when a file names one.
 Arrays are numpy; everything else is JSON.
 """
 
+import importlib
 import os
+import pkgutil
 from typing import Any, ClassVar
 
 import numpy as np
@@ -188,12 +191,22 @@ def frame(rows: list[dict[str, Any]]) -> Any:
 def result_type(name: str) -> type[Result]:
     """The result class of that name. Raises `UsageError` when a file names a type this version does not know."""
     if name not in RESULTS:
+        _import_all()
+    if name not in RESULTS:
         raise UsageError(
             f"The file holds a result of type {name!r}.",
             "This version of Exegete does not know that type.",
             "Update Exegete, or open it with the version that wrote it.",
         )
     return RESULTS[name]
+
+
+def _import_all() -> None:
+    """Import every file of `core.results`, so that their types are known by name."""
+    from exegete.core import results
+
+    for info in pkgutil.iter_modules(results.__path__):
+        importlib.import_module(f"{results.__name__}.{info.name}")
 
 
 def _plain(value: Any) -> Any:

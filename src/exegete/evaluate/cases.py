@@ -20,7 +20,7 @@ from exegete.core.result import Attribution, Provenance
 from exegete.core.target import Target
 from exegete.core.trust import Check, Cost
 from exegete.evaluate.contract import judging
-from exegete.methods.attribution.contract import AttributionMethod, explain, provenance
+from exegete.methods.contracts.attribution import AttributionMethod, explain, provenance
 from exegete.models.ask import ask
 from exegete.models.forward import Meter
 from exegete.models.model import Model

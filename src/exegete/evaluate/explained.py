@@ -13,7 +13,7 @@ from exegete.core.result import Attribution
 from exegete.core.target import Target
 from exegete.evaluate.randomise import Randomiser
 from exegete.evaluate.trust import LEVELS, TrustLevel, judge
-from exegete.methods.attribution.contract import AttributionMethod, explain
+from exegete.methods.contracts.attribution import AttributionMethod, explain
 from exegete.models.ask import ask
 from exegete.models.model import Model
 from exegete.models.pool import Pool

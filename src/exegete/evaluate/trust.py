@@ -27,7 +27,7 @@ from exegete.core.text import Unit
 from exegete.core.trust import Cost, Score, Trust
 from exegete.evaluate.contract import Better, FaithfulnessMetric, Ranking, judging, metric_of
 from exegete.evaluate.randomise import Randomiser, asked_of
-from exegete.methods.attribution.contract import AttributionMethod
+from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.models.question import Question
 from exegete.models.remove import operator
 from exegete.ops.curves import bin_sizes

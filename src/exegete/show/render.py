@@ -21,8 +21,9 @@ from exegete.show import color
 
 
 def view_for(result: Result) -> type:
-    """The view of the result's type. Raises `UnknownName` when no view draws it."""
-    return VIEWS.get(result.type)  # type: ignore[return-value]
+    """The view of the result's type, or of the nearest type it extends. Raises `UnknownName` when no view draws it."""
+    names = [base.__name__ for base in type(result).__mro__ if issubclass(base, Result)]
+    return VIEWS.get(next((name for name in names if name in VIEWS), result.type))
 
 
 def terminal(result: Result) -> RenderableType:

@@ -8,7 +8,7 @@ import torch
 
 from exegete.core.target import Target
 from exegete.methods.attribution.conductance import Conductance
-from exegete.methods.attribution.contract import explain
+from exegete.methods.contracts.attribution import explain
 from exegete.methods.attribution.discretized_ig import DiscretizedIG
 from exegete.methods.attribution.input_x_gradient import InputXGradient
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients

@@ -6,7 +6,7 @@ import pytest
 from exegete.core.errors import ExegeteError, UsageError
 from exegete.core.request import Text
 from exegete.methods.attribution.context_cite import ContextCite
-from exegete.methods.attribution.contract import explain
+from exegete.methods.contracts.attribution import explain
 from exegete.methods.attribution.exact_shapley import ExactShapley
 from exegete.methods.attribution.inlier import Inlier
 from exegete.methods.attribution.kernel_shap import KernelShap

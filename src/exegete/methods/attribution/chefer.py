@@ -26,7 +26,7 @@ from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.site import Site
 from exegete.core.text import Unit
-from exegete.methods.attribution.contract import AttributionMethod, Scores, by_unit
+from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.models.capture import trace
 from exegete.models.model import still
 from exegete.models.question import Question

@@ -26,7 +26,7 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.site import Site, Stack
 from exegete.core.text import Unit
-from exegete.methods.attribution.contract import Scores
+from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.path import Lines, PathMethod, line_to, path_scores
 from exegete.models.capture import trace
 from exegete.models.model import still

@@ -22,7 +22,7 @@ from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.attribution.contract import Scores
+from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.removing import RemovingMethod, active
 from exegete.models.odds import log_odds, sides
 from exegete.models.question import Question

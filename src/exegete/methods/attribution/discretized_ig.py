@@ -25,7 +25,7 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.attribution.contract import AttributionMethod, Scores, by_unit
+from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.methods.attribution.path import WORDS, wide
 from exegete.models.question import Question
 from exegete.models.remove import Baseline, fill

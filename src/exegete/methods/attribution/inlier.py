@@ -24,7 +24,7 @@ from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.contracts.attribution import AttributionMethod, Scores
 from exegete.models.infill import FOLDS, language_model, naturalness
 from exegete.models.question import Branch, Question
 from exegete.models.remove import Game, token_id

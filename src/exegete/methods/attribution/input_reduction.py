@@ -21,7 +21,7 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.contracts.attribution import AttributionMethod, Scores
 from exegete.models.question import Branch, Question
 from exegete.models.remove import Game, operator, token_id
 

@@ -31,7 +31,7 @@ from pydantic import Field
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
-from exegete.methods.attribution.contract import AttributionMethod, Scores, by_unit
+from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.models.question import Question
 from exegete.models.relevance import moved, propagate, tolerance
 from exegete.models.relevance_rules import AttentionRule, LinearRule, Rules

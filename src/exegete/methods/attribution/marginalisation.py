@@ -22,7 +22,7 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.contracts.attribution import AttributionMethod, Scores
 from exegete.models.infill import filler, language_model
 from exegete.models.model import Model
 from exegete.models.odds import log_odds, sides

@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import Field
 
 from exegete.core.text import Unit
-from exegete.methods.attribution.contract import AttributionMethod, Scores
+from exegete.methods.contracts.attribution import AttributionMethod, Scores
 from exegete.models.question import Question
 from exegete.models.remove import Game, Removal
 from exegete.ops.perturb import Game as Asked

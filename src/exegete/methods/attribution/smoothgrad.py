@@ -19,7 +19,7 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
-from exegete.methods.attribution.contract import AttributionMethod, Scores, by_unit
+from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.methods.attribution.gradient import gradients
 from exegete.models.question import Question
 

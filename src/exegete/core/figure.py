@@ -1,0 +1,133 @@
+"""Figures: what a finding shows, as plain data. The floor of pictures draws each kind once, for every surface.
+
+    Grid     numbers by two named axes (layer x position, head x layer, lens grid), with words in the cells where wanted
+    Curves   series over a common axis, with intervals; controls are drawn as such
+    Graph    a layered graph of nodes and weighted edges
+    Table    rows of words and numbers, searchable
+    Maps     attention patterns, one a head; each can be shown as a heat map or as arcs
+    Tokens   a text with a number a token
+
+A figure holds no torch and no HTML. Every text in it may be hostile; the pictures escape it.
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from exegete.core.value import Value
+
+
+class Figure(Value):
+    """Base of all figures: a `title` in words, and a `caption` that says how to read it."""
+
+    title: str
+    caption: str = ""
+
+
+class Grid(Figure):
+    """Numbers [row, column]. NaN cells are empty.
+
+    `texts` [row][column] are words shown in the cells (the numbers stay the colour). `marked` cells (row, column) stand
+    out from their null or matter most; the caption says which. `unit` names what a number is.
+    """
+
+    kind: Literal["grid"] = "grid"
+    values: np.ndarray
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    row_axis: str
+    column_axis: str
+    unit: str = ""
+    signed: bool = True
+    texts: tuple[tuple[str, ...], ...] = ()
+    marked: tuple[tuple[int, int], ...] = ()
+
+
+class Series(Value):
+    """One line: `y` [point], with a band from `low` to `high` [point] where there is an interval. `control`: drawn muted."""
+
+    name: str
+    y: np.ndarray
+    low: np.ndarray | None = None
+    high: np.ndarray | None = None
+    control: bool = False
+
+
+class Curves(Figure):
+    """Series over `x` [point]; `x_names` replace the numbers on the axis; `marks` are (x, words) set on it."""
+
+    kind: Literal["curves"] = "curves"
+    x: np.ndarray
+    x_axis: str
+    y_axis: str
+    series: tuple[Series, ...]
+    x_names: tuple[str, ...] = ()
+    marks: tuple[tuple[float, str], ...] = ()
+
+
+class Node(Value):
+    """A node: its name (unique), the column it stands in (`level`, inputs 0), what it is (`sort`), and its weight."""
+
+    name: str
+    level: int
+    sort: str = ""
+    weight: float = float("nan")
+
+
+class Edge(Value):
+    """An edge between two nodes by name; `sort` says how it enters the target (q, k, v, mlp, logits ...)."""
+
+    source: str
+    target: str
+    weight: float
+    sort: str = ""
+
+
+class Graph(Figure):
+    """A layered graph; edges lead from lower to higher levels."""
+
+    kind: Literal["graph"] = "graph"
+    nodes: tuple[Node, ...]
+    edges: tuple[Edge, ...]
+    unit: str = ""
+
+
+class Table(Figure):
+    """Rows of words and numbers under `columns`; None is an empty cell."""
+
+    kind: Literal["table"] = "table"
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float | int | None, ...], ...]
+
+
+class Maps(Figure):
+    """Attention patterns [map, query, key], one a name; `queries` and `keys` are the tokens.
+
+    `groups` names the row of the layer x head grid that each map stands in ("layer 3"). `q` and `k` [map, token, dh], where
+    given, are what the neuron view shows (their elementwise product sums to the score).
+    """
+
+    kind: Literal["maps"] = "maps"
+    patterns: np.ndarray
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    queries: tuple[str, ...]
+    keys: tuple[str, ...]
+    q: np.ndarray | None = None
+    k: np.ndarray | None = None
+    scale: float = 1.0
+
+
+class Tokens(Figure):
+    """A text with a number a token [token]; `label` names it (clean, corrupt, prompt)."""
+
+    kind: Literal["tokens"] = "tokens"
+    label: str = ""
+    tokens: tuple[str, ...]
+    values: np.ndarray
+    signed: bool = False
+    unit: str = ""
+
+
+AnyFigure = Annotated[Grid | Curves | Graph | Table | Maps | Tokens, Field(discriminator="kind")]

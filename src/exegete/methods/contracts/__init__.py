@@ -1,0 +1,1 @@
+"""What the rooms of methods share: the contracts. A room knows these, never another room."""

@@ -1,0 +1,143 @@
+"""The contract of a study: a method that asks how a model works, and returns a finding of its own type.
+
+A study implements `study(lab, items, target) -> Finding`. Everything around it is here, once:
+
+1. refuse what the model does not offer, and material of the wrong kind or number;
+2. note the logits of a short random text;
+3. let the study work, through a `Lab` that counts;
+4. self-check: the same logits again, bit for bit (every hook, edit and mode was taken back);
+5. put provenance, cost and check into the frozen finding.
+
+Cost beside the study's own: two forwards of a short text.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from exegete.core.errors import InputError, ModelError, UsageError
+from exegete.core.material import Fact, Pair, Parsed
+from exegete.core.method import Method
+from exegete.core.request import Text
+from exegete.core.results.finding import Finding
+from exegete.core.target import Target
+from exegete.core.trust import Check
+from exegete.methods.contracts.attribution import provenance
+from exegete.models.capture import evaluating
+from exegete.models.lab import Lab
+from exegete.models.model import Model
+from exegete.models.prove import probe_inputs
+
+Asks = Literal["nothing", "texts", "pairs", "facts", "trees"]
+MATERIAL: dict[str, type] = {"texts": Text, "pairs": Pair, "facts": Fact, "trees": Parsed}
+
+
+class Study(Method):
+    """Base of all studies. Subclasses set the class attributes and declare their parameters as fields.
+
+    verb     the verb of the command line that reaches it: attend, lens, trace, patch, circuit, heads or edit
+    asks     what it is asked about; `most` limits the number of items (1: a single text or pair)
+    finds    the type of its finding
+    shows    True for a plain display, which judges and ranks nothing and so has no score
+    """
+
+    verb: ClassVar[str] = ""
+    asks: ClassVar[Asks] = "texts"
+    most: ClassVar[int | None] = None
+    finds: ClassVar[type[Finding]] = Finding
+    shows: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq", "sequence", "token")
+
+    @abstractmethod
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Finding:
+        """What is found about `items` (texts, pairs, facts or parsed sentences, as `asks` says; none for "nothing").
+
+        `target` is what is explained of each text where the items do not say it themselves.
+        """
+
+    def __call__(
+        self, model: Model, request: Any = None, target: Target | str | int | None = None, *, progress: Any = None
+    ) -> Finding:  # fmt: skip
+        """Make the study. `request` is one item or several, or what people write for one (a string, two strings)."""
+        self.check(model)
+        items = self.items(request)
+        lab = Lab(model, seed=int(getattr(self, "seed", 0)), progress=progress)
+        before = _probe(model)
+        with torch.enable_grad() if "gradients" in self.needs else torch.no_grad():
+            found = self.study(lab, items, Target.of(target))
+        moved = float((_probe(model) - before).abs().nan_to_num(0.0).max())
+        words = "logits of a short random text, before and after, bit for bit"
+        untouched = Check.at_most("model untouched", moved, 0.0, words)
+        return found.model_copy(
+            update={
+                "checks": (untouched, *found.checks),
+                "provenance": provenance(self, model),
+                "cost": lab.meter.cost(),
+            }
+        )
+
+    def check(self, model: Model) -> None:
+        """Refuse a model that lacks what the study needs, before any work."""
+        self.require(model.offers, model.name)
+        if model.task not in self.tasks:
+            raise ModelError(
+                f"You asked for the study {self.id!r} on {model.name}.",
+                f"It is a {model.task} model; the study works on {', '.join(self.tasks)}.",
+                "Choose another study: `exegete list methods`.",
+            )
+
+    def items(self, request: Any) -> tuple[Any, ...]:
+        """The request as items of the kind the study asks about. Raises `UsageError` and `InputError`."""
+        if self.asks == "nothing":
+            if request is not None:
+                raise UsageError(
+                    f"You gave the study {self.id!r} something to read.",
+                    "It looks at the weights and its own material, at no text.",
+                    "Leave the request out.",
+                )
+            return ()
+        found = tuple(self._item(r) for r in self._several(request))
+        if not found or (self.most is not None and len(found) > self.most):
+            raise InputError(
+                f"You asked for the study {self.id!r} of {len(found)} {self.asks}.",
+                "It needs at least one." if not found else f"It takes at most {self.most}.",
+                "Give the material that it asks for; `exegete list methods` says which.",
+            )
+        return found
+
+    def _several(self, request: Any) -> Sequence[Any]:
+        kind = MATERIAL[self.asks]
+        if request is None:
+            return ()
+        if self.asks == "texts":
+            many = isinstance(request, (list, tuple)) and all(isinstance(r, (str, Text)) for r in request)
+            return request if many else [request]
+        if isinstance(request, (list, tuple)) and all(isinstance(r, kind) for r in request):
+            return request
+        return [request]
+
+    def _item(self, item: Any) -> Any:
+        kind = MATERIAL[self.asks]
+        if isinstance(item, kind):
+            return item
+        if kind is Text:
+            return Text.of(item)
+        if kind is Pair and isinstance(item, (list, tuple)) and len(item) == 2:
+            return Pair.of(*item)
+        if isinstance(item, dict):
+            return kind(**item) if kind is not Pair else Pair.of(**item)
+        raise UsageError(
+            f"You asked for the study {self.id!r} of a {type(item).__name__}.",
+            f"It is asked about {self.asks}: {kind.__name__} values.",
+            f"Give a {kind.__name__}(...), or a list of them.",
+        )
+
+
+def _probe(model: Model) -> torch.Tensor:
+    """What the bare model says to a short random text."""
+    with torch.no_grad(), evaluating(model.module):
+        out = model.module(**probe_inputs(model.map, 0))
+    found = getattr(out, "logits", None)
+    return (found if found is not None else out[0]).clone()

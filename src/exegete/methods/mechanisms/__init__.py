@@ -1,0 +1,1 @@
+"""How the model computes what it says: one file a method."""

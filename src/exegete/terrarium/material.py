@@ -1,0 +1,144 @@
+"""The terrarium's own material for studies: texts, pairs, facts and parsed sentences that fit the embedded models.
+
+texts    reviews for the classifiers, sentences of the language for the others
+pairs    stories of two people in which the repeated name is changed (decoder), a verb whose subject changes number
+         (encoder), a polar word turned (classifiers); both texts have the same tokens but one
+facts    prompts of the invented world, with paraphrases, and neighbours of the same relation about other people
+trees    sentences of the grammar with their dependency trees
+"""
+
+from functools import cache
+from random import Random
+
+from exegete.core.material import Fact, Pair, Parsed
+from exegete.core.request import Text
+from exegete.terrarium import corpora, facts, inflect
+from exegete.terrarium import lexicon as lex
+from exegete.terrarium.grammar import Grammar
+
+DEFAULT = {"texts": 40, "pairs": 20, "facts": 40, "trees": 200}
+
+
+def material(asks: str, task: str, most: int | None = None, n: int | None = None, seed: int = 0) -> tuple:
+    """`n` items of the kind a study asks about, for an embedded model of that task; never more than `most`."""
+    size = min(n or DEFAULT[asks], most or 10**9)
+    make = {"texts": texts, "pairs": pairs, "facts": known_facts, "trees": trees}[asks]
+    return make(task, size, seed)
+
+
+def texts(task: str, n: int, seed: int = 0) -> tuple[Text, ...]:
+    """Held-out reviews for classifiers; sentences of the language for language models."""
+    if task in ("sequence", "token"):
+        return tuple(Text(text=e.text) for e in corpora.sentiment(n, "test", seed))
+    return tuple(Text(text=t) for t in corpora.language(n, f"material-{seed}"))
+
+
+def pairs(task: str, n: int, seed: int = 0) -> tuple[Pair, ...]:
+    """Pairs that differ in one token. See the module."""
+    if task in ("sequence", "token"):
+        return _turned(n, seed)
+    return _agreement(n, seed) if task == "masked" else _stories(n, seed)
+
+
+def known_facts(task: str, n: int, seed: int = 0) -> tuple[Fact, ...]:
+    """Facts in wordings that were trained for them, dealt over the relations."""
+    every = [c for c in facts.clozes() if c.trained and c.form == 0]
+    Random(f"material-facts-{seed}").shuffle(every)
+    return tuple(_fact(c.fact, seed) for c in every[:n])
+
+
+def trees(task: str, n: int, seed: int = 0) -> tuple[Parsed, ...]:
+    """Sentences of the grammar without glued words (a tokenizer that splits at blanks finds every word)."""
+    grammar, found = Grammar(1_000_000 + seed), []
+    while len(found) < n:
+        s = grammar.sentence()
+        if any(w.glued for w in s.words):
+            continue
+        words = s.words
+        found.append(
+            Parsed(
+                words=tuple(w.text for w in words),
+                heads=tuple(w.head for w in words),
+                relations=tuple(w.deprel for w in words),
+                tags=tuple(w.upos for w in words),
+            )
+        )
+    return tuple(found)
+
+
+def _stories(n: int, seed: int) -> tuple[Pair, ...]:
+    """ "... john gave a book to" against the same story in which mary gives: the answer turns from mary to john."""
+    found = []
+    for s in corpora.indirect_objects(n, "test", seed):
+        head, tail = _split_at_last(s.prompt, s.other)
+        found.append(Pair.of(s.prompt, f"{head}{s.answer}{tail}", s.answer, s.other))
+    return tuple(found)
+
+
+def _agreement(n: int, seed: int) -> tuple[Pair, ...]:
+    """ "the aunt [MASK]" against "the aunts [MASK]": the verb that agrees turns."""
+    turn = {noun: inflect.plural(noun) for noun in lex.PROFESSIONS + lex.ANIMALS}
+    turn |= {many: noun for noun, many in turn.items()}
+    found = []
+    for p in corpora.minimal_pairs(40 * n, f"material-{seed}", ("simple",)):
+        good, bad = p.good.split(), p.bad.split()
+        other = [turn.get(w, w) if i == p.word - 1 else w for i, w in enumerate(good)]
+        if other == good or len(good) != p.word + 1:
+            continue
+        clean, corrupt = (" ".join([*words[:-1], "[MASK]"]) for words in (good, other))
+        found.append(Pair.of(clean, corrupt, good[-1], bad[-1]))
+    return tuple(found[:n])
+
+
+def _turned(n: int, seed: int) -> tuple[Pair, ...]:
+    """A review of one opinion word against the same review with a word of the other sign in its place."""
+    polar = {1: {}, -1: {}}
+    sentences = [e.sentence for e in corpora.sentiment(60 * n, "test", f"material-{seed}")]
+    single = [s for s in sentences if len(s.evidence) == 1 and s.label != "neutral" and s.contrast is None]
+    for s in single:
+        word = s.words[s.evidence[0].word]
+        polar[s.evidence[0].sign].setdefault(word.upos, []).append(word.text)
+    found = []
+    for i, s in enumerate(single):
+        e = s.evidence[0]
+        others = polar[-e.sign].get(s.words[e.word].upos, ())
+        if not others:
+            continue
+        start, end = s.spans[e.word]
+        corrupt = s.text[:start] + others[i % len(others)] + s.text[end:]
+        found.append(Pair.of(s.text, corrupt, s.label, "negative" if s.label == "positive" else "positive"))
+    return tuple(found[:n])
+
+
+@cache
+def _by_relation() -> dict[str, tuple]:
+    return {r: tuple(f for f in facts.world() if f.relation == r) for r in facts.RELATIONS}
+
+
+def _fact(fact: facts.Fact, seed: int) -> Fact:
+    draw = Random(f"material-{fact.subject}-{fact.relation}-{seed}")
+    same = [f for f in _by_relation()[fact.relation] if f.subject != fact.subject]
+    others = [f for f in same if f.object != fact.object]
+    ask = {c.form: c.prompt for c in facts.clozes() if c.fact == fact}
+    near = draw.sample(others, 5)
+    return Fact(
+        prompt=ask[0],
+        subject=fact.subject,
+        answer=fact.object,
+        new=draw.choice([f.object for f in others]),
+        relation=fact.relation,
+        paraphrases=tuple(ask[i] for i in range(1, facts.FORMS)),
+        neighbours=tuple((_prompt(f), f.object) for f in near),
+        id=f"{fact.subject} {fact.relation}",
+    )
+
+
+@cache
+def _prompt(fact: facts.Fact) -> str:
+    s = facts.statement(fact, 0)
+    return s.without((len(s.words) - 1,))
+
+
+def _split_at_last(text: str, word: str) -> tuple[str, str]:
+    at = text.rindex(word)
+    return text[:at], text[at + len(word) :]
