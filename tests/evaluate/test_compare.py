@@ -12,8 +12,8 @@ from exegete.core.store import open_result
 from exegete.core.target import Target
 from exegete.evaluate.cases import labels, texts_of
 from exegete.evaluate.compare import compare
-from exegete.methods.contracts.attribution import AttributionMethod, Scores
 from exegete.methods.attribution.occlusion import Occlusion
+from exegete.methods.contracts.attribution import AttributionMethod, Scores
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 from support.planted import additive, some_ids

@@ -14,8 +14,8 @@ from exegete.evaluate.faithfulness.comprehensiveness import Comprehensiveness
 from exegete.evaluate.randomise import Randomiser
 from exegete.evaluate.suite import evaluate
 from exegete.evaluate.trust import orders
-from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.occlusion import Occlusion
+from exegete.methods.contracts.attribution import Scores
 from exegete.models.ask import ask
 from exegete.models.load import load
 from exegete.models.tiny import tiny

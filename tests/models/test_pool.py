@@ -8,10 +8,10 @@ import torch
 
 from exegete.core.errors import ExegeteError
 from exegete.core.request import Text
-from exegete.methods.contracts.attribution import explain
 from exegete.methods.attribution.input_x_gradient import InputXGradient
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients
 from exegete.methods.attribution.occlusion import Occlusion
+from exegete.methods.contracts.attribution import explain
 from exegete.models.ask import ask
 from exegete.models.load import load
 from exegete.models.pool import Pool, _fitting

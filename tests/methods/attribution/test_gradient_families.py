@@ -8,7 +8,6 @@ import torch
 
 from exegete.core.target import Target
 from exegete.methods.attribution.conductance import Conductance
-from exegete.methods.contracts.attribution import explain
 from exegete.methods.attribution.discretized_ig import DiscretizedIG
 from exegete.methods.attribution.input_x_gradient import InputXGradient
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients
@@ -16,6 +15,7 @@ from exegete.methods.attribution.saliency import Saliency
 from exegete.methods.attribution.sequential_ig import SequentialIG
 from exegete.methods.attribution.smoothgrad import SmoothGrad
 from exegete.methods.attribution.split_ig import SplitIG
+from exegete.methods.contracts.attribution import explain
 from exegete.models.ask import ask
 from exegete.models.load import load
 from exegete.models.tiny import families, tasks, tiny

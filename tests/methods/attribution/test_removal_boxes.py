@@ -6,7 +6,6 @@ import pytest
 from exegete.core.errors import ExegeteError, UsageError
 from exegete.core.request import Text
 from exegete.methods.attribution.context_cite import ContextCite
-from exegete.methods.contracts.attribution import explain
 from exegete.methods.attribution.exact_shapley import ExactShapley
 from exegete.methods.attribution.inlier import Inlier
 from exegete.methods.attribution.kernel_shap import KernelShap
@@ -14,6 +13,7 @@ from exegete.methods.attribution.lime import Lime
 from exegete.methods.attribution.occlusion import Occlusion
 from exegete.methods.attribution.partition_shapley import PartitionShapley, boundaries
 from exegete.methods.attribution.permutation_shapley import PermutationShapley
+from exegete.methods.contracts.attribution import explain
 from exegete.models.ask import ask
 from exegete.models.load import load
 from exegete.models.remove import Game, Removal

@@ -9,10 +9,10 @@ from exegete.core.request import Segment, Text
 from exegete.core.target import Target
 from exegete.core.text import Unit
 from exegete.methods.attribution.context_cite import ContextCite, ablations
-from exegete.methods.contracts.attribution import explain
 from exegete.methods.attribution.inlier import Inlier
 from exegete.methods.attribution.input_reduction import InputReduction
 from exegete.methods.attribution.marginalisation import InputMarginalisation
+from exegete.methods.contracts.attribution import explain
 from exegete.models.ask import ask
 from exegete.models.infill import naturalness
 from exegete.models.load import load

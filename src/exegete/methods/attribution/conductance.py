@@ -26,8 +26,8 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.site import Site, Stack
 from exegete.core.text import Unit
-from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.path import Lines, PathMethod, line_to, path_scores
+from exegete.methods.contracts.attribution import Scores
 from exegete.models.capture import trace
 from exegete.models.model import still
 from exegete.models.question import Question

@@ -22,8 +22,8 @@ from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.removing import RemovingMethod, active
+from exegete.methods.contracts.attribution import Scores
 from exegete.models.odds import log_odds, sides
 from exegete.models.question import Question
 from exegete.models.remove import Game, Removal

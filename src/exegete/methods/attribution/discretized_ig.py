@@ -25,8 +25,8 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.methods.attribution.path import WORDS, wide
+from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.models.question import Question
 from exegete.models.remove import Baseline, fill
 from exegete.ops.paths import nodes, scale, shares, word_path

@@ -14,8 +14,8 @@ from pydantic import Field
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
-from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.methods.attribution.gradient import gradients
+from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.models.question import Question
 
 

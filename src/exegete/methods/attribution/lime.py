@@ -18,8 +18,8 @@ from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.removing import RemovingMethod, active
+from exegete.methods.contracts.attribution import Scores
 from exegete.models.question import Question
 from exegete.ops.linear import r_squared
 from exegete.ops.perturb import removals

@@ -14,8 +14,8 @@ import numpy as np
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
-from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.removing import RemovingMethod
+from exegete.methods.contracts.attribution import Scores
 from exegete.models.question import Question
 
 

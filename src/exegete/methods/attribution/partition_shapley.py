@@ -21,8 +21,8 @@ from pydantic import Field
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit, sentences
-from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.removing import RemovingMethod, active, shapley_scores
+from exegete.methods.contracts.attribution import Scores
 from exegete.models.question import Question
 from exegete.ops.partition import owen
 

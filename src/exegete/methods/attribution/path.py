@@ -19,8 +19,8 @@ from torch import Tensor
 
 from exegete.core.text import Unit
 from exegete.core.trust import Check
-from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.methods.attribution.gradient import total_weights
+from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.models.question import Question
 from exegete.models.remove import Baseline, fill
 from exegete.ops.paths import Integral, Rule, Sample, fixed, refine, scale

@@ -17,8 +17,8 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
-from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.removing import RemovingMethod, shapley_scores
+from exegete.methods.contracts.attribution import Scores
 from exegete.models.question import Question
 from exegete.ops.shapley import permutation
 

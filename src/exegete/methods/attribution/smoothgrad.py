@@ -19,8 +19,8 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
-from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.methods.attribution.gradient import gradients
+from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_unit
 from exegete.models.question import Question
 
 Map = Literal["saliency", "input_x_gradient"]

@@ -19,8 +19,8 @@ from pydantic import Field
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.text import Unit
-from exegete.methods.contracts.attribution import Scores
 from exegete.methods.attribution.path import Lines, PathMethod, line_to, path_scores
+from exegete.methods.contracts.attribution import Scores
 from exegete.models.question import Question
 from exegete.ops.paths import crossing
 
