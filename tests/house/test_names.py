@@ -4,10 +4,22 @@ import pytest
 
 import exegete as xg
 
-VERBS = {"load", "explain", "compare", "evaluate", "open", "show", "prove", "forecast", "methods", "metrics"}
+VERBS = {
+    "load",
+    "explain",
+    "compare",
+    "evaluate",
+    "open",
+    "show",
+    "prove",
+    "forecast",
+    "methods",
+    "metrics",
+    "study",
+}
 TYPES = {
     "Model", "Method", "Text", "Segment", "Target", "Site", "Result", "Attribution", "Comparison", "MetricTable",
-    "Listing", "Trust", "Score", "Check", "Cost", "ExegeteError",
+    "Listing", "Finding", "Pair", "Fact", "Parsed", "Trust", "Score", "Check", "Cost", "ExegeteError",
 }  # fmt: skip
 
 

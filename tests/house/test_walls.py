@@ -27,11 +27,18 @@ def test_a_breach_is_caught(tmp_path):
         (package / floor).mkdir(parents=True)
         (package / floor / "__init__.py").write_text("")
     (package / "__init__.py").write_text("")
+    for room in ("attribution", "attention", "mechanisms"):
+        (package / "methods" / room).mkdir()
+        (package / "methods" / room / "__init__.py").write_text("")
+    (package / "methods" / "attention" / "bad.py").write_text("import exegete.methods.attribution\n")
     (package / "core" / "bad.py").write_text("import exegete.methods\nimport torch\n")
     text = (ROOT / "pyproject.toml").read_text()
     (tmp_path / "pyproject.toml").write_text(text[text.index("[tool.importlinter]") :])
     out = lint(tmp_path, tmp_path / "pyproject.toml")
     assert out.returncode != 0
+    assert re.search(r"exegete\.methods\.attention\.bad\s+-> exegete\.methods\.attribution", out.stdout), (
+        out.stdout
+    )
     assert re.search(r"exegete\.core\.bad\s+-> exegete\.methods", out.stdout), out.stdout
 
 

@@ -15,19 +15,28 @@ from typing import Any
 import typer
 
 from exegete.cli import letters
+from exegete.cli.commands.attend import attend
+from exegete.cli.commands.circuit import circuit
 from exegete.cli.commands.compare import compare
+from exegete.cli.commands.edit import edit
 from exegete.cli.commands.evaluate import evaluate
 from exegete.cli.commands.explain import explain
+from exegete.cli.commands.heads import heads
+from exegete.cli.commands.lens import lens
 from exegete.cli.commands.list import list_things
+from exegete.cli.commands.patch import patch
 from exegete.cli.commands.prove import prove
 from exegete.cli.commands.show import show
-from exegete.cli.params import EXTRA, Extra, split
+from exegete.cli.commands.trace import trace
+from exegete.cli.params import EXTRA, WITH_METHOD, Extra, split
 
 HELP = """Explain what a transformer language model says, and how far each explanation can be trusted.
 
 [bold]exegete explain "the food was not good but the staff were wonderful"[/bold]
 
 [bold]exegete compare "the food was not good" --methods lime,occlusion --html page.html[/bold]
+
+[bold]exegete trace[/bold]   where is a fact stored?   [bold]exegete heads[/bold]   what does each head do?
 
 [bold]exegete list methods[/bold]
 
@@ -42,6 +51,8 @@ app = typer.Typer(
 app.command("explain")(explain)
 app.command("compare")(compare)
 app.command("evaluate")(evaluate)
+for study_verb in (attend, lens, trace, patch, circuit, heads, edit):
+    app.command(study_verb.__name__)(study_verb)
 app.command("show")(show)
 app.command("list")(list_things)
 app.command("prove")(prove)
@@ -71,9 +82,9 @@ def dispatch(args: list[str]) -> int:
     command = typer.main.get_command(app)
     args = args or ["--help"]
     own, extra = args, Extra()
-    if args[0] == "explain":
-        rest, extra = split(args[1:], flags_of("explain"))
-        own = ["explain", *rest]
+    if args[0] in WITH_METHOD:
+        rest, extra = split(args[1:], flags_of(args[0]))
+        own = [args[0], *rest]
     EXTRA.set(extra)
     try:
         code = command.main(own, prog_name="exegete", standalone_mode=False)

@@ -92,9 +92,7 @@ class Aim:
         """
         if logits.dim() == 2:
             logits = logits[:, None]
-        elif logits.shape[1] != self._width:
-            at = self.positions
-            assert at is not None
+        elif logits.shape[1] != self._width and (at := self.positions) is not None:
             logits = pick(logits, at.to(logits.device).expand(len(logits), -1))
         return torch.stack([self._one(logits[i], self.rows[i % len(self)]) for i in range(len(logits))])
 

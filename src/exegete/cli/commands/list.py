@@ -7,6 +7,7 @@ import typer
 
 from exegete.cli import options as o
 from exegete.cli.emit import Output
+from exegete.cli.params import WITH_METHOD
 from exegete.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ class What(StrEnum):
 def list_things(
     what: Annotated[What, typer.Argument(help="What to list.")],
     name: Annotated[
-        str | None, typer.Argument(help="One method or metric: its parameters, reference and cost.")
+        str | None,
+        typer.Argument(
+            help="One method or metric: its parameters, reference and cost. Or a verb (lens): the methods it takes."
+        ),
     ] = None,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Techniques: what implements each here.")
@@ -58,25 +62,30 @@ def list_things(
 
 
 def _listing(what: What, name: str | None, coverage: bool) -> "Listing":
+    if what == What.methods and (name is None or name in WITH_METHOD):
+        return methods(name)
     if name is not None:
         return method_listing(name, metric=what == What.metrics)
     if what == What.techniques:
         return technique_listing(coverage)
-    return {What.methods: methods, What.metrics: metrics, What.families: families, What.models: models}[
-        what
-    ]()
+    return {What.metrics: metrics, What.families: families, What.models: models}[what]()
 
 
-def methods() -> "Listing":
-    """All registered methods."""
+def methods(verb: str | None = None) -> "Listing":
+    """All registered methods, or those that a verb of the command line takes."""
     from exegete.core.registry import METHODS
     from exegete.core.result import Listing
 
-    rows = [(name, m.family, ", ".join(m.needs), m.summary()) for name, m in METHODS]
+    rows = [
+        (name, getattr(m, "verb", "explain"), m.family, getattr(m, "asks", "a text"), m.summary())
+        for name, m in METHODS
+    ]
+    shown = [r for r in rows if verb in (None, r[1])]
     return Listing(
-        title=f"{len(rows)} methods",
-        columns=("method", "family", "needs", "what it does"),
-        rows=tuple(sorted(rows, key=lambda r: (r[1], r[0]))),
+        title=f"{len(shown)} method{'' if len(shown) == 1 else 's'}"
+        + (f" of `exegete {verb}`" if verb else ""),
+        columns=("method", "verb", "family", "asked about", "what it does"),
+        rows=tuple(sorted(shown, key=lambda r: (r[1] != "explain", r[1], r[2], r[0]))),
         footer=DETAILS.format("methods"),
     )
 
@@ -156,7 +165,7 @@ def method_listing(name: str, metric: bool = False) -> "Listing":
     from exegete.core.result import Listing
 
     method = (METRICS if metric else METHODS).get(name.replace("-", "_"))
-    options = flags_of("explain")
+    options = flags_of(getattr(method, "verb", "explain"))
     rows = tuple(
         (
             flag_of(field, options),

@@ -40,6 +40,7 @@ class Study(Method):
     verb     the verb of the command line that reaches it: attend, lens, trace, patch, circuit, heads or edit
     asks     what it is asked about; `most` limits the number of items (1: a single text or pair)
     finds    the type of its finding
+    home     the embedded model it is shown on when none is named
     shows    True for a plain display, which judges and ranks nothing and so has no score
     """
 
@@ -47,6 +48,7 @@ class Study(Method):
     asks: ClassVar[Asks] = "texts"
     most: ClassVar[int | None] = None
     finds: ClassVar[type[Finding]] = Finding
+    home: ClassVar[str] = "terrarium/decoder"
     shows: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq", "sequence", "token")
 
