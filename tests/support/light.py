@@ -1,0 +1,11 @@
+"""The smallest settings of a study that still exercise it, where its defaults are made for real models and texts."""
+
+from exegete.methods.contracts.study import Study
+
+# by name of the field; what a study does not have is left out
+LIGHT: dict[str, object] = {}
+
+
+def light(cls: type[Study]) -> Study:
+    """The study at its lightest."""
+    return cls.build({k: v for k, v in LIGHT.items() if k in cls.model_fields})  # type: ignore[return-value]
