@@ -4,7 +4,7 @@ A study implements `study(lab, items, target) -> Finding`. Everything around it 
 
 1. refuse what the model does not offer, and material of the wrong kind or number;
 2. note the logits of a short random text;
-3. let the study work, through a `Lab` that counts;
+3. let the study work, in evaluation mode and without parameter gradients, through a `Lab` that counts;
 4. self-check: the same logits again, bit for bit (every hook, edit and mode was taken back);
 5. put provenance, cost and check into the frozen finding.
 
@@ -27,7 +27,7 @@ from exegete.core.trust import Check
 from exegete.methods.contracts.attribution import provenance
 from exegete.models.capture import evaluating
 from exegete.models.lab import Lab
-from exegete.models.model import Model
+from exegete.models.model import Model, still
 from exegete.models.prove import probe_inputs
 
 Asks = Literal["nothing", "texts", "pairs", "facts", "trees"]
@@ -67,7 +67,8 @@ class Study(Method):
         items = self.items(request)
         lab = Lab(model, seed=int(getattr(self, "seed", 0)), progress=progress)
         before = _probe(model)
-        with torch.enable_grad() if "gradients" in self.needs else torch.no_grad():
+        grad = torch.enable_grad() if "gradients" in self.needs else torch.no_grad()
+        with grad, still(model.module):
             found = self.study(lab, items, Target.of(target))
         moved = float((_probe(model) - before).abs().nan_to_num(0.0).max())
         words = "logits of a short random text, before and after, bit for bit"
