@@ -26,8 +26,10 @@ from exegete.models.family import ModelLike, ModelMap, bind
 from exegete.models.wires import Station, Wires
 
 SiteLike = Site | str
-EditMap = Mapping[SiteLike, EditLike | Sequence[EditLike]]
-Reducers = Mapping[SiteLike, Callable[[Tensor], Any]]
+_Edits = EditLike | Sequence[EditLike]
+_Reducer = Callable[[Tensor], Any]
+EditMap = Mapping[SiteLike, _Edits] | Mapping[Site, _Edits] | Mapping[str, _Edits]
+Reducers = Mapping[SiteLike, _Reducer] | Mapping[Site, _Reducer] | Mapping[str, _Reducer]
 
 
 class Trace:

@@ -147,7 +147,7 @@ class Lab:
 
         Raises `TargetError` for a contrast of continuations (they are read in two passes).
         """
-        each = list(targets) if isinstance(targets, (list, tuple)) else [targets] * len(texts)
+        each: list[Any] = list(targets) if isinstance(targets, (list, tuple)) else [targets] * len(texts)
         found = [ask(self.model, Text.of(t), target) for t, target in zip(texts, each, strict=True)]
         for q in found:
             if len(q.branches) > 1:

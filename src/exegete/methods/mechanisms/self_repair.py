@@ -79,7 +79,9 @@ class SelfRepairStudy(Study):
         with lab.working(len(aims), "ablating heads") as step:
             for i, (one, base) in enumerate(zip(aims, bases)):
                 d, t, r = _effects(lab, one, base, means, i)
-                direct.append(d), total.append(t), noise.append(r)
+                direct.append(d)
+                total.append(t)
+                noise.append(r)
                 step()
         mean_direct = np.mean(direct, 0)
         early = (
