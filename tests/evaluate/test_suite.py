@@ -11,13 +11,13 @@ from exegete.core.store import open_result
 from exegete.core.target import Target
 from exegete.evaluate.contract import FaithfulnessMetric, Ranking, faithfulness_metrics, judging, metric_of
 from exegete.evaluate.faithfulness.comprehensiveness import Comprehensiveness
-from exegete.evaluate.randomise import Randomiser
 from exegete.evaluate.suite import evaluate
 from exegete.evaluate.trust import orders
 from exegete.methods.attribution.occlusion import Occlusion
 from exegete.methods.contracts.attribution import Scores
 from exegete.models.ask import ask
 from exegete.models.load import load
+from exegete.models.randomise import Randomiser
 from exegete.models.tiny import tiny
 from support.planted import additive, some_ids
 

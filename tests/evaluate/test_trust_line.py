@@ -12,12 +12,12 @@ from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.evaluate.contract import judging
 from exegete.evaluate.forecast import forecast
-from exegete.evaluate.randomise import Randomiser
 from exegete.evaluate.trust import Control, judge, judge_set, judging_inputs, pool, units_of
 from exegete.methods.attribution.occlusion import Occlusion
 from exegete.methods.contracts.attribution import explain
 from exegete.models.ask import ask
 from exegete.models.load import load
+from exegete.models.randomise import Randomiser
 from exegete.models.remove import Game
 from exegete.models.tiny import tiny
 from support.planted import additive, some_ids, weights_of

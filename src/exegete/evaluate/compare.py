@@ -33,9 +33,9 @@ from exegete.evaluate.cases import (
     words,
     worst,
 )
-from exegete.evaluate.randomise import Randomiser
 from exegete.evaluate.trust import LEVELS, LINE, judge, judge_set
 from exegete.models.model import Model
+from exegete.models.randomise import Randomiser
 from exegete.ops.rank import Agreement, rank_correlation, top_overlap
 
 Measure = Callable[[np.ndarray], np.ndarray]

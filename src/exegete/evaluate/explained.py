@@ -11,12 +11,12 @@ from exegete.core.method import Method
 from exegete.core.request import Text
 from exegete.core.result import Attribution
 from exegete.core.target import Target
-from exegete.evaluate.randomise import Randomiser
 from exegete.evaluate.trust import LEVELS, TrustLevel, judge
 from exegete.methods.contracts.attribution import AttributionMethod, explain
 from exegete.models.ask import ask
 from exegete.models.model import Model
 from exegete.models.pool import Pool
+from exegete.models.randomise import Randomiser
 
 
 def attribution_method(method: Method) -> AttributionMethod:

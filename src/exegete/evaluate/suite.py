@@ -39,10 +39,10 @@ from exegete.evaluate.cases import (
     worst,
 )
 from exegete.evaluate.contract import FaithfulnessMetric, Ranking, faithfulness_metrics, metric_of
-from exegete.evaluate.randomise import Randomiser
 from exegete.evaluate.trust import Control, explain_control, held_against, orders, pool, units_of
 from exegete.models.model import Model
 from exegete.models.question import Question
+from exegete.models.randomise import Randomiser
 
 RANDOM = "random"
 LEVELS = ("full", "fast")

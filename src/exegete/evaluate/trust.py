@@ -26,9 +26,9 @@ from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Cost, Score, Trust
 from exegete.evaluate.contract import Better, FaithfulnessMetric, Ranking, judging, metric_of
-from exegete.evaluate.randomise import Randomiser, asked_of
 from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.models.question import Question
+from exegete.models.randomise import Randomiser, asked_of
 from exegete.models.remove import operator
 from exegete.ops.curves import bin_sizes
 from exegete.ops.rank import random_orders

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from exegete.core.errors import ModelError
-from exegete.evaluate.randomise import Randomiser, asked_of, randomised
 from exegete.models.ask import ask
 from exegete.models.load import load
+from exegete.models.randomise import Randomiser, asked_of, randomised
 from exegete.models.tiny import tiny
 
 KINDS = [
