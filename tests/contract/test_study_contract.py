@@ -68,14 +68,14 @@ def material(model: Model, cls: type[Study]) -> Any:
     if cls.asks == "nothing":
         return None
     if cls.asks == "texts":
-        return texts(model, min(cls.most or 3, 3))
+        return texts(model, min(cls.most or 99, max(3, cls.least)))
     if cls.asks == "pairs":
         ids = [list(t.ids or ()) for t in texts(model, 4)]
         answers = (0, 1) if model.task in ("sequence", "token") else ((21,), (22,))
         made = [Pair.of(a, [*b[:2], *a[2:]], *answers) for a, b in zip(ids[:2], ids[2:])]
         return tuple(made[: cls.most])
     if cls.asks == "trees":
-        return (TREE,) * 6
+        return (TREE,) * max(6, cls.least)
     mask = f" {model.tokenizer.mask_token}" if model.task == "masked" else ""
     prompts = [f"mary went to the{mask}", f"john gave a{mask}"]
     near = (("the cat sat on the" + mask, "mat"),)
@@ -269,7 +269,9 @@ def test_runs_on_every_kind_of_family_it_claims(name, family):
 
 
 # what cannot be done, and is refused by letter
-POST_NORM = ("self_repair",)  # the residual passes a norm after every part: no part writes straight to the output
+POST_NORM = (
+    "self_repair",
+)  # the residual passes a norm after every part: no part writes straight to the output
 REFUSED_BY: dict[str, tuple[str, ...]] = {"bart": POST_NORM}
 REFUSED: set[tuple[str, str]] = set()
 

@@ -3,7 +3,7 @@
 from exegete.methods.contracts.study import Study
 
 # by name of the field; what a study does not have is left out
-LIGHT: dict[str, object] = {}
+LIGHT: dict[str, object] = {"n_permutations": 20, "n_units": 16}
 
 
 def light(cls: type[Study]) -> Study:

@@ -140,6 +140,14 @@ class Lab:
         encoded = tuple(encode(self.model, Text.of(t)) for t in texts)
         return Reading(self._batch([np.array([t.id for t in e.tokens]) for e in encoded]), encoded)
 
+    def passed(self, reading: Reading) -> dict[str, Tensor]:
+        """Inputs of a pass over texts whose output is not measured: an encoder-decoder's decoder reads its start token."""
+        inputs = dict(reading.inputs)
+        if self.model.task == "seq2seq":
+            start = getattr(self.model.config, "decoder_start_token_id", None) or 0
+            inputs["decoder_input_ids"] = inputs["input_ids"].new_full((len(inputs["input_ids"]), 1), start)
+        return inputs
+
     def aim(
         self, texts: Sequence[Text | str], targets: Sequence[Target | str | int | None] | Target | str | int | None = None
     ) -> Aim:  # fmt: skip

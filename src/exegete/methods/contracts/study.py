@@ -38,7 +38,7 @@ class Study(Method):
     """Base of all studies. Subclasses set the class attributes and declare their parameters as fields.
 
     verb     the verb of the command line that reaches it: attend, lens, trace, patch, circuit, heads or edit
-    asks     what it is asked about; `most` limits the number of items (1: a single text or pair)
+    asks     what it is asked about; `least` and `most` limit the number of items (most 1: a single text or pair)
     finds    the type of its finding
     home     the embedded model it is shown on when none is named
     shows    True for a plain display, which judges and ranks nothing and so has no score
@@ -46,6 +46,7 @@ class Study(Method):
 
     verb: ClassVar[str] = ""
     asks: ClassVar[Asks] = "texts"
+    least: ClassVar[int] = 1
     most: ClassVar[int | None] = None
     finds: ClassVar[type[Finding]] = Finding
     home: ClassVar[str] = "terrarium/decoder"
@@ -102,10 +103,11 @@ class Study(Method):
                 )
             return ()
         found = tuple(self._item(r) for r in self._several(request))
-        if not found or (self.most is not None and len(found) > self.most):
+        few = len(found) < self.least
+        if few or (self.most is not None and len(found) > self.most):
             raise InputError(
                 f"You asked for the study {self.id!r} of {len(found)} {self.asks}.",
-                "It needs at least one." if not found else f"It takes at most {self.most}.",
+                f"It needs at least {self.least}." if few else f"It takes at most {self.most}.",
                 "Give the material that it asks for; `exegete list methods` says which.",
             )
         return found
