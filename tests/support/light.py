@@ -3,7 +3,14 @@
 from exegete.methods.contracts.study import Study
 
 # by name of the field; what a study does not have is left out
-LIGHT: dict[str, object] = {"n_permutations": 20, "n_units": 16, "n_draws": 2, "n_top": 2, "ranks": (1, 2), "letters": ("A", "B")}
+LIGHT: dict[str, object] = {
+    "n_permutations": 20,
+    "n_units": 16,
+    "n_draws": 2,
+    "n_top": 2,
+    "ranks": (1, 2),
+    "letters": ("the", "was"),
+}
 
 
 def light(cls: type[Study]) -> Study:

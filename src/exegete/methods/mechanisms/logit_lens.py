@@ -75,13 +75,13 @@ class LogitLens(Study):
         )
         return LensGrid(
             title="What would each layer say next?",
-            lede="",
+            lede=_found(guess, said, lab),
             tokens=aim.tokens[0],
             layers=("embedding", *(f"layer {i}" for i in layers)),
             top=tuple(lab.pieces(row.tolist()) for row in tops.indices),
             probability=tops.values.exp().double().cpu().numpy(),
             rank=(guess > mine).sum(-1).cpu().numpy(),
-            entropy=-(guess.exp() * guess).sum(-1).double().cpu().numpy(),
+            entropy=-(guess.exp() * guess.masked_fill(guess.isneginf(), 0.0)).sum(-1).double().cpu().numpy(),
             kl=kl.double().cpu().numpy(),
             kl_control=control.double().cpu().numpy(),
             trust=Trust(scores=(score,)),
@@ -91,3 +91,14 @@ class LogitLens(Study):
 def _kl(final: Tensor, guess: Tensor) -> Tensor:
     """KL(final || guess) [layer, tok] of log-probabilities [tok, vocab] and [layer, tok, vocab]."""
     return (final.exp() * (final - guess)).sum(-1)
+
+
+def _found(guess: Tensor, said: Tensor, lab: Lab) -> str:
+    """From which layer on the guess at the last token is what the model finally says."""
+    right = (guess[:, -1].argmax(-1) == said[-1]).tolist()
+    first = next((k for k in range(len(right)) if all(right[k:])), len(right))
+    word = lab.pieces([int(said[-1])])[0].strip()
+    if first == len(right):
+        return f"What the model says at the end ({word!r}) is not the first guess after any layer."
+    where = "from the embedding" if first == 0 else f"after layer {first - 1}"
+    return f"At the last token the guess is {word!r}, which the model finally says, {where} on."

@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from exegete.core.figure import AnyFigure
 from exegete.core.results.finding import Finding
-from exegete.show import facts, terminal
+from exegete.show import facts, figures, terminal
+from exegete.show.figure_terminal import drawn
+from exegete.show.figures import Picture
 from exegete.show.view import view
+from exegete.show.words import one_line
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class FindingPicture:
     lede: str
     model: str
     context: tuple[tuple[str, str], ...]
-    figures: tuple[AnyFigure, ...]
+    figures: tuple[Picture, ...]
     trust: facts.TrustPicture
     checks: tuple[facts.CheckLine, ...]
     failed: tuple[facts.CheckLine, ...]
@@ -35,8 +37,8 @@ class FindingView:
     """Draws any `Finding`."""
 
     result: ClassVar[str] = "Finding"
-    template: ClassVar[str] = "listing.html.j2"
-    script: ClassVar[str] = ""
+    template: ClassVar[str] = "finding.html.j2"
+    script: ClassVar[str] = "finding.js"
 
     @staticmethod
     def picture(result: Finding) -> FindingPicture:
@@ -47,7 +49,7 @@ class FindingView:
             lede=result.lede,
             model=facts.model_words(result.provenance.model),
             context=result.context,
-            figures=result.figures(),
+            figures=tuple(figures.picture(f) for f in result.figures()),
             trust=facts.trust_picture(result.trust),
             checks=facts.check_lines(tuple(c for c in checks if c.passed)),
             failed=facts.check_lines(tuple(c for c in checks if not c.passed)),
@@ -60,9 +62,13 @@ class FindingView:
     def terminal(picture: FindingPicture) -> RenderableType:
         """The picture for a terminal."""
         p = picture
-        return Group(
-            Text(p.title, "bold"),
+        head: list[RenderableType] = [
+            Text.assemble((p.title, "bold"), (f"   {p.model}", "dim")),
             Text(p.lede),
-            terminal.trust(p.trust),
-            terminal.foot(p.checks, p.cost, p.notes),
+        ]
+        alarm = [terminal.alarm(p.failed)] if p.failed else []
+        context = [Text.assemble((f"{name}  ", "dim"), one_line(text, 300)) for name, text in p.context]
+        trust = ["", terminal.trust(p.trust)] if p.trust.scores else []
+        return Group(
+            *head, *alarm, *context, *map(drawn, p.figures), *trust, terminal.foot(p.checks, p.cost, p.notes)
         )

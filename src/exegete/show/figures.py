@@ -1,0 +1,269 @@
+"""Figures as plain data for pages, and as renderables for a terminal: one function a kind and surface.
+
+    Grid     a table of shaded cells; words where the figure has them, else numbers
+    Curves   lines with bands in a fixed frame (svg); a table of values in a terminal
+    Graph    nodes in columns by level, edges by weight (svg); the strongest edges in a terminal
+    Table    rows, numbers to the right
+    Maps     one grid a map, each to be opened by itself
+    Tokens   one row of shaded tokens
+
+Positions on colour scales are shares of the figure's largest value, as everywhere (`show.color`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exegete.core.figure import AnyFigure, Curves, Graph, Grid, Maps, Series, Table, Tokens
+from exegete.show.color import limit, share
+from exegete.show.words import number, one_line, plural
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 640, 260, 56, 46  # of an svg, in its own units
+MOST_MAPS, MOST_EDGES = 16, 400
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One shaded cell: what it says, how far along the scale it is (signed), the words of its tip, whether it stands out."""
+
+    text: str
+    position: float
+    tip: str
+    marked: bool = False
+
+
+@dataclass(frozen=True)
+class GridPicture:
+    """A table of shaded cells with names, and the end of its scale."""
+
+    title: str
+    caption: str
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
+    columns: tuple[str, ...]
+    corner: str
+    signed: bool
+    end: str
+    unit: str
+    kind: str = "grid"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One series in the frame: its points and band as svg coordinates, and its class (`l0`, `l1` ..., or `control`)."""
+
+    name: str
+    path: str
+    band: str
+    sort: str
+    dots: tuple[tuple[float, float, str], ...]
+
+
+@dataclass(frozen=True)
+class CurvesPicture:
+    """Lines in a frame with ticks and marks in svg coordinates."""
+
+    title: str
+    caption: str
+    lines: tuple[Line, ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    marks: tuple[tuple[float, str], ...]
+    x_axis: str
+    y_axis: str
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    bottom: int = BOTTOM
+    kind: str = "curves"
+
+
+@dataclass(frozen=True)
+class GraphPicture:
+    """Nodes (x, y, name, tip) and edges (x1, y1, x2, y2, thickness, sign, tip), strongest edges last."""
+
+    title: str
+    caption: str
+    nodes: tuple[tuple[float, float, str, str], ...]
+    edges: tuple[tuple[float, float, float, float, float, str, str], ...]
+    left_out: int
+    width: int
+    height: int
+    kind: str = "graph"
+
+
+@dataclass(frozen=True)
+class TablePicture:
+    """Rows of (text, is a number)."""
+
+    title: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[tuple[str, bool], ...], ...]
+    kind: str = "table"
+
+
+@dataclass(frozen=True)
+class MapsPicture:
+    """One grid a map."""
+
+    title: str
+    caption: str
+    grids: tuple[GridPicture, ...]
+    left_out: int
+    kind: str = "maps"
+
+
+Picture = GridPicture | CurvesPicture | GraphPicture | TablePicture | MapsPicture
+
+
+def picture(figure: AnyFigure) -> Picture:
+    """A figure as plain data."""
+    if isinstance(figure, Grid):
+        return grid(figure)
+    if isinstance(figure, Curves):
+        return curves(figure)
+    if isinstance(figure, Graph):
+        return graph(figure)
+    if isinstance(figure, Table):
+        return table(figure)
+    return maps(figure) if isinstance(figure, Maps) else tokens(figure)
+
+
+def grid(f: Grid) -> GridPicture:
+    """Cells with their words or numbers."""
+    end, marked = limit(f.values), set(f.marked)
+    rows = []
+    for i, name in enumerate(f.rows):
+        cells = []
+        for j, column in enumerate(f.columns):
+            value = float(f.values[i, j])
+            shown = number(value, sign=f.signed) if np.isfinite(value) else ""
+            words = one_line(f.texts[i][j], 14) if f.texts else shown
+            tip = f"{name}, {column}: {words + ', ' if f.texts else ''}{shown} {f.unit}".strip()
+            cells.append(Cell(words, round(share(value, end), 3), tip, (i, j) in marked))
+        rows.append((one_line(name, 24), tuple(cells)))
+    corner = " \\ ".join(a for a in (f.row_axis, f.column_axis) if a)
+    columns = tuple(one_line(c, 14) for c in f.columns)
+    return GridPicture(f.title, f.caption, tuple(rows), columns, corner, f.signed, number(end), f.unit)
+
+
+def tokens(f: Tokens) -> GridPicture:
+    """A text as one row."""
+    values = np.asarray(f.values, dtype=np.float64)[None]
+    one = Grid(
+        title=f.title, caption=f.caption, values=values, rows=(f.label or "text",), columns=f.tokens, row_axis="",
+        column_axis="", unit=f.unit, signed=f.signed,
+    )  # fmt: skip
+    return grid(one)
+
+
+def maps(f: Maps) -> MapsPicture:
+    """Every map as a grid of its own; the first ones where there are many."""
+    kept = range(min(len(f.names), MOST_MAPS))
+    grids = tuple(
+        grid(
+            Grid(
+                title=f.names[i], values=f.patterns[i].astype(np.float64), rows=f.queries, columns=f.keys,
+                row_axis="from", column_axis="to", unit="attention", signed=False,
+            )
+        )
+        for i in kept
+    )  # fmt: skip
+    return MapsPicture(f.title, f.caption, grids, len(f.names) - len(kept))
+
+
+def table(f: Table) -> TablePicture:
+    """Cells as text; numbers with three digits."""
+    rows = tuple(tuple(_cell(c) for c in row) for row in f.rows)
+    return TablePicture(f.title, f.caption, f.columns, rows)
+
+
+def _cell(value: str | float | int | None) -> tuple[str, bool]:
+    if value is None:
+        return "", False
+    if isinstance(value, str):
+        return one_line(value, 120), False
+    return (str(value) if isinstance(value, int) else number(float(value))), True
+
+
+def curves(f: Curves) -> CurvesPicture:
+    """Series in the frame, which holds every finite value and every band."""
+    ys = [a for s in f.series for a in (s.y, s.low, s.high) if a is not None]
+    low, high = _range(
+        np.concatenate([np.asarray(y, dtype=np.float64).ravel() for y in ys]) if ys else np.zeros(1)
+    )
+    left, right = _range(np.asarray(f.x, dtype=np.float64), pad=0.0)
+
+    def px(x: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - 16) * (x - left) / (right - left), 1)
+
+    def py(y: float) -> float:
+        return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 14) * (y - low) / (high - low), 1)
+
+    plain = [s for s in f.series if not s.control]
+    sorts = {id(s): "control" if s.control else f"l{plain.index(s) % 3}" for s in f.series}
+    lines = tuple(_line(f, s, sorts[id(s)], px, py) for s in f.series)
+    step = max(1, len(f.x) // 8)
+    names = f.x_names or tuple(number(float(x)) for x in f.x)
+    x_ticks = tuple((px(float(f.x[i])), one_line(names[i], 12)) for i in range(0, len(f.x), step))
+    y_ticks = tuple((py(v), number(v)) for v in np.linspace(low, high, 5))
+    marks = tuple((px(x), words) for x, words in f.marks)
+    return CurvesPicture(f.title, f.caption, lines, x_ticks, y_ticks, marks, f.x_axis, f.y_axis)
+
+
+def _line(f: Curves, s: Series, sort: str, px, py) -> Line:  # type: ignore[no-untyped-def]
+    points = [
+        (px(float(x)), py(float(y)), f"{s.name}: {number(float(y))}")
+        for x, y in zip(f.x, s.y)
+        if np.isfinite(y)
+    ]
+    path = " ".join(f"{x},{y}" for x, y, _ in points)
+    band = ""
+    if s.low is not None and s.high is not None:
+        up = [f"{px(float(x))},{py(float(y))}" for x, y in zip(f.x, s.high) if np.isfinite(y)]
+        down = [f"{px(float(x))},{py(float(y))}" for x, y in zip(f.x, s.low) if np.isfinite(y)]
+        band = " ".join([*up, *down[::-1]])
+    return Line(s.name, path, band, sort, tuple(points))
+
+
+def _range(values: np.ndarray, pad: float = 0.04) -> tuple[float, float]:
+    """Lowest and highest finite value, a little apart."""
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    room = (high - low) * pad if high > low else max(abs(high), 1.0) * 0.1
+    return (low - room, high + room) if pad or high == low else (low, high)
+
+
+def graph(f: Graph) -> GraphPicture:
+    """Nodes in columns by level, from left to right; the strongest edges where there are many."""
+    levels: dict[int, list[str]] = {}
+    for n in f.nodes:
+        levels.setdefault(n.level, []).append(n.name)
+    columns = {level: i for i, level in enumerate(sorted(levels))}
+    tall = max((len(names) for names in levels.values()), default=1)
+    width, height = max(480, 110 * len(columns)), max(180, 30 * tall + 40)
+    place = {}
+    for level, names in levels.items():
+        for i, name in enumerate(names):
+            x = 60 + columns[level] * (width - 120) / max(len(columns) - 1, 1)
+            place[name] = (round(x, 1), round(height * (i + 0.5) / len(names), 1))
+    order = sorted(f.edges, key=lambda e: abs(e.weight))[-MOST_EDGES:]
+    end = limit(np.array([e.weight for e in order] or [0.0]))
+    edges = tuple(
+        (*place[e.source], *place[e.target], round(0.5 + 4 * abs(e.weight) / end, 2),
+         "pos" if e.weight >= 0 else "neg", f"{e.source} → {e.target} {e.sort}: {number(e.weight, sign=True)}")
+        for e in order if e.source in place and e.target in place
+    )  # fmt: skip
+    nodes = tuple((*place[n.name], n.name, f"{n.name} {n.sort}".strip()) for n in f.nodes)
+    return GraphPicture(f.title, f.caption, nodes, edges, len(f.edges) - len(order), width, height)
+
+
+def words_left_out(n: int, noun: str) -> str:
+    """What a picture leaves out, in words; empty for nothing."""
+    return f"{plural(n, noun)} more are in the saved result." if n > 0 else ""
+
+
+def strongest(edges: Sequence[tuple], n: int) -> list[str]:
+    """The tips of the n strongest edges, strongest first."""
+    return [e[-1] for e in reversed(edges[-n:])]
