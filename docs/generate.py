@@ -8,14 +8,19 @@ HEAD = """# Methods and metrics
 
 Written by `make docs` from the code; do not edit. Every method is a frozen value: `xg.explain(model, text, "lime")` uses
 its defaults, `xg.explain(model, text, xg.Lime(n_samples=512))` or `exegete explain ... --method lime --n-samples 512`
-sets its parameters. Costs are in passes of the model over one input.
+sets its parameters. Studies (those with a verb) are made by `xg.study(model, "layer_removal")` or `exegete VERB --method
+layer_removal`. Costs are in passes of the model over one input.
 """
+
+HEADINGS = {"attention": "Attention", "mechanism": "Studies of mechanisms"}
 
 
 def entry(cls: type) -> str:
     """One method: what it does, its paper, cost, needs and parameters."""
     lines = [f"### `{cls.id}` ({cls.__name__})", "", cls.summary(), ""]
     lines.append(f"- **source** {cls.reference}")
+    if hasattr(cls, "verb"):
+        lines.append(f"- **verb** `exegete {cls.verb}`, asked about {cls.asks}")
     lines.append(f"- **techniques** {', '.join(cls.techniques)}")
     if cls.passes:
         lines.append(f"- **cost** {cls.passes}")
@@ -30,7 +35,7 @@ def main() -> None:
     parts = [HEAD]
     families = sorted({cls.family for _, cls in METHODS})
     for family in families:
-        parts.append(f"## Attribution: {family}")
+        parts.append(f"## {HEADINGS.get(family, f'Attribution: {family}')}")
         parts += [entry(cls) for _, cls in METHODS if cls.family == family]
     parts.append("## Metrics")
     parts += [entry(cls) for _, cls in METRICS]
