@@ -1,10 +1,13 @@
 """Pictures of figures in a terminal: shaded tables, values of curves, the strongest edges. What does not fit is said."""
 
-from rich.console import Group, RenderableType
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from exegete.show.figures import (
+    Cell,
     CurvesPicture,
     GraphPicture,
     GridPicture,
@@ -14,9 +17,10 @@ from exegete.show.figures import (
     strongest,
     words_left_out,
 )
-from exegete.show.heat import cell_style
+from exegete.show.heat import cell_style, colored
+from exegete.show.words import one_line
 
-MOST_ROWS, MOST_COLUMNS, MOST_MAPS = 24, 14, 2
+MOST_ROWS, MOST_MAPS = 24, 2
 
 
 def drawn(p: Picture) -> RenderableType:
@@ -29,7 +33,7 @@ def drawn(p: Picture) -> RenderableType:
 
 def _body(p: Picture) -> RenderableType:
     if isinstance(p, GridPicture):
-        return _grid(p)
+        return GridText(p)
     if isinstance(p, CurvesPicture):
         return _curves(p)
     if isinstance(p, TablePicture):
@@ -39,22 +43,44 @@ def _body(p: Picture) -> RenderableType:
     return _maps(p)
 
 
-def _grid(p: GridPicture) -> RenderableType:
-    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
-    table.add_column(Text(p.corner), no_wrap=True, max_width=18)
-    for column in p.columns[:MOST_COLUMNS]:
-        table.add_column(Text(column), no_wrap=True, max_width=10)
-    for name, cells in p.rows[:MOST_ROWS]:
-        shown = [
-            Text(c.text + ("*" if c.marked else ""), cell_style(c.position, p.signed))
-            for c in cells[:MOST_COLUMNS]
+@dataclass(frozen=True)
+class GridText:
+    """A rich renderable of a grid: as many columns as fit, the last ones where columns are tokens (the output is made there)."""
+
+    p: GridPicture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        p = self.p
+        first = min(18, max([len(name) for name, _ in p.rows] + [0]))
+        widths = [
+            min(9, max([2, len(c), *(len(row[1][j].text) + row[1][j].marked for row in p.rows)]))
+            for j, c in enumerate(p.columns)
         ]
-        table.add_row(Text(name), *shown)
-    rest = [
-        words_left_out(len(p.rows) - MOST_ROWS, "row"),
-        words_left_out(len(p.columns) - MOST_COLUMNS, "column"),
-    ]
-    return Group(table, *(Text(words, "dim") for words in rest if words))
+        order = range(len(widths))[::-1] if "token" in p.corner else range(len(widths))
+        room, kept = options.max_width - first - 2, []
+        for j in order:
+            room -= widths[j] + 1
+            if room < 0:
+                break
+            kept.append(j)
+        kept.sort()
+        table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
+        table.add_column(Text(one_line(p.corner, first)), no_wrap=True, width=first)
+        for j in kept:
+            table.add_column(Text(p.columns[j]), no_wrap=True, width=widths[j])
+        for name, cells in p.rows[:MOST_ROWS]:
+            table.add_row(Text(name), *(self._cell(cells[j], colored(console)) for j in kept))
+        yield table
+        rest = (
+            words_left_out(len(p.rows) - MOST_ROWS, "row"),
+            words_left_out(len(widths) - len(kept), "column"),
+        )
+        yield from (Text(words, "dim") for words in rest if words)
+
+    def _cell(self, c: Cell, color: bool) -> Text:
+        return Text(
+            c.text + ("*" if c.marked else ""), cell_style(c.position, self.p.signed) if color else ""
+        )
 
 
 def _curves(p: CurvesPicture) -> RenderableType:
@@ -74,8 +100,7 @@ def _curves(p: CurvesPicture) -> RenderableType:
 def _table(p: TablePicture) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
     for i, column in enumerate(p.columns):
-        right = any(row[i][1] for row in p.rows)
-        table.add_column(Text(column), justify="right" if right else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if p.numeric[i] else "left", overflow="fold")
     for row in p.rows[:MOST_ROWS]:
         table.add_row(*(Text(text) for text, _ in row))
     rest = words_left_out(len(p.rows) - MOST_ROWS, "row")
@@ -85,6 +110,6 @@ def _table(p: TablePicture) -> RenderableType:
 def _maps(p: MapsPicture) -> RenderableType:
     parts: list[RenderableType] = []
     for grid in p.grids[:MOST_MAPS]:
-        parts += [Text(grid.title), _grid(grid)]
+        parts += [Text(grid.title), GridText(grid)]
     rest = words_left_out(p.left_out + len(p.grids) - MOST_MAPS, "map")
     return Group(*parts, *([Text(rest, "dim")] if rest else []))

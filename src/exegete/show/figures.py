@@ -11,11 +11,11 @@ Positions on colour scales are shares of the figure's largest value, as everywhe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from exegete.core.figure import AnyFigure, Curves, Graph, Grid, Maps, Series, Table, Tokens
+from exegete.core.figure import AnyFigure, Curves, Edge, Graph, Grid, Maps, Series, Table, Tokens
 from exegete.show.color import limit, share
 from exegete.show.words import number, one_line, plural
 
@@ -78,6 +78,9 @@ class CurvesPicture:
     kind: str = "curves"
 
 
+EdgePicture = tuple[float, float, float, float, float, str, str]  # x1 y1 x2 y2 thickness sign tip
+
+
 @dataclass(frozen=True)
 class GraphPicture:
     """Nodes (x, y, name, tip) and edges (x1, y1, x2, y2, thickness, sign, tip), strongest edges last."""
@@ -85,7 +88,7 @@ class GraphPicture:
     title: str
     caption: str
     nodes: tuple[tuple[float, float, str, str], ...]
-    edges: tuple[tuple[float, float, float, float, float, str, str], ...]
+    edges: tuple[EdgePicture, ...]
     left_out: int
     width: int
     height: int
@@ -100,6 +103,7 @@ class TablePicture:
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[tuple[str, bool], ...], ...]
+    numeric: tuple[bool, ...] = ()
     kind: str = "table"
 
 
@@ -118,7 +122,12 @@ Picture = GridPicture | CurvesPicture | GraphPicture | TablePicture | MapsPictur
 
 
 def picture(figure: AnyFigure) -> Picture:
-    """A figure as plain data."""
+    """A figure as plain data, without characters that could move or hide others."""
+    made = _made(figure)
+    return replace(made, title=one_line(made.title), caption=one_line(made.caption))
+
+
+def _made(figure: AnyFigure) -> Picture:
     if isinstance(figure, Grid):
         return grid(figure)
     if isinstance(figure, Curves):
@@ -140,7 +149,7 @@ def grid(f: Grid) -> GridPicture:
             value = float(f.values[i, j])
             shown = number(value, sign=f.signed) if np.isfinite(value) else ""
             words = one_line(f.texts[i][j], 14) if f.texts else shown
-            tip = f"{name}, {column}: {words + ', ' if f.texts else ''}{shown} {f.unit}".strip()
+            tip = one_line(f"{name}, {column}: {words + ', ' if f.texts else ''}{shown} {f.unit}".strip())
             cells.append(Cell(words, round(share(value, end), 3), tip, (i, j) in marked))
         rows.append((one_line(name, 24), tuple(cells)))
     corner = " \\ ".join(a for a in (f.row_axis, f.column_axis) if a)
@@ -164,7 +173,7 @@ def maps(f: Maps) -> MapsPicture:
     grids = tuple(
         grid(
             Grid(
-                title=f.names[i], values=f.patterns[i].astype(np.float64), rows=f.queries, columns=f.keys,
+                title=one_line(f.names[i]), values=f.patterns[i].astype(np.float64), rows=f.queries, columns=f.keys,
                 row_axis="from", column_axis="to", unit="attention", signed=False,
             )
         )
@@ -176,7 +185,8 @@ def maps(f: Maps) -> MapsPicture:
 def table(f: Table) -> TablePicture:
     """Cells as text; numbers with three digits."""
     rows = tuple(tuple(_cell(c) for c in row) for row in f.rows)
-    return TablePicture(f.title, f.caption, f.columns, rows)
+    numeric = tuple(any(row[i][1] for row in rows) for i in range(len(f.columns)))
+    return TablePicture(f.title, f.caption, f.columns, rows, numeric)
 
 
 def _cell(value: str | float | int | None) -> tuple[str, bool]:
@@ -196,7 +206,7 @@ def curves(f: Curves) -> CurvesPicture:
     left, right = _range(np.asarray(f.x, dtype=np.float64), pad=0.0)
 
     def px(x: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - 16) * (x - left) / (right - left), 1)
+        return round(LEFT + (WIDTH - LEFT - 40) * (x - left) / (right - left), 1)
 
     def py(y: float) -> float:
         return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 14) * (y - low) / (high - low), 1)
@@ -207,14 +217,14 @@ def curves(f: Curves) -> CurvesPicture:
     step = max(1, len(f.x) // 8)
     names = f.x_names or tuple(number(float(x)) for x in f.x)
     x_ticks = tuple((px(float(f.x[i])), one_line(names[i], 12)) for i in range(0, len(f.x), step))
-    y_ticks = tuple((py(v), number(v)) for v in np.linspace(low, high, 5))
-    marks = tuple((px(x), words) for x, words in f.marks)
+    y_ticks = tuple((py(v), f"{v:.12g}") for v in steps(low, high))
+    marks = tuple((px(x), one_line(words)) for x, words in f.marks)
     return CurvesPicture(f.title, f.caption, lines, x_ticks, y_ticks, marks, f.x_axis, f.y_axis)
 
 
 def _line(f: Curves, s: Series, sort: str, px, py) -> Line:  # type: ignore[no-untyped-def]
     points = [
-        (px(float(x)), py(float(y)), f"{s.name}: {number(float(y))}")
+        (px(float(x)), py(float(y)), one_line(f"{s.name}: {number(float(y))}"))
         for x, y in zip(f.x, s.y)
         if np.isfinite(y)
     ]
@@ -224,15 +234,25 @@ def _line(f: Curves, s: Series, sort: str, px, py) -> Line:  # type: ignore[no-u
         up = [f"{px(float(x))},{py(float(y))}" for x, y in zip(f.x, s.high) if np.isfinite(y)]
         down = [f"{px(float(x))},{py(float(y))}" for x, y in zip(f.x, s.low) if np.isfinite(y)]
         band = " ".join([*up, *down[::-1]])
-    return Line(s.name, path, band, sort, tuple(points))
+    return Line(one_line(s.name), path, band, sort, tuple(points))
 
 
 def _range(values: np.ndarray, pad: float = 0.04) -> tuple[float, float]:
-    """Lowest and highest finite value, a little apart."""
+    """Lowest and highest finite value, a little apart; zero is not passed where no value passes it."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     room = (high - low) * pad if high > low else max(abs(high), 1.0) * 0.1
-    return (low - room, high + room) if pad or high == low else (low, high)
+    if not pad and high > low:
+        return low, high
+    return (max(low - room, 0.0) if low >= 0 else low - room), high + room
+
+
+def steps(low: float, high: float, most: int = 6) -> list[float]:
+    """Round numbers between two numbers: multiples of 1, 2 or 5 times a power of ten, at most `most` of them."""
+    unit = 10.0 ** np.floor(np.log10((high - low) / most))
+    step = next(unit * k for k in (1, 2, 5, 10, 20) if (high - low) / (unit * k) <= most - 1)
+    first = int(np.ceil(low / step - 1e-9))
+    return [float(f"{k * step:.12g}") for k in range(first, int(np.floor(high / step + 1e-9)) + 1)]
 
 
 def graph(f: Graph) -> GraphPicture:
@@ -250,13 +270,23 @@ def graph(f: Graph) -> GraphPicture:
             place[name] = (round(x, 1), round(height * (i + 0.5) / len(names), 1))
     order = sorted(f.edges, key=lambda e: abs(e.weight))[-MOST_EDGES:]
     end = limit(np.array([e.weight for e in order] or [0.0]))
-    edges = tuple(
-        (*place[e.source], *place[e.target], round(0.5 + 4 * abs(e.weight) / end, 2),
-         "pos" if e.weight >= 0 else "neg", f"{e.source} → {e.target} {e.sort}: {number(e.weight, sign=True)}")
-        for e in order if e.source in place and e.target in place
-    )  # fmt: skip
-    nodes = tuple((*place[n.name], n.name, f"{n.name} {n.sort}".strip()) for n in f.nodes)
+    edges = tuple(_edge(e, place, end) for e in order if e.source in place and e.target in place)
+    nodes = tuple((*place[n.name], one_line(n.name), one_line(f"{n.name} {n.sort}".strip())) for n in f.nodes)
     return GraphPicture(f.title, f.caption, nodes, edges, len(f.edges) - len(order), width, height)
+
+
+def _edge(e: Edge, place: dict[str, tuple[float, float]], end: float) -> EdgePicture:
+    (x1, y1), (x2, y2) = place[e.source], place[e.target]
+    tip = f"{e.source} → {e.target} {e.sort}: {number(e.weight, sign=True)}".replace(" :", ":")
+    return (
+        x1,
+        y1,
+        x2,
+        y2,
+        round(0.5 + 4 * abs(e.weight) / end, 2),
+        "pos" if e.weight >= 0 else "neg",
+        one_line(tip),
+    )
 
 
 def words_left_out(n: int, noun: str) -> str:
@@ -264,6 +294,6 @@ def words_left_out(n: int, noun: str) -> str:
     return f"{plural(n, noun)} more are in the saved result." if n > 0 else ""
 
 
-def strongest(edges: Sequence[tuple], n: int) -> list[str]:
+def strongest(edges: Sequence[EdgePicture], n: int) -> list[str]:
     """The tips of the n strongest edges, strongest first."""
     return [e[-1] for e in reversed(edges[-n:])]

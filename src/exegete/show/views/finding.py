@@ -21,7 +21,7 @@ class FindingPicture:
     title: str
     lede: str
     model: str
-    context: tuple[tuple[str, str], ...]
+    context: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...]
     figures: tuple[Picture, ...]
     trust: facts.TrustPicture
     checks: tuple[facts.CheckLine, ...]
@@ -45,10 +45,10 @@ class FindingView:
         """The finding as plain data."""
         checks = result.all_checks
         return FindingPicture(
-            title=result.title,
-            lede=result.lede,
+            title=one_line(result.title),
+            lede=one_line(result.lede),
             model=facts.model_words(result.provenance.model),
-            context=result.context,
+            context=context_words(result.context),
             figures=tuple(figures.picture(f) for f in result.figures()),
             trust=facts.trust_picture(result.trust),
             checks=facts.check_lines(tuple(c for c in checks if c.passed)),
@@ -67,8 +67,28 @@ class FindingView:
             Text(p.lede),
         ]
         alarm = [terminal.alarm(p.failed)] if p.failed else []
-        context = [Text.assemble((f"{name}  ", "dim"), one_line(text, 300)) for name, text in p.context]
+        context = [_context(name, words) for name, words in p.context]
         trust = ["", terminal.trust(p.trust)] if p.trust.scores else []
         return Group(
             *head, *alarm, *context, *map(drawn, p.figures), *trust, terminal.foot(p.checks, p.cost, p.notes)
         )
+
+
+def context_words(
+    context: tuple[tuple[str, str], ...],
+) -> tuple[tuple[str, tuple[tuple[str, bool], ...]], ...]:
+    """Each text as (word, whether it differs from the first text's) where there are several of as many words."""
+    split = [one_line(text, 2000).split(" ") for _, text in context]
+    alike = len({len(words) for words in split}) == 1
+    return tuple(
+        (name, tuple((w, alike and w != split[0][i]) for i, w in enumerate(words)))
+        for (name, _), words in zip(context, split)
+    )
+
+
+def _context(name: str, words: tuple[tuple[str, bool], ...]) -> Text:
+    line = Text.assemble((f"{name}  ", "dim"))
+    for word, differs in words:
+        line.append(word, "bold underline" if differs else "")
+        line.append(" ")
+    return line
