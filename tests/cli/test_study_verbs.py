@@ -1,0 +1,145 @@
+"""The verbs of studies: words and flags become the request, letters say what does not fit, findings go where they should."""
+
+import json
+
+import pytest
+
+from exegete.cli.main import dispatch
+from exegete.cli.material import Asked, request
+from exegete.cli.params import WITH_METHOD
+from exegete.core.errors import InputError, UnknownName, UsageError
+from exegete.core.material import Fact, Pair
+from exegete.core.registry import METHODS
+from exegete.core.store import open_result
+from exegete.methods.contracts.study import Study
+
+
+class Asking:
+    """A study as far as its request goes."""
+
+    id = "asking"
+
+    def __init__(self, asks: str) -> None:
+        self.asks = asks
+
+
+def ask(kind: str, *words: str, **flags):
+    return request(Asking(kind), Asked(words=words, verb="patch", model=flags.pop("model", "mine"), **flags))
+
+
+def test_every_verb_has_studies_and_a_default():
+    used = {cls.verb for _, cls in METHODS if issubclass(cls, Study)}
+    assert used <= set(WITH_METHOD) - {"explain"}
+
+
+def test_pairs_from_words_flags_and_files(tmp_path):
+    made = ask("pairs", "mary", "gave", corrupt="john gave", target="a", against="b")
+    assert made == Pair.of("mary gave", "john gave", "a", "b")
+    assert ask("pairs", "mary gave", "john gave") == Pair.of("mary gave", "john gave")
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"clean": "a b", "corrupt": "c b", "answer": "x", "more": 1}\n\n{"clean": "d"}\n')
+    assert ask("pairs", str(path)) == [Pair.of("a b", "c b", "x"), Pair.of("d")]
+
+
+def test_facts_from_words_and_files(tmp_path):
+    fact = ask("facts", "mary lives in", subject="mary", target="paris", new="rome")
+    assert fact == Fact(prompt="mary lives in", subject="mary", answer="paris", new="rome")
+    path = tmp_path / "f.jsonl"
+    path.write_text(
+        json.dumps(
+            {"prompt": "mary lives in", "subject": "mary", "answer": "x", "paraphrases": ["mary's town is"]}
+        )
+    )
+    assert ask("facts", str(path))[0].paraphrases == ("mary's town is",)
+
+
+def test_trees_from_a_file(tmp_path):
+    path = tmp_path / "t.conllu"
+    path.write_text("1\tYes\t_\t_\t_\t_\t0\troot\t_\t_\n")
+    assert ask("trees", str(path))[0].words == ("Yes",)
+
+
+def test_nothing_given_means_the_terrariums_own_for_its_models_only():
+    assert ask("texts", model="terrarium/decoder") is None
+    with pytest.raises(UsageError, match="fits only the embedded models"):
+        ask("texts")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "flags", "said"),
+    [
+        ("texts", ("a",), {"corrupt": "b"}, "--corrupt"),
+        ("pairs", ("a",), {"subject": "b"}, "--subject"),
+        ("nothing", ("a",), {}, "at no text"),
+        ("facts", ("a b",), {"subject": "a"}, "--target"),
+        ("trees", ("a b",), {}, "treebank"),
+    ],
+)
+def test_flags_that_do_not_fit_get_a_letter(kind, words, flags, said):
+    with pytest.raises(UsageError, match=said):
+        ask(kind, *words, **flags)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"clean": ', "Line 2 is not JSON"),
+        ('{"text": "a"}', "no field 'clean'"),
+        ("[1]", "a list"),
+        ('{"clean": {"x": 1}}', "Line 2 does not fit"),
+    ],
+)
+def test_lines_that_do_not_fit_are_named(tmp_path, line, said):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"clean": "a"}\n' + line + "\n")
+    with pytest.raises(InputError, match=said):
+        ask("pairs", str(path))
+
+
+def test_an_empty_file_and_a_missing_one(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n")
+    with pytest.raises(InputError, match="empty"):
+        ask("pairs", str(path))
+    with pytest.raises(InputError, match="cannot be read"):
+        ask("facts", str(tmp_path / "none.jsonl"))
+
+
+def test_a_study_is_made_saved_and_printed(tmp_path, capsys):
+    out, html = tmp_path / "r.exg", tmp_path / "r.html"
+    code = dispatch(["lens", "mary went to the market", "--out", str(out), "--html", str(html), "--json"])
+    assert code == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["type"] == open_result(out).type == "LensGrid"
+    assert "<html" in html.read_text()
+
+
+def test_a_method_of_another_verb_is_sent_there():
+    with pytest.raises(UsageError, match="exegete explain --method occlusion"):
+        dispatch(["lens", "x", "--method", "occlusion"])
+
+
+def test_a_study_cannot_explain_words():
+    with pytest.raises((UsageError, UnknownName), match="lens"):
+        dispatch(["explain", "x", "--method", "logit_lens"])
+
+
+def test_parameters_of_the_method_are_flags(capsys):
+    assert dispatch(["patch", "the food was good", "--method", "layer_removal", "--no-swap"]) == 0
+    assert "swapped with the next" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="--swap"):
+        dispatch(["patch", "x", "--method", "layer_removal", "--swapp"])
+
+
+def test_only_graphs_are_exported(tmp_path):
+    with pytest.raises(UnknownName, match="graphml"):
+        dispatch(["lens", "x", "--export", "a.png"])
+    with pytest.raises(UsageError, match="holds no graph"):
+        dispatch(["lens", "the food", "--export", str(tmp_path / "a.json")])
+
+
+def test_methods_of_a_verb_are_listed(capsys):
+    assert dispatch(["list", "methods", "lens"]) == 0
+    shown = capsys.readouterr().out
+    assert "logit_lens" in shown
+    assert "occlusion" not in shown
