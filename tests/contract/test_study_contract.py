@@ -272,7 +272,14 @@ def test_runs_on_every_kind_of_family_it_claims(name, family):
 POST_NORM = (
     "self_repair",
 )  # the residual passes a norm after every part: no part writes straight to the output
-REFUSED_BY: dict[str, tuple[str, ...]] = {"bart": POST_NORM}
+EDGES = ("edge_attribution_patching", "acdc", "circuit_faithfulness", "circuit_overlap")
+# what a part reads there is no sum of what others wrote (or, in encoder-decoders, edges across the border are not described)
+REFUSED_BY: dict[str, tuple[str, ...]] = {
+    "bart": (*POST_NORM, *EDGES),
+    "t5": EDGES,
+    "bert": EDGES,
+    "albert": EDGES,
+}
 REFUSED: set[tuple[str, str]] = set()
 
 

@@ -1,0 +1,135 @@
+"""`Judge`: what a model says when only the edges of a circuit carry the clean text, exactly, for many circuits at once.
+
+1. what every part writes on the corrupt text (or zero, or the mean over texts and tokens) is read once;
+2. a circuit is a mask keep [R, W]: kept edges carry what this run writes, all others what was read in step 1;
+3. circuits go into the batch, one row a circuit and pair, under a token and a memory budget;
+4. a circuit that was run before is remembered.
+
+Shapes: keep [circuit, R, W] bool; values [circuit, pair]. Cost: 1 forward a pair for step 1, 1 edge run a circuit and pair.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from exegete.methods.mechanisms.circuit_pairs import Pairs
+from exegete.models.edge_run import EdgeRun
+from exegete.models.edges import EdgeGraph
+from exegete.models.lab import Aim, Lab
+from exegete.models.scale import finite
+
+Ablation = Literal["corrupt", "mean", "zero"]
+Measure = Callable[[Aim, Tensor], Tensor]
+_NUMBERS = 1 << 25  # numbers that the writes of one run may take
+
+
+@dataclass
+class Ground:
+    """A batch of pairs with what cut edges carry, `given` [W, pair, tok, d], and the target of the pass it is from [pair]."""
+
+    pairs: Pairs
+    given: Tensor
+    told: Tensor
+
+
+@dataclass
+class Judge:
+    """Runs circuits on pairs; counts through the lab and remembers what it ran."""
+
+    lab: Lab
+    graph: EdgeGraph
+    pairs: Pairs
+    ablation: Ablation = "corrupt"
+    grounds: list[Ground] = field(default_factory=list)
+    known: dict[bytes, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.grounds = grounds(self.lab, self.graph, self.pairs, self.ablation)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def full(self) -> np.ndarray:
+        """The target of the whole model [pair]."""
+        return self.values(self.graph.allowed[None])[0]
+
+    @property
+    def empty(self) -> np.ndarray:
+        """The target with every edge cut [pair]."""
+        return self.values(np.zeros((1, *self.graph.shape), dtype=bool))[0]
+
+    def values(self, keep: np.ndarray) -> np.ndarray:
+        """The target [circuit, pair] of circuits keep [circuit, R, W]."""
+        keep = keep & self.graph.allowed
+        keys = [np.packbits(k).tobytes() for k in keep]
+        fresh = {key: i for i, key in enumerate(keys) if key not in self.known}
+        if fresh:
+            found = self.measured(keep[list(fresh.values())], lambda aim, logits: aim.measure(logits))
+            self.known |= dict(zip(fresh, found))
+        return np.stack([self.known[k] for k in keys]) if keys else np.zeros((0, len(self)))
+
+    def measured(self, keep: np.ndarray, measure: Measure) -> np.ndarray:
+        """`measure(aim, logits)` [circuit, pair] of circuits; logits [circuit * pair, row, vocab], or pooled."""
+        found = []
+        for ground in self.grounds:
+            size = self._circuits_at_once(ground)
+            parts = [self._some(ground, keep[i : i + size], measure) for i in range(0, len(keep), size)]
+            found.append(np.concatenate(parts))
+        return np.concatenate(found, axis=1)
+
+    def _some(self, ground: Ground, keep: np.ndarray, measure: Measure) -> np.ndarray:
+        aim, n, p = ground.pairs.aim, len(keep), len(ground.pairs)
+        cut = torch.from_numpy(self.graph.allowed & ~keep).to(ground.given.device)
+        if n > 1:
+            cut = cut.repeat_interleave(p, 0)
+        given = ground.given.repeat(1, n, 1, 1) if n > 1 else ground.given
+        inputs = {k: v.repeat(n, *[1] * (v.dim() - 1)) for k, v in aim.inputs.items()}
+        rows = aim.positions
+        logits = EdgeRun(self.lab, self.graph, cut, given)(
+            inputs, None if rows is None else rows.repeat(n, 1)
+        ).logits
+        values = measure(aim, logits)
+        finite(values, "output")
+        return values.detach().double().cpu().numpy().reshape(n, p)
+
+    def _circuits_at_once(self, ground: Ground) -> int:
+        tokens = len(ground.pairs) * ground.pairs.length
+        numbers = tokens * ground.given.shape[0] * ground.given.shape[-1]
+        return max(1, min(self.lab.model.token_budget // tokens, _NUMBERS // numbers))
+
+
+def grounds(lab: Lab, graph: EdgeGraph, pairs: Pairs, ablation: Ablation) -> list[Ground]:
+    """Batches of pairs with what cut edges carry. Cost: 1 forward a pair."""
+    tokens = min(lab.model.token_budget, max(1, _NUMBERS // (graph.shape[1] * lab.model.map.d_model)))
+    other = ablation == "corrupt"
+    read = [
+        (b, *writes(lab, graph, b.corrupt if other else b.aim.inputs, b.aim)) for b in pairs.batches(tokens)
+    ]
+    if ablation == "corrupt":
+        return [Ground(*r) for r in read]
+    if ablation == "zero":
+        return [Ground(b, torch.zeros_like(w), told) for b, w, told in read]
+    masks = [b.aim.inputs["attention_mask"].to(w) for b, w, _ in read]
+    total = [torch.einsum("wbtd,bt->wd", w, m) for (_, w, _), m in zip(read, masks)]
+    mean = torch.stack(total).sum(0) / sum(float(m.sum()) for m in masks)
+    return [Ground(b, mean[:, None, None].expand_as(w), told) for b, w, told in read]
+
+
+def writes(lab: Lab, graph: EdgeGraph, inputs: dict[str, Tensor], aim: Aim) -> tuple[Tensor, Tensor]:
+    """What every part writes on some inputs [W, batch, tok, d], and what the aim measures there [batch]."""
+    run = EdgeRun(lab, graph)
+    told = aim.measure(run(inputs, aim.positions).logits)
+    return run.writes, told
+
+
+def without(keep: np.ndarray, edges: np.ndarray) -> Iterator[np.ndarray]:
+    """`keep` [R, W] without each of `edges` [n, 2] (writer, reader) in turn."""
+    for w, r in edges:
+        less = keep.copy()
+        less[r, w] = False
+        yield less

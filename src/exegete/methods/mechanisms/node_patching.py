@@ -1,0 +1,167 @@
+"""Node patching: what is lost, exactly, when one head or one feed-forward part carries the other text's value?
+
+1. read z of every head and what every feed-forward part adds, on the clean and on the corrupt text;
+2. "noising": run the clean text with one part's value from the corrupt one; the effect is what the target loses.
+   "denoising": run the corrupt text with one part's value from the clean one; the effect is what it gains;
+3. parts of one layer go into the batch, one row a part and pair, resumed at that layer.
+
+Control: as much noise and as little aim, the part's change turned into a random direction of equal length at each token.
+
+Shapes: effects [pair, layer, head + 1]. Cost a pair: 2 forwards, and 2 (heads + 1) partial forwards a layer.
+References: Vig et al. 2020 (arXiv:2004.12265), sec. 3; Heimersheim and Nanda 2024 (arXiv:2404.15255), sec. 2.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from exegete.core.method import Need, register
+from exegete.core.reference import Reference
+from exegete.core.results.circuits import NodeEffects
+from exegete.core.site import Site
+from exegete.core.target import Target
+from exegete.core.trust import Score, Trust
+from exegete.methods.contracts.study import Study
+from exegete.methods.mechanisms.circuit_pairs import Pairs, read_pairs
+from exegete.models.lab import Lab
+from exegete.ops.stats import bootstrap_mean
+
+
+@register
+class NodePatching(Study):
+    """Which heads and feed-forward parts carry the answer: each one's value is exchanged for the other text's."""
+
+    id: ClassVar[str] = "node_patching"
+    family: ClassVar[str] = "mechanism"
+    techniques: ClassVar[tuple[str, ...]] = ("H1",)
+    verb: ClassVar[str] = "circuit"
+    asks: ClassVar[Any] = "pairs"
+    finds: ClassVar[type] = NodeEffects
+    tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "sequence", "token")
+    reference: ClassVar[Reference] = Reference(
+        authors="Vig et al.", year=2020, where="arXiv:2004.12265", equation="sec. 3",
+        title="Causal Mediation Analysis for Interpreting Neural NLP: The Case of Gender Bias",
+    )  # fmt: skip
+    needs: ClassVar[tuple[Need, ...]] = ("text", "logprobs", "sites")
+    passes: ClassVar[str] = "2 forwards and 2 (heads + 1) partial forwards a layer, a pair"
+    direction: Literal["noising", "denoising"] = Field(
+        "noising", description="corrupt values in the clean text, or clean values in the corrupt one"
+    )
+    seed: int = Field(0, description="seed of the random directions")
+
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> NodeEffects:
+        """Over pairs."""
+        pairs = read_pairs(lab, items, target)
+        tokens = max(1, lab.model.token_budget // (lab.model.map.n_heads + 1))
+        batches = pairs.batches(tokens)
+        parts, start = [], 0
+        with lab.working(len(batches), "patching parts") as step:
+            for batch in batches:
+                parts.append(self._effects(lab, batch, start))
+                start += len(batch)
+                step()
+        effect, noise, ends = (np.concatenate(p) for p in zip(*parts))
+        return _finding(lab, self.direction, pairs, effect, noise, ends)
+
+    def _effects(self, lab: Lab, pairs: Pairs, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Effects and those of random directions [pair, layer, head + 1], and the target of both texts [pair, 2]."""
+        bound, noising = lab.model.map, self.direction == "noising"
+        stack, n = bound.stacks[-1], bound.n_layers
+        kinds = ("resid_pre", "z", "mlp_add")
+        sites = {k: [Site(k, layer=i, stack=stack) for i in range(n)] for k in kinds}
+        every = [s for k in kinds for s in sites[k]]
+        rows = pairs.aim.positions
+        clean, corrupt = (lab.run(x, read=every, rows=rows) for x in (pairs.aim.inputs, pairs.corrupt))
+        host, guest = (clean, corrupt) if noising else (corrupt, clean)
+        inputs = pairs.aim.inputs if noising else pairs.corrupt
+        ends = torch.stack([pairs.aim.measure(t.logits) for t in (clean, corrupt)], 1)
+        base = ends[:, 0 if noising else 1]
+        mask = inputs["attention_mask"]
+        found = []
+        for i in range(n):
+            resid, places = host[sites["resid_pre"][i]], (sites["z"][i], sites["mlp_add"][i])
+            real = [guest[s] for s in places]
+            turned = [host[s] + _turned(lab, s, guest[s] - host[s], mask, start) for s in places]
+            for values in (real, turned):
+                edit = {s: _exchange(v, j) for j, (s, v) in enumerate(zip(places, values))}
+                cells = bound.n_heads + 1
+                wide = {k: v.repeat(cells, *[1] * (v.dim() - 1)) for k, v in inputs.items()}
+                at = None if rows is None else rows.repeat(cells, 1)
+                t = lab.resume(wide, i, resid.repeat(cells, 1, 1), stack=stack, edit=edit, rows=at)
+                found.append(pairs.aim.measure(t.logits).reshape(cells, -1).T)
+        sign = 1.0 if noising else -1.0
+        moved = sign * (base[:, None, None] - torch.stack(found, 1)).double().cpu().numpy()
+        return moved[:, 0::2], moved[:, 1::2], ends.double().cpu().numpy()
+
+
+def _exchange(value: Tensor, mlp: int) -> Callable[[Tensor], Tensor]:
+    """Row block h takes head h's value (z [batch, head, tok, dh]), the last row block the feed-forward part's."""
+
+    def edit(x: Tensor) -> Tensor:
+        x, p = x.clone(), len(value)
+        if mlp:
+            x[-p:] = value
+            return x
+        for h in range(value.shape[1]):
+            x[h * p : (h + 1) * p, h] = value[:, h]
+        return x
+
+    return edit
+
+
+def _turned(lab: Lab, site: Site, change: Tensor, mask: Tensor, start: int) -> Tensor:
+    """The change turned into a random direction of equal length, at each token (drawn text by text, whatever the batch)."""
+    draws = []
+    for i, one in enumerate(change):
+        real = int(mask[i].sum())
+        shape = (*one.shape[:-2], real, one.shape[-1])
+        draw = torch.zeros_like(one)
+        draw[..., :real, :] = torch.from_numpy(
+            lab.rng("turn", str(site), start + i).standard_normal(shape)
+        ).to(one)
+        draws.append(draw)
+    noise = torch.stack(draws)
+    return noise * change.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+def _finding(
+    lab: Lab, direction: str, pairs: Pairs, effect: np.ndarray, noise: np.ndarray, ends: np.ndarray
+) -> NodeEffects:
+    mean = effect.mean(0)
+    low, high = _intervals(effect, lab.seed)
+    i, j = (int(x) for x in np.unravel_index(int(np.abs(mean).argmax()), mean.shape))
+    node = f"{i}.mlp" if j == mean.shape[1] - 1 else f"{i}.h{j}"
+    sign = 1.0 if mean[i, j] >= 0 else -1.0
+    score = Score(
+        name=f"effect of {node}, the strongest",
+        value=float(sign * mean[i, j]),
+        chance=0.0,
+        control=float(sign * noise[:, i, j].mean()),
+        control_name="changes of the same length in random directions",
+        interval=bootstrap_mean(sign * effect[:, i, j], lab.seed),
+        n=len(effect),
+    )
+    span = float(ends[:, 0].mean() - ends[:, 1].mean())
+    word = "loses" if direction == "noising" else "regains"
+    share = f", {mean[i, j] / span:.0%} of what separates the two texts" if span else ""
+    tail = "" if score.beats_control else "; a random change of the same length does as much"
+    return NodeEffects(
+        title="Which heads and feed-forward parts carry the answer?",
+        lede=f"Through {node} alone the target {word} {mean[i, j]:.3g}{share}{tail}.",
+        context=(("clean", " ".join(pairs.aim.tokens[0])), ("direction", direction)),
+        heads=mean[:, :-1], mlps=mean[:, -1], heads_low=low[:, :-1], heads_high=high[:, :-1],
+        mlps_low=low[:, -1], mlps_high=high[:, -1], full=float(ends[:, 0].mean()), empty=float(ends[:, 1].mean()),
+        trust=Trust(scores=(score,), seed=lab.seed),
+    )  # fmt: skip
+
+
+def _intervals(effect: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """95 % intervals [layer, part] of the mean over pairs; NaN for a single pair."""
+    nan = (float("nan"), float("nan"))
+    both = [[bootstrap_mean(x, seed) or nan for x in layer] for layer in np.moveaxis(effect, 0, -1)]
+    found = np.array(both)
+    return found[..., 0], found[..., 1]
