@@ -9,6 +9,7 @@ LIGHT: dict[str, object] = {
     "n_draws": 2,
     "n_top": 2,
     "ranks": (1, 2),
+    "n_steps": 5,
     "letters": ("the", "was"),
 }
 

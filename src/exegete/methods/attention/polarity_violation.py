@@ -1,0 +1,122 @@
+"""Polarity: does removing the most attended token move the output where the sign of its score says?
+
+1. score the tokens: attention and attention rollout (never negative: "speaks for"), and gradient x attention (signed), each
+   from the query whose output is measured;
+2. take the token i* with the largest |score|, delete it, and read f(x) - f(x without i*);
+3. a violation: sign(score) (f(x) - f(x without i*)) < 0; where nothing moves, the sign is half wrong.
+
+Control: a random token of the same text with its own sign (the exact share over all its tokens); chance 0.5, a guessed sign.
+
+Cost a text: 2 + tokens forwards, 1 backward. Reference: Liu et al. 2022, "Rethinking Attention-Model Explainability through
+Faithfulness Violation Test" (arXiv:2201.12114), sec. 3; rollout: Abnar & Zuidema 2020, eq. 1.
+"""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from exegete.core.method import Need, register
+from exegete.core.reference import Reference
+from exegete.core.results.debate import PolarityViolation
+from exegete.core.target import Target
+from exegete.core.trust import Trust
+from exegete.methods.attention.bench import ROUNDING, Seen, benches, deleted, gradients
+from exegete.methods.attention.judged import beaten, mean_score
+from exegete.methods.contracts.study import Study
+from exegete.models.lab import Lab
+from exegete.ops.relevance import carry
+
+SCORES = ("attention", "rollout", "gradient x attention")
+
+
+@register
+class PolarityViolationStudy(Study):
+    """How often removing the most attended token moves the output against the sign of its score."""
+
+    id: ClassVar[str] = "polarity_violation"
+    family: ClassVar[str] = "attention"
+    techniques: ClassVar[tuple[str, ...]] = ("O4",)
+    verb: ClassVar[str] = "attend"
+    asks: ClassVar[Any] = "texts"
+    finds: ClassVar[type] = PolarityViolation
+    home: ClassVar[str] = "terrarium/sentiment"
+    reference: ClassVar[Reference] = Reference(
+        authors="Liu et al.", year=2022, where="ICML; arXiv:2201.12114", equation="sec. 3",
+        title="Rethinking Attention-Model Explainability through Faithfulness Violation Test",
+    )  # fmt: skip
+    needs: ClassVar[tuple[Need, ...]] = ("text", "logprobs", "sites", "gradients")
+    passes: ClassVar[str] = "3 + tokens forwards + 1 backward a text"
+    seed: int = Field(0, description="seed of the bootstrap")
+
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> PolarityViolation:
+        """Over texts."""
+        seen, failed = benches(lab, items, target)
+        return self.on(lab, seen, failed)
+
+    def on(self, lab: Lab, seen: list[Seen], failed: int) -> PolarityViolation:
+        """Over texts that were read already."""
+        rows = [_text(text) for text in seen]
+        at = np.array([r[0] for r in rows], dtype=np.int64).reshape(-1, len(SCORES)).T
+        violated, chance, effect = (
+            np.array([r[j] for r in rows], dtype=np.float64).reshape(-1, len(SCORES)).T for j in (1, 2, 3)
+        )
+        scores = tuple(
+            mean_score(
+                f"polarity violations of {name}", v, "lower", chance=0.5,
+                control=c, control_name="a random token with its own sign", failed=failed, seed=self.seed,
+            )
+            for name, v, c in zip(SCORES, violated, chance)
+        )  # fmt: skip
+        return PolarityViolation(
+            title="Does the sign of attention say where the output moves?",
+            lede=_words(scores),
+            texts=tuple(s.name for s in seen),
+            scores=SCORES,
+            violated=violated,
+            chance=chance,
+            top=tuple(tuple(_piece(text, int(k)) for text, k in zip(seen, each)) for each in at),
+            effect=effect,
+            trust=Trust(scores=scores, seed=self.seed),
+        )
+
+
+def _text(text: Seen) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Of each score: the token looked at, whether it violates, the share of all tokens that do, the effect."""
+    values, _ = deleted(text)
+    whole = float(text.lab.measure(text.aim)[0])
+    lost = whole - values
+    lost = np.where(np.abs(lost) < ROUNDING * max(1.0, abs(whole)), 0.0, lost)
+    _, slope = gradients(text)
+    each = (text.weights(), rollout(text), text.weights(slope * text.pattern))
+    places = np.flatnonzero(text.words)
+    out: tuple[list, list, list, list] = ([], [], [], [])
+    for score in each:
+        mine = score[places]
+        wrong = (1 - np.sign(np.sign(mine) * lost)) / 2
+        top = int(np.abs(mine).argmax())
+        for found, value in zip(
+            out, (int(places[top]), float(wrong[top]), float(wrong.mean()), float(lost[top]))
+        ):
+            found.append(value)
+    return out
+
+
+def rollout(text: Seen) -> np.ndarray:
+    """Attention rollout [tok]: the product over layers of half the head mean plus half the identity, at the read queries."""
+    whole = np.eye(text.length)
+    for layer in text.pattern.double().mean(1).cpu().numpy():
+        whole = carry(whole, layer) / 2
+    return whole[list(text.rows)].mean(0)
+
+
+def _piece(text: Seen, k: int) -> str:
+    return text.lab.pieces([int(text.aim.inputs["input_ids"][0, k])])[0]
+
+
+def _words(scores: tuple[Any, ...]) -> str:
+    attention = scores[0]
+    won = "less often than" if beaten(attention) else "not less often than"
+    random = attention.control if attention.control is not None else float("nan")
+    first = f"Removing the most attended token moves the output the wrong way in {attention.value:.0%} of the texts, {won} a random token ({random:.0%}) or a guess (50%)"
+    return f"{first}; with gradient x attention in {scores[2].value:.0%}."
