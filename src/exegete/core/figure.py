@@ -104,8 +104,10 @@ class Table(Figure):
 class Maps(Figure):
     """Attention patterns [map, query, key], one a name; `queries` and `keys` are the tokens.
 
-    `groups` names the row of the layer x head grid that each map stands in ("layer 3"). `q` and `k` [map, token, dh], where
-    given, are what the neuron view shows (their elementwise product sums to the score).
+    `groups` names the row of the layer x head grid that each map stands in ("layer 3"). `query_parts` and `key_parts` say
+    which sentence (from 0; -1 none) each token belongs to. Weights under `threshold` are not drawn at first. `q` [map, query,
+    dh] and `k` [map, key, dh], where given, are what the neuron view shows: `scale` times the sum of their elementwise product
+    is the score; `scale` is NaN where the model adds more to the score. `unit` names what the numbers are.
     """
 
     kind: Literal["maps"] = "maps"
@@ -114,9 +116,13 @@ class Maps(Figure):
     groups: tuple[str, ...]
     queries: tuple[str, ...]
     keys: tuple[str, ...]
+    query_parts: tuple[int, ...] = ()
+    key_parts: tuple[int, ...] = ()
+    threshold: float = 0.0
     q: np.ndarray | None = None
     k: np.ndarray | None = None
     scale: float = 1.0
+    unit: str = "attention"
 
 
 class Tokens(Figure):
