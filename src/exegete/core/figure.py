@@ -107,7 +107,8 @@ class Maps(Figure):
     `groups` names the row of the layer x head grid that each map stands in ("layer 3"). `query_parts` and `key_parts` say
     which sentence (from 0; -1 none) each token belongs to. Weights under `threshold` are not drawn at first. `q` [map, query,
     dh] and `k` [map, key, dh], where given, are what the neuron view shows: `scale` times the sum of their elementwise product
-    is the score; `scale` is NaN where the model adds more to the score. `unit` names what the numbers are.
+    is the score; `scale` is NaN where the model adds more to the score. `unit` names what the numbers are; `signed` says that
+    they may be below zero.
     """
 
     kind: Literal["maps"] = "maps"
@@ -123,6 +124,7 @@ class Maps(Figure):
     k: np.ndarray | None = None
     scale: float = 1.0
     unit: str = "attention"
+    signed: bool = False
 
 
 class Tokens(Figure):

@@ -14,13 +14,15 @@ from exegete.show.figures import (
     MapsPicture,
     Picture,
     TablePicture,
+    grid,
     strongest,
     words_left_out,
 )
 from exegete.show.heat import cell_style, colored
 from exegete.show.words import one_line
 
-MOST_ROWS, MOST_MAPS = 24, 2
+MOST_ROWS, MOST_GROUPS = 24, 6
+SHADES = " ░▒▓█"
 
 
 def drawn(p: Picture) -> RenderableType:
@@ -108,8 +110,43 @@ def _table(p: TablePicture) -> RenderableType:
 
 
 def _maps(p: MapsPicture) -> RenderableType:
-    parts: list[RenderableType] = []
-    for grid in p.grids[:MOST_MAPS]:
-        parts += [Text(grid.title), GridText(grid)]
-    rest = words_left_out(p.left_out + len(p.grids) - MOST_MAPS, "map")
+    """A thumbnail a map, then the first one in numbers where it is small."""
+    parts: list[RenderableType] = [Thumbs(p)]
+    if p.first is not None:
+        parts += ["", Text(p.names[0]), GridText(grid(p.first))]
+    rest = words_left_out(p.left_out, "map")
     return Group(*parts, *([Text(rest, "dim")] if rest else []))
+
+
+@dataclass(frozen=True)
+class Thumbs:
+    """A rich renderable of pooled maps: one row a group, as many as fit; darker is more, on each map's own scale."""
+
+    p: MapsPicture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        color, missed = colored(console), 0
+        for group, found in self.p.thumbs[:MOST_GROUPS]:
+            first = min(10, len(group))
+            wide = [max(len(name), len(rows[0])) + 1 for name, rows in found]
+            fit = 0
+            while fit < len(found) and first + 1 + sum(wide[: fit + 1]) <= options.max_width:
+                fit += 1
+            missed += len(found) - fit
+            head = Text(one_line(group, first).ljust(first + 1), "dim", no_wrap=True)
+            head.append_text(Text("".join(name.ljust(w) for (name, _), w in zip(found[:fit], wide))))
+            yield head
+            for y in range(max(len(rows) for _, rows in found)):
+                line = Text(" " * (first + 1), no_wrap=True)
+                for (_, rows), w in zip(found[:fit], wide):
+                    line.append_text(self._line(rows[y] if y < len(rows) else (), w, color))
+                yield line
+        missed += sum(len(found) for _, found in self.p.thumbs[MOST_GROUPS:])
+        if missed:
+            yield Text(f"{missed} more are on the page (--html).", "dim")
+
+    def _line(self, shares: tuple[float, ...], width: int, color: bool) -> Text:
+        line = Text(no_wrap=True)
+        for x in shares:
+            line.append(" " if color else SHADES[min(4, int(5 * x))], cell_style(x, False) if color else "")
+        return line.append(" " * (width - len(shares)))

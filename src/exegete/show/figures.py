@@ -4,7 +4,7 @@
     Curves   lines with bands in a fixed frame (svg); a table of values in a terminal
     Graph    nodes in columns by level, edges by weight (svg); the strongest edges in a terminal
     Table    rows, numbers to the right
-    Maps     one grid a map, each to be opened by itself
+    Maps     thumbnails of all maps, one of them open (`show.maps`)
     Tokens   one row of shaded tokens
 
 Positions on colour scales are shares of the figure's largest value, as everywhere (`show.color`).
@@ -17,10 +17,11 @@ import numpy as np
 
 from exegete.core.figure import AnyFigure, Curves, Edge, Graph, Grid, Maps, Series, Table, Tokens
 from exegete.show.color import limit, share
+from exegete.show.maps import MapsPicture, maps
 from exegete.show.words import number, one_line, plural
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 260, 56, 46  # of an svg, in its own units
-MOST_MAPS, MOST_EDGES = 16, 400
+MOST_EDGES = 400
 
 
 @dataclass(frozen=True)
@@ -107,17 +108,6 @@ class TablePicture:
     kind: str = "table"
 
 
-@dataclass(frozen=True)
-class MapsPicture:
-    """One grid a map."""
-
-    title: str
-    caption: str
-    grids: tuple[GridPicture, ...]
-    left_out: int
-    kind: str = "maps"
-
-
 Picture = GridPicture | CurvesPicture | GraphPicture | TablePicture | MapsPicture
 
 
@@ -165,21 +155,6 @@ def tokens(f: Tokens) -> GridPicture:
         column_axis="", unit=f.unit, signed=f.signed,
     )  # fmt: skip
     return grid(one)
-
-
-def maps(f: Maps) -> MapsPicture:
-    """Every map as a grid of its own; the first ones where there are many."""
-    kept = range(min(len(f.names), MOST_MAPS))
-    grids = tuple(
-        grid(
-            Grid(
-                title=one_line(f.names[i]), values=f.patterns[i].astype(np.float64), rows=f.queries, columns=f.keys,
-                row_axis="from", column_axis="to", unit="attention", signed=False,
-            )
-        )
-        for i in kept
-    )  # fmt: skip
-    return MapsPicture(f.title, f.caption, grids, len(f.names) - len(kept))
 
 
 def table(f: Table) -> TablePicture:

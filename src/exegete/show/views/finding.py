@@ -10,6 +10,7 @@ from exegete.core.results.finding import Finding
 from exegete.show import facts, figures, terminal
 from exegete.show.figure_terminal import drawn
 from exegete.show.figures import Picture
+from exegete.show.maps import MapsPicture
 from exegete.show.view import view
 from exegete.show.words import one_line
 
@@ -44,18 +45,21 @@ class FindingView:
     def picture(result: Finding) -> FindingPicture:
         """The finding as plain data."""
         checks = result.all_checks
+        drawn_figures = tuple(figures.picture(f) for f in result.figures())
+        found_maps = [p.payload for p in drawn_figures if isinstance(p, MapsPicture)]
         return FindingPicture(
             title=one_line(result.title),
             lede=one_line(result.lede),
             model=facts.model_words(result.provenance.model),
             context=context_words(result.context),
-            figures=tuple(figures.picture(f) for f in result.figures()),
+            figures=drawn_figures,
             trust=facts.trust_picture(result.trust),
             checks=facts.check_lines(tuple(c for c in checks if c.passed)),
             failed=facts.check_lines(tuple(c for c in checks if not c.passed)),
             cost=facts.cost_lines(result),
             notes=(*result.notes, *result.trust.notes),
             provenance=facts.provenance_rows(result),
+            payload={"maps": found_maps} if found_maps else None,
         )
 
     @staticmethod
