@@ -18,8 +18,8 @@ import torch
 
 from exegete.core.request import Text
 from exegete.core.target import Target
-from exegete.methods.contracts.attribution import explain
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients
+from exegete.methods.contracts.attribution import explain
 from exegete.models.ask import ask
 from exegete.models.load import load
 from exegete.models.model import Model

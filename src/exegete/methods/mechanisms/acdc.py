@@ -102,7 +102,7 @@ class _Search:
 
     def reader(self, r: int, at_once: int) -> None:
         """Try every edge into reader r."""
-        writers = list(np.flatnonzero(self.keep[r])[::-1])
+        writers = [int(w) for w in np.flatnonzero(self.keep[r])[::-1]]
         while writers:
             some = writers[:at_once]
             nested = np.stack([self._without(r, some[: i + 1]) for i in range(len(some))])
