@@ -10,6 +10,7 @@ LIGHT: dict[str, object] = {
     "n_top": 2,
     "ranks": (1, 2),
     "n_steps": 5,
+    "n_random": 4,
     "letters": ("the", "was"),
 }
 
