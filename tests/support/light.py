@@ -11,6 +11,8 @@ LIGHT: dict[str, object] = {
     "ranks": (1, 2),
     "n_steps": 5,
     "n_random": 4,
+    "n_held_out": 2,
+    "batch": 2,
     "letters": ("the", "was"),
 }
 
