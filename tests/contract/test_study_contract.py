@@ -274,7 +274,10 @@ POST_NORM = (
 )  # the residual passes a norm after every part: no part writes straight to the output
 EDGES = ("edge_attribution_patching", "acdc", "circuit_faithfulness", "circuit_overlap")
 # what a part reads there is no sum of what others wrote (or, in encoder-decoders, edges across the border are not described)
+# units of fused, routed experts cannot be seen
+UNITS = ("ffn_values",)
 REFUSED_BY: dict[str, tuple[str, ...]] = {
+    "mixtral": UNITS,
     "bart": (*POST_NORM, *EDGES),
     "t5": EDGES,
     "bert": EDGES,
