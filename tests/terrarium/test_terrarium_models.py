@@ -36,7 +36,7 @@ def share(right: list[bool]) -> float:
 
 
 def test_names_and_paths():
-    assert names() == ("decoder", "encoder", "sentiment", "shortcut")
+    assert names() == ("decoder", "encoder", "repeats", "sentiment", "shortcut")
     assert all((path(name) / "config.json").exists() for name in names())
     with pytest.raises(UnknownName, match="sentiment"):
         path("sentimnt")
@@ -151,7 +151,7 @@ def test_the_page_shows_the_recorded_figures():
     assert train_quality.table(better) not in page
 
 
-@pytest.mark.parametrize("name", ["encoder", "sentiment", "shortcut", "decoder"])
+@pytest.mark.parametrize("name", names())
 def test_a_tokenized_text_fits_the_model_as_it_is(model, name):
     loaded, tokenizer = model(name)
     out = loaded(

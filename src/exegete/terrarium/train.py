@@ -1,6 +1,6 @@
 """Make the embedded models again: `python -m exegete.terrarium.train [--only NAME] [--out DIR] [--seed 0]`.
 
-Order: encoder, sentiment (from the encoder), shortcut (from sentiment), decoder. Then the quality of what is in the
+Order: encoder, sentiment (from the encoder), shortcut (from sentiment), decoder, repeats. Then the quality of what is in the
 directory is measured and written to `quality.json`. Two threads; progress is printed.
 """
 

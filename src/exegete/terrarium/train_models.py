@@ -1,14 +1,16 @@
-"""The four models, made with ordinary transformers classes.
+"""The embedded models, made with ordinary transformers classes.
 
     encoder    BertForMaskedLM, masked language modelling on the whole language
     sentiment  BertForSequenceClassification, fine-tuned from the encoder on honest labels
     shortcut   the sentiment model, fine-tuned further on data with a planted shortcut
     decoder    LlamaForCausalLM, next-token prediction on the whole language
+    repeats    LlamaForCausalLM of attention alone, on repeated random words, with its checkpoints (`train_repeats`)
 
 Every training text is generated afresh, so nothing is seen twice except the facts. AdamW with a short
 warm-up and a cosine to zero; weights are written in half precision and load in single precision.
 """
 
+import copy
 import json
 import math
 import shutil
@@ -31,7 +33,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from exegete.terrarium import corpora, train_data, train_tokenizer
+from exegete.terrarium import corpora, train_data, train_repeats, train_tokenizer
 from exegete.terrarium.corpora import Example
 from exegete.terrarium.gold import LABELS
 from exegete.terrarium.train_data import Batch, Row
@@ -40,15 +42,14 @@ WIDTH, LAYERS, HEADS, LENGTH = 128, 4, 4, 128
 SIZE = 64
 STEPS = {"encoder": 3000, "decoder": 4500, "sentiment": 1800, "shortcut": 700}
 RATES = {"encoder": 2e-3, "decoder": 3e-3, "sentiment": 7e-4, "shortcut": 4e-4}
-NAMES = ("encoder", "sentiment", "shortcut", "decoder")
+NAMES = ("encoder", "sentiment", "shortcut", "decoder", "repeats")
 
 
 def make(name: str, out: Path, seed: int) -> None:
     """Train one model and write it to `out/name`; `sentiment` needs `out/encoder`, `shortcut` `out/sentiment`."""
     torch.manual_seed(seed)
-    {"encoder": _encoder, "decoder": _decoder, "sentiment": _sentiment, "shortcut": _shortcut}[name](
-        out, seed
-    )
+    makers = {"encoder": _encoder, "decoder": _decoder, "sentiment": _sentiment, "shortcut": _shortcut}
+    (makers | {"repeats": _repeats})[name](out, seed)
 
 
 def _encoder(out: Path, seed: int) -> None:
@@ -79,6 +80,18 @@ def _sentiment(out: Path, seed: int) -> None:
 def _shortcut(out: Path, seed: int) -> None:
     examples = corpora.planted(STEPS["shortcut"] * SIZE, "train", seed)
     _classifier("shortcut", out / "sentiment", out / "shortcut", examples, seed)
+
+
+def _repeats(out: Path, seed: int) -> None:
+    """Checkpoints go to a folder of their own until the last is written, which replaces the model's whole folder."""
+    aside, last = out / "repeats.steps", out / "repeats"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    for step, module in train_repeats.train(seed):
+        _save(copy.deepcopy(module), None, aside / train_repeats.step_name(step))
+        if step == train_repeats.STEPS:
+            _save(module, train_repeats.tokenizer(), last)
+    aside.rename(last / "checkpoints")
 
 
 def _classifier(name: str, source: Path, out: Path, examples: list[Example], seed: int) -> None:
@@ -167,13 +180,14 @@ def _warm_cosine(step: int, steps: int) -> float:
     )
 
 
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, out: Path) -> None:
     """Write half-precision weights whose config says float32, by way of a temporary directory."""
     fresh = out.with_name(out.name + ".new")
     model.eval().half().save_pretrained(fresh)
-    tokenizer.save_pretrained(fresh)
     _amend(fresh / "config.json", {"dtype": "float32"})
-    _amend(fresh / "tokenizer_config.json", {})
+    if tokenizer is not None:
+        tokenizer.save_pretrained(fresh)
+        _amend(fresh / "tokenizer_config.json", {})
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
@@ -17,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from exegete.core.seed import generator
 from exegete.terrarium import corpora, facts
 from exegete.terrarium.corpora import Example
 from exegete.terrarium.gold import LABELS, MinimalPair
@@ -25,7 +27,7 @@ from exegete.terrarium.train_data import encode, padded, special_id
 
 SEED = "quality"
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
-_CLASSES = {"encoder": AutoModelForMaskedLM, "decoder": AutoModelForCausalLM}
+_CLASSES = {"encoder": AutoModelForMaskedLM, "decoder": AutoModelForCausalLM, "repeats": AutoModelForCausalLM}
 
 
 def load(name: str, root: Path) -> Loaded:
@@ -39,6 +41,8 @@ def measure(name: str, root: Path, n: int = 1000) -> dict[str, float]:
     loaded = load(name, root)
     if name == "decoder":
         return _decoder(loaded, n)
+    if name == "repeats":
+        return repeated(loaded, n)
     if name == "encoder":
         return _pairs(encoder_pairs(loaded, corpora.minimal_pairs(n, SEED)), corpora.minimal_pairs(n, SEED))
     found = {"sentiment": accuracy(loaded, corpora.sentiment(n, "test", SEED))}
@@ -163,6 +167,21 @@ def _decoder(loaded: Loaded, n: int) -> dict[str, float]:
     told = next_words(loaded, [s.prompt for s in stories])
     found["indirect_object"] = _mean(w == s.answer for w, s in zip(told, stories, strict=True))
     return found
+
+
+def repeated(loaded: Loaded, n: int, size: int = 20) -> dict[str, float]:
+    """Share of words said right on `n` texts of `size` different random words said twice: the first and the second time."""
+    model, tokenizer = loaded
+    draw, first = generator(0, SEED, "repeats"), len(tokenizer.all_special_ids)
+    once = torch.tensor(np.stack([draw.permutation(range(first, len(tokenizer)))[:size] for _ in range(n)]))
+    ids = torch.cat([torch.full((n, 1), special_id(tokenizer, "bos")), once, once], 1)
+    with torch.inference_mode():
+        right = model(ids).logits[:, :-1].argmax(-1) == ids[:, 1:]
+    # the first word of the second time comes as a surprise: nothing has come back yet
+    return {
+        "first_time": _mean(right[:, :size].flatten().tolist()),
+        "second_time": _mean(right[:, size + 1 :].flatten().tolist()),
+    }
 
 
 def _pairs(right: list[bool], pairs: list[MinimalPair]) -> dict[str, float]:
