@@ -61,6 +61,7 @@ class AttentionDebateStudy(Study):
     techniques: ClassVar[tuple[str, ...]] = ("B12", "B13", "B14", "O4")
     verb: ClassVar[str] = "attend"
     asks: ClassVar[Any] = "texts"
+    usual: ClassVar[int | None] = 12
     least: ClassVar[int] = 2
     finds: ClassVar[type] = AttentionDebate
     home: ClassVar[str] = "terrarium/sentiment"

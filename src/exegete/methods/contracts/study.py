@@ -39,6 +39,7 @@ class Study(Method):
 
     verb     the verb of the command line that reaches it: attend, lens, trace, patch, circuit, heads or edit
     asks     what it is asked about; `least` and `most` limit the number of items (most 1: a single text or pair)
+    usual    how many of the terrarium's own items are taken where none are named; None: as many as the kind has by default
     finds    the type of its finding
     home     the embedded model it is shown on when none is named
     shows    True for a plain display, which judges and ranks nothing and so has no score
@@ -48,6 +49,7 @@ class Study(Method):
     asks: ClassVar[Asks] = "texts"
     least: ClassVar[int] = 1
     most: ClassVar[int | None] = None
+    usual: ClassVar[int | None] = None
     finds: ClassVar[type[Finding]] = Finding
     home: ClassVar[str] = "terrarium/decoder"
     shows: ClassVar[bool] = False
