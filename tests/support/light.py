@@ -5,6 +5,10 @@ from exegete.methods.contracts.study import Study
 # by name of the field; what a study does not have is left out
 LIGHT: dict[str, object] = {
     "n_permutations": 20,
+    "n_repeats": 2,
+    "repeat_length": 6,
+    "n_maps": 10,
+    "n_twins": 1,
     "n_units": 16,
     "n_draws": 2,
     "n_top": 2,

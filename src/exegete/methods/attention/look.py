@@ -80,14 +80,29 @@ def look(lab: Lab, text: Text, target: Target | None = None) -> Look:
             rest[0]: _read(lab, aim.inputs["decoder_input_ids"][0]),
         }
         return Look(aim.inputs, reads)
+    return reread(lab, text)
+
+
+def reread(lab: Lab, text: Text) -> Look:
+    """One text as every stack would read it, the decoder of an encoder-decoder too, after its start token: no target needed."""
     reading = lab.read([text])
     inputs, encoded = lab.passed(reading), reading.encoded[0]
     if any(t.part for t in encoded.tokens):
         inputs["token_type_ids"] = torch.tensor([[t.part for t in encoded.tokens]], device=lab.model.device)
+    main, *rest = lab.model.map.stacks
     reads = {main: _read(lab, inputs["input_ids"][0], encoded.text, encoded.tokens)}
     if rest:
         reads[rest[0]] = _moved(lab, reads[main])
+        inputs |= shifted(lab, inputs["input_ids"])
     return Look(inputs, reads)
+
+
+def shifted(lab: Lab, ids: Tensor) -> dict[str, Tensor]:
+    """What the decoder is given so that it reads `ids` [batch, tok] again: nothing where the model does this itself."""
+    if lab.model.task != "seq2seq":
+        return {}
+    start = getattr(lab.model.config, "decoder_start_token_id", None) or 0
+    return {"decoder_input_ids": torch.cat([torch.full_like(ids[:, :1], start), ids[:, :-1]], 1)}
 
 
 def first_row(look: Look) -> Tensor:
