@@ -65,7 +65,7 @@ def test_declared(name):
     assert cls.build(method.params()) == method
     assert method_of(name) == method
     assert cls.id == name
-    assert cls.family in ("perturbation", "gradient", "surrogate", "decomposition")
+    assert cls.family in ("perturbation", "gradient", "surrogate", "decomposition", "attention")
     assert cls.summary().endswith(".")
     assert cls.passes
     assert isinstance(cls.reference, Reference)

@@ -55,7 +55,7 @@ class Scores:
 
 
 class AttributionMethod(Method):
-    """Base of all attribution methods. `family`: perturbation, gradient, surrogate or decomposition."""
+    """Base of all attribution methods. `family`: perturbation, gradient, surrogate, decomposition or attention."""
 
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq", "sequence", "token")
     hooks: ClassVar[bool] = (
