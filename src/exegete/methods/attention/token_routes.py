@@ -78,7 +78,8 @@ class TokenRoutes:
 
 def look_along(q: Question, method: str) -> TokenRoutes:
     """The attention of a question. Raises `TargetError` for a contrast of continuations, `ModelError` for unseen layers."""
-    if len(q.branches) > 1:
+    first, *more = q.branches
+    if more:
         raise TargetError(
             f"You asked for the method {method!r} on a contrast between continuations of several tokens.",
             "They are read in two passes, each with its own attention.",
@@ -87,7 +88,7 @@ def look_along(q: Question, method: str) -> TokenRoutes:
     sites = _sites(q)
     mean = {s: _mean for each in sites for s in each}
     last = Site("final_in", stack=q.model.map.stacks[-1])
-    pooled = q.branches[0].rows[0].position is None
+    pooled = first.rows[0].position is None
     with still(q.model.module), torch.set_grad_enabled(pooled):
         with trace(q.model, [last] if pooled else [], reduce=mean, keep_graph=pooled) as t:
             values = q.run(q.embeddings()[None])[0]
@@ -96,7 +97,7 @@ def look_along(q: Question, method: str) -> TokenRoutes:
     own, decoder, across = found
     top = len((decoder or own)[-1])
     if reads is None:
-        reads = np.eye(top)[[r.position or 0 for r in q.branches[0].rows]]
+        reads = np.eye(top)[[r.position or 0 for r in first.rows]]
     return TokenRoutes(own, decoder, across, reads, _slots(q, top), len(q.ids))
 
 
