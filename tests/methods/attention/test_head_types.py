@@ -32,7 +32,7 @@ def test_every_planted_head_is_found():
     heads = [i for i, t in enumerate(PLANTED) if t != "-"]
     assert r.share[heads, types].min() > 0.8
     assert r.distance[7] == -3
-    best = {s.name.split(" for ")[1].split(",")[0]: s for s in r.trust.scores if " for " in s.name}
+    best = {s.name.split(":")[0]: s for s in r.trust.scores}
     for i, t in zip(heads, types):
         s = best[r.types[t]]
         if r.types[t] != "fixed distance":
@@ -153,6 +153,6 @@ def test_maps_made_by_rule_are_patterns():
 def test_a_single_short_text_is_taken_and_says_so():
     r = LIGHT(load(tiny("gpt2")), Text(ids=(5, 6, 7)))
     assert set(r.kind) == {"-"}  # too small to have a kind
-    scores = {s.name.split(" for ")[-1].split(",")[0]: s for s in r.trust.scores}
+    scores = {s.name.split(":")[0]: s for s in r.trust.scores}
     assert scores["previous token"].interval is None
     assert scores["previous token"].n == 1

@@ -91,22 +91,29 @@ class HeadTypes(Finding):
         )
 
     def _table(self) -> Table:
-        rows = [
-            (
-                name, self.label[i], cell(self.distance[i]), *map(cell, self.share[i]), self.kind[i],
-                cell(self.kind_share[i].max()), cell(self.agreement[i]),
+        rows = []
+        for i, name in enumerate(self.heads):
+            t = (
+                self.types.index(self.label[i])
+                if self.label[i] in self.types
+                else int(np.argmax(np.nan_to_num(self.share[i], nan=-1)))
             )
-            for i, name in enumerate(self.heads)
-        ]  # fmt: skip
+            there = (self.types[t], *(cell(x[i, t]) for x in (self.share, self.low, self.chance)))
+            kind = (self.kind[i], cell(self.kind_share[i].max()), cell(self.agreement[i]))
+            rows.append((name, self.label[i], *there, cell(self.distance[i]), *kind))
         return Table(
             title="Every head in numbers",
-            caption="Shares of attention by type; kind of map with its probability, and the share of texts that agree.",
+            caption="Where most of its attention goes, with the lower end of the 95 % interval over texts (where the head could "
+            "pass for that type) and the share of even attention; the likeliest kind of its map, and the share of texts that agree.",
             columns=(
                 "head",
                 "type",
-                "usual distance",
-                *self.types,
-                "kind of map",
+                "looks at",
+                "share",
+                "low",
+                "even",
+                "distance",
+                "map",
                 "probability",
                 "agreement",
             ),

@@ -58,7 +58,7 @@ class HeadTypesStudy(Study):
     needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
     passes: ClassVar[str] = "1 + n_twins forwards a text and a repeat"
     threshold: float = Field(
-        0.3, ge=0, le=1, description="least share of its attention for a head to have a type"
+        0.4, ge=0, le=1, description="least share of its attention for a head to have a type"
     )
     n_repeats: int = Field(10, ge=2, description="runs of random tokens said twice")
     repeat_length: int = Field(16, ge=3, description="tokens of a saying")
@@ -189,7 +189,7 @@ def _best(name: str, heads: Heads, own: Evidence, twins: Sequence[Evidence], t: 
     head, held, chance = _chosen(own, t)
     others = [_chosen(twin, t)[1] for twin in twins]
     return mean_score(
-        f"attention of the best head for {name}, {heads.names[head]}, on held-out texts",
+        f"{name}: share of the best head, {heads.names[head]}, on held-out texts",
         held,
         chance=float(mean(chance)),
         control=max(others, key=lambda v: float(np.nan_to_num(mean(v)))) if others else None,
