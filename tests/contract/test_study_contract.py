@@ -275,7 +275,7 @@ POST_NORM = (
 EDGES = ("edge_attribution_patching", "acdc", "circuit_faithfulness", "circuit_overlap")
 # what a part reads there is no sum of what others wrote (or, in encoder-decoders, edges across the border are not described)
 # units of fused, routed experts cannot be seen
-UNITS = ("ffn_values",)
+UNITS = ("ffn_values", "ffn_keys", "rank_one_edit")
 REFUSED_BY: dict[str, tuple[str, ...]] = {
     "mixtral": UNITS,
     "bart": (*POST_NORM, *EDGES),

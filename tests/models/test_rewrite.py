@@ -306,9 +306,9 @@ def fact_edit(together: bool) -> FactEdit:
         lede="l",
         claim="c",
         layer=0,
+        token="last",
         together=together,
         cases=(case(0), case(1)),
-        effects=np.zeros(0),
     )
 
 
@@ -325,6 +325,6 @@ def test_one_of_several_facts():
 
 def test_shown(capsys):
     table = fact_edit(together=False).figures()[0]
-    assert table.rows[0][3:] == (0.1, 0.9, "0 of 1", "4 of 5", 0.5)  # type: ignore[union-attr]
+    assert table.rows[0][3:] == (0.1, 0.9, "0 of 1", "4 of 5", 0.5, None)  # type: ignore[union-attr]
     xg.show(fact_edit(together=False).only(0))
     assert "rank 1" in capsys.readouterr().out

@@ -17,6 +17,9 @@ LIGHT: dict[str, object] = {
     "n_random": 4,
     "n_held_out": 2,
     "batch": 2,
+    "n_corpus": 40,
+    "n_trial": 1,
+    "n_generated": 3,
     "letters": ("the", "was"),
 }
 

@@ -119,7 +119,7 @@ def _fact(fact: facts.Fact, seed: int) -> Fact:
     draw = Random(f"material-{fact.subject}-{fact.relation}-{seed}")
     same = [f for f in _by_relation()[fact.relation] if f.subject != fact.subject]
     others = [f for f in same if f.object != fact.object]
-    ask = {c.form: c.prompt for c in facts.clozes() if c.fact == fact}
+    ask = _asked()[fact.subject, fact.relation]
     near = draw.sample(others, 5)
     return Fact(
         prompt=ask[0],
@@ -131,6 +131,15 @@ def _fact(fact: facts.Fact, seed: int) -> Fact:
         neighbours=tuple((_prompt(f), f.object) for f in near),
         id=f"{fact.subject} {fact.relation}",
     )
+
+
+@cache
+def _asked() -> dict[tuple[str, str], dict[int, str]]:
+    """The prompts of every fact, by form."""
+    found: dict[tuple[str, str], dict[int, str]] = {}
+    for c in facts.clozes():
+        found.setdefault((c.fact.subject, c.fact.relation), {})[c.form] = c.prompt
+    return found
 
 
 @cache

@@ -101,7 +101,7 @@ class ModelEdit(Finding):
 
     def figures(self) -> tuple[AnyFigure, ...]:
         """The study's own figures, then what is changed."""
-        return (*self.shown, self.changes())
+        return (*self.shown, self.changes()) if self.deltas or self.sites else self.shown
 
     def changes(self) -> Table:
         """One row a changed parameter or edited site."""
@@ -125,7 +125,8 @@ class FactCase(Value):
 
     `before` and `after` [prompt] are probabilities of (answer, new) for the prompt and then each paraphrase, shape [n, 2];
     `said` [n] whether the edited model's own first choice is the new answer. `kept` (neighbours answered rightly before,
-    after) out of `n_neighbours`. `loss` on held-out texts, nats a token, (before, after). `deltas`: its own change.
+    after) out of `n_neighbours`. `loss` on held-out texts, nats a token, and `entropy` of the n-grams of what it writes after
+    the prompt, bits, are (before, after). `deltas`: its own change.
     """
 
     name: str
@@ -139,6 +140,7 @@ class FactCase(Value):
     kept: tuple[int, int]
     n_neighbours: int
     loss: tuple[float, float]
+    entropy: tuple[float, float] = (float("nan"), float("nan"))
     deltas: tuple[WeightDelta, ...] = ()
 
 
@@ -147,13 +149,13 @@ class FactEdit(ModelEdit):
 
     `together`: the facts were edited one after the other, and every case is measured with all changes in place. Otherwise
     each case is an edit of its own, measured alone; `only(i)` is that edit, and `deltas` are empty unless there is one.
-    `effects` [layer] is the mean restored probability by which the layer was chosen (empty when it was given).
+    `token` says whose key is written to: the subject's last token, or the prompt's.
     """
 
     layer: int
+    token: Literal["subject", "last"]
     together: bool
     cases: tuple[FactCase, ...]
-    effects: np.ndarray
 
     def only(self, i: int) -> "FactEdit":
         """The edit of case `i` alone, ready to be applied. Raises `UsageError` for edits that were made together."""
@@ -182,14 +184,26 @@ class FactEdit(ModelEdit):
                 f"{sum(c.said[1:])} of {len(c.said) - 1}",
                 f"{c.kept[1]} of {c.kept[0]}",
                 c.loss[1] - c.loss[0],
+                c.entropy[1] - c.entropy[0] if np.isfinite(sum(c.entropy)) else None,
             )
             for c in self.cases
         )
         return Table(
             title="What became of each fact",
             caption="P: probability of the new answer. Paraphrases: answered with the new answer. Neighbours: other facts "
-            "that were right before and still are. Loss: change on held-out texts, nats a token.",
-            columns=("prompt", "was", "new", "P before", "P after", "paraphrases", "neighbours", "loss"),
+            "that were right before and still are. Loss: change on held-out texts, nats a token. Variety: change of the n-gram "
+            "entropy of what it writes after the prompt, bits.",
+            columns=(
+                "prompt",
+                "was",
+                "new",
+                "P before",
+                "P after",
+                "paraphrases",
+                "neighbours",
+                "loss",
+                "variety",
+            ),
             rows=rows,
         )
 
