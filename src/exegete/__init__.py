@@ -22,6 +22,9 @@ _HOMES = {
     "forecast": "exegete.front",
     "prove": "exegete.front",
     "study": "exegete.front",
+    "edited": "exegete.models.rewrite",
+    "apply": "exegete.models.rewrite",
+    "undo": "exegete.models.rewrite",
     "open": "exegete.front",
     "show": "exegete.front",
     "methods": "exegete.front",
@@ -82,6 +85,9 @@ if TYPE_CHECKING:
     from exegete.front import show as show
     from exegete.front import study as study
     from exegete.models.model import Model as Model
+    from exegete.models.rewrite import apply as apply
+    from exegete.models.rewrite import edited as edited
+    from exegete.models.rewrite import undo as undo
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,9 @@ VERBS = {
     "methods",
     "metrics",
     "study",
+    "edited",
+    "apply",
+    "undo",
 }
 TYPES = {
     "Model", "Method", "Text", "Segment", "Target", "Site", "Result", "Attribution", "Comparison", "MetricTable",

@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from exegete.cli import letters
+from exegete.cli.commands.apply import apply
 from exegete.cli.commands.attend import attend
 from exegete.cli.commands.circuit import circuit
 from exegete.cli.commands.compare import compare
@@ -53,6 +54,7 @@ app.command("compare")(compare)
 app.command("evaluate")(evaluate)
 for study_verb in (attend, lens, trace, patch, circuit, heads, edit):
     app.command(study_verb.__name__)(study_verb)
+app.command("apply")(apply)
 app.command("show")(show)
 app.command("list")(list_things)
 app.command("prove")(prove)

@@ -4,6 +4,7 @@
 flags (`cli.material`); 3. the front door makes the study; 4. the finding goes where it was asked for.
 """
 
+import shlex
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -116,6 +117,8 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
         if export:
             _export(found, export)
         output.emit([found])
+        if out and hasattr(found, "claim"):
+            say(f"Try it: exegete apply {shlex.quote(out)}")
         return 0
 
     command.__doc__ = words
