@@ -23,7 +23,7 @@ from exegete.core.trust import Check
 from exegete.methods.contracts.attribution import Scores, by_unit
 from exegete.models.capture import trace
 from exegete.models.model import still
-from exegete.models.question import Question
+from exegete.models.question import Branch, Question
 from exegete.ops.routes import Routes, carried, double, single
 
 SUMS = 1e-9  # float64 sums of products of rows that sum to 1
@@ -78,14 +78,8 @@ class TokenRoutes:
 
 def look_along(q: Question, method: str) -> TokenRoutes:
     """The attention of a question. Raises `TargetError` for a contrast of continuations, `ModelError` for unseen layers."""
-    first, *more = q.branches
-    if more:
-        raise TargetError(
-            f"You asked for the method {method!r} on a contrast between continuations of several tokens.",
-            "They are read in two passes, each with its own attention.",
-            "Explain one of them, or a contrast of two single tokens.",
-        )
-    sites = _sites(q)
+    first = only_branch(q, method)
+    sites = pattern_sites(q)
     mean = {s: _mean for each in sites for s in each}
     last = Site("final_in", stack=q.model.map.stacks[-1])
     pooled = first.rows[0].position is None
@@ -98,7 +92,19 @@ def look_along(q: Question, method: str) -> TokenRoutes:
     top = len((decoder or own)[-1])
     if reads is None:
         reads = np.eye(top)[[r.position or 0 for r in first.rows]]
-    return TokenRoutes(own, decoder, across, reads, _slots(q, top), len(q.ids))
+    return TokenRoutes(own, decoder, across, reads, stack_slots(q), len(q.ids))
+
+
+def only_branch(q: Question, method: str) -> Branch:
+    """What is read of a question that is read in one pass; `TargetError` for one that takes two."""
+    first, *more = q.branches
+    if more:
+        raise TargetError(
+            f"You asked for the method {method!r} on a contrast between continuations of several tokens.",
+            "They are read in two passes, each with its own attention.",
+            "Explain one of them, or a contrast of two single tokens.",
+        )
+    return first
 
 
 def scored(slots: np.ndarray, units: tuple[Unit, ...], lost: float, note: str) -> Scores:
@@ -113,7 +119,7 @@ def kept(lost: float) -> Check:
     return Check.at_most("attention kept", lost, SUMS, words)
 
 
-def _sites(q: Question) -> list[list[Site]]:
+def pattern_sites(q: Question) -> list[list[Site]]:
     """Pattern sites of the first stack, of a decoder beside it, and of its cross-attention."""
     bound = q.model.map
     first, *more = bound.stacks
@@ -146,9 +152,14 @@ def _shares(q: Question, values: Tensor, last: Tensor) -> np.ndarray:
     return np.stack(rows)
 
 
-def _slots(q: Question, top: int) -> tuple[np.ndarray, np.ndarray]:
-    """Slots that the first stack reads, and those that a decoder reads."""
+def stack_slots(q: Question) -> tuple[np.ndarray, np.ndarray]:
+    """Slots that the first stack reads, and those that a decoder reads (-1 for a start token that is no slot)."""
     main = np.flatnonzero(~q.dec)
-    if q.model.rereads:
-        return main, np.concatenate([[-1], main])[:top]
-    return main, np.flatnonzero(q.dec)
+    return main, np.concatenate([[-1], main[:-1]]) if q.model.rereads else np.flatnonzero(q.dec)
+
+
+def slots_of(q: Question, site: Site) -> tuple[np.ndarray, np.ndarray]:
+    """Slots of the queries and of the keys of an attention; -1 for a place that belongs to none."""
+    main, dec = stack_slots(q)
+    decoder = site.stack == "dec" and len(q.model.map.stacks) > 1
+    return dec if decoder else main, dec if decoder and site.kind == "pattern" else main
