@@ -14,7 +14,7 @@ from exegete.models.load import load
 from exegete.models.tiny import tiny
 from exegete.ops.attended import mass, offsets
 from exegete.ops.map_kinds import KINDS, describe, synthetic, visible
-from support.planted_heads import PLANTED, planted_heads
+from support.planted_looks import PLANTED, planted_heads
 
 LIGHT = HeadTypesStudy(n_repeats=4, repeat_length=10, n_maps=20, n_twins=2)
 
