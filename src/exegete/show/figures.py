@@ -22,6 +22,7 @@ from exegete.show.words import number, one_line, plural
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 260, 56, 46  # of an svg, in its own units
 MOST_EDGES = 400
+NEGLIGIBLE = 1e-3  # of the largest value of a grid: below it a cell shows no digits
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def grid(f: Grid) -> GridPicture:
         for j, column in enumerate(f.columns):
             value = float(f.values[i, j])
             shown = number(value, sign=f.signed) if np.isfinite(value) else ""
-            words = one_line(f.texts[i][j], 14) if f.texts else shown
+            tiny = 0 < abs(value) < NEGLIGIBLE * end  # a cell says so; the tip has the number
+            words = one_line(f.texts[i][j], 14) if f.texts else ("≈ 0" if tiny else shown)
             tip = one_line(f"{name}, {column}: {words + ', ' if f.texts else ''}{shown} {f.unit}".strip())
             cells.append(Cell(words, round(share(value, end), 3), tip, (i, j) in marked))
         rows.append((one_line(name, 24), tuple(cells)))

@@ -118,7 +118,7 @@ class LogitAttribution(Finding):
         )
         return Table(
             title="The parts, largest share first",
-            caption="The last column is the usual size of the part's share in a random token's logit (or a random pair's).",
+            caption="The last column is the usual size of the part's share when a random token stands in the answer's place.",
             columns=("part", "kind", "share", "95 % interval", "random tokens"),
             rows=rows,
         )

@@ -5,8 +5,8 @@
    post-norms and the head included, on raw weights;
 3. with a foil, the shares of "this rather than that".
 
-Chance: the largest share that any part has in a random token's logit (or a random pair's), so that taking the maximum gives
-no advantage. Control: the usual size of the same part's share there.
+Chance: the largest share that any part has when a random token stands in the answer's place (with the same foil), so that
+taking the maximum gives no advantage. Control: the usual size of the same part's share there.
 
 A direct share says what was written, not what would be lost: later parts may make up for a lost part (study `self_repair`).
 Self-check: shares sum to the logit, heads and units to their parts (1e-4 of the largest).
@@ -143,9 +143,9 @@ class _Batch:
         return (x[0] - x[1] if self.own == 2 else x[0]).double().cpu().numpy()
 
     def drawn(self, x: Tensor) -> np.ndarray:
-        """Those of random tokens, or of pairs of them where there is a foil [draw, text, ...]."""
+        """Those of random tokens in the answer's place, less the foil's where there is one [draw, text, ...]."""
         rest = x[self.own :]
-        return (rest - rest.roll(1, 0) if self.own == 2 else rest).double().cpu().numpy()
+        return (rest - x[1] if self.own == 2 else rest).double().cpu().numpy()
 
     @property
     def parts(self) -> Tensor:
