@@ -50,15 +50,33 @@ class Way:
 
     def logits(self, values: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """What one unit of coefficient 1 adds to every logit [unit, vocab], for values [unit, d] by layer, in the first text."""
-        vocabulary = int(self.bound.unembed(self.at[Site("final_in", stack=self.stack)][:1]).shape[-1])
-        device = self.at[Site("final_in", stack=self.stack)].device
-        first = Way(self.bound, self.stack, {s: x[:1] for s, x in self.at.items()})
         found: dict[int, list[Tensor]] = {i: [] for i in values}
-        for ids in torch.arange(vocabulary, device=device).split(IDS_AT_ONCE):
+        for _, layer, part in self._chunks(values):
+            found[layer].append(part)
+        return {i: torch.cat(x, 1) for i, x in found.items()}
+
+    def tops(self, values: Mapping[int, Tensor], k: int) -> dict[int, tuple[Tensor, Tensor]]:
+        """By layer, the k tokens [unit, k] that each value pushes up most, and down most; whole vocabularies are never held."""
+        held: dict[tuple[int, float], tuple[Tensor, Tensor]] = {}
+        for first, layer, part in self._chunks(values):
+            ids = torch.arange(first, first + part.shape[1], device=part.device).expand_as(part)
+            for sign in (1.0, -1.0):
+                old = held.get((layer, sign))
+                score = sign * part if old is None else torch.cat([old[0], sign * part], 1)
+                every = ids if old is None else torch.cat([old[1], ids], 1)
+                best, at = score.topk(min(k, score.shape[1]), 1)
+                held[layer, sign] = best, every.gather(1, at)
+        return {i: (held[i, 1.0][1], held[i, -1.0][1]) for i in values}
+
+    def _chunks(self, values: Mapping[int, Tensor]) -> Iterator[tuple[int, int, Tensor]]:
+        """(first id, layer, what values of that layer add [unit, id]) for chunks of the vocabulary."""
+        final = self.at[Site("final_in", stack=self.stack)][:1]
+        first = Way(self.bound, self.stack, {s: x[:1] for s, x in self.at.items()})
+        every = torch.arange(int(self.bound.unembed(final).shape[-1]), device=final.device)
+        for ids in every.split(IDS_AT_ONCE):
             for layer, u in first.directions(ids[:, None]):
                 if layer in values:
-                    found[layer].append(values[layer] @ u[:, 0].T)
-        return {i: torch.cat(x, 1) for i, x in found.items()}
+                    yield int(ids[0]), layer, values[layer] @ u[:, 0].T
 
     def _table(self, part: str) -> Any:
         return getattr(self.bound.tower(self.stack).table.block, part)
