@@ -8,9 +8,12 @@ import pytest
 from rich.console import Console
 
 from exegete.core.errors import UnknownName
+from exegete.core.figure import Table
 from exegete.core.registry import VIEWS
 from exegete.core.result import RESULTS, Result
 from exegete.core.trust import Trust
+from exegete.show.figure_terminal import TableText, fitting, spread
+from exegete.show.figures import picture
 from exegete.show.render import terminal, view_for
 from show.show_samples import COMP, TEXT, attribution, comparison, every_result, listing, metric_table
 
@@ -155,3 +158,25 @@ def test_titles_quote_what_is_not_a_name():
     assert "Why “a little girl.”?" in plain(attribution(target=" a little girl."))
     assert "Why x rather than “y z”?" in plain(attribution(target="x", against="y z"))
     assert "What makes the model unsure?" in plain(attribution(scale="entropy"))
+
+
+def test_a_table_breaks_no_word_where_there_is_room_and_says_what_is_left_out():
+    rows = tuple((f"fact {i}", "kingsbarrow", 0.5, "4 of 4", "five of five") for i in range(3))
+    table = Table(
+        title="Edits", columns=("prompt", "place", "probability", "paraphrases", "neighbours"), rows=rows
+    )
+    for width in (30, 44, 80):
+        out = io.StringIO()
+        Console(file=out, width=width).print(TableText(picture(table)))
+        shown = out.getvalue()
+        assert max(map(len, shown.splitlines())) <= width
+        assert "kingsbarrow" in shown and "prompt" in shown
+        assert ("column" in shown) == (width < 80)
+        kept = [c for c in table.columns if c in shown]
+        assert len(kept) + int(shown.split(" column")[0].split()[-1] if width < 80 else 0) == 5
+
+
+def test_columns_share_the_room_and_the_shortest_are_whole_first():
+    assert spread([(3, 3), (5, 20), (4, 6)], 40) == [3, 20, 6]
+    assert spread([(3, 3), (5, 20), (4, 6)], 24) == [3, 11, 6]
+    assert fitting([10, 10, 10], 22) == 2 and fitting([10, 10, 10], 5) == 1

@@ -23,6 +23,7 @@ from exegete.show.words import one_line
 
 MOST_ROWS, MOST_GROUPS = 24, 6
 SHADES = " ░▒▓█"
+GAP, LONGEST_WORD = 2, 14  # characters between the columns of a table; longer words may be broken
 
 
 def drawn(p: Picture) -> RenderableType:
@@ -39,7 +40,7 @@ def _body(p: Picture) -> RenderableType:
     if isinstance(p, CurvesPicture):
         return _curves(p)
     if isinstance(p, TablePicture):
-        return _table(p)
+        return TableText(p)
     if isinstance(p, GraphPicture):
         return Group(*(Text(f"  {tip}") for tip in strongest(p.edges, 15)))
     return _maps(p)
@@ -54,10 +55,12 @@ class GridText:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         p = self.p
         first = min(18, max([len(name) for name, _ in p.rows] + [0]))
-        widths = [
-            min(9, max([2, len(c), *(len(row[1][j].text) + row[1][j].marked for row in p.rows)]))
+        whole = [
+            max([2, len(c), *(len(row[1][j].text) + row[1][j].marked for row in p.rows)])
             for j, c in enumerate(p.columns)
         ]
+        all_fit = first + 1 + sum(w + 1 for w in whole) <= options.max_width
+        widths = whole if all_fit else [min(9, w) for w in whole]
         order = range(len(widths))[::-1] if "token" in p.corner else range(len(widths))
         room, kept = options.max_width - first - 2, []
         for j in order:
@@ -99,14 +102,55 @@ def _curves(p: CurvesPicture) -> RenderableType:
     return Group(table, *(Text(f"  {words}", "dim") for _, words in p.marks))
 
 
-def _table(p: TablePicture) -> RenderableType:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
-    for i, column in enumerate(p.columns):
-        table.add_column(Text(column), justify="right" if p.numeric[i] else "left", overflow="fold")
-    for row in p.rows[:MOST_ROWS]:
-        table.add_row(*(Text(text) for text, _ in row))
-    rest = words_left_out(len(p.rows) - MOST_ROWS, "row")
-    return Group(table, *([Text(rest, "dim")] if rest else []))
+@dataclass(frozen=True)
+class TableText:
+    """A rich renderable of a table: as many columns as fit without breaking words, each as wide as there is room for."""
+
+    p: TablePicture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        p, rows = self.p, self.p.rows[:MOST_ROWS]
+        texts = [[name, *(row[i][0] for row in rows)] for i, name in enumerate(p.columns)]
+        least = [
+            min(LONGEST_WORD, max(len(w) for t in column for w in t.split() or [""])) for column in texts
+        ]
+        kept = fitting(least, options.max_width)
+        widths = spread([(least[i], max(map(len, texts[i]))) for i in range(kept)], options.max_width)
+        table = Table(box=None, padding=(0, GAP, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
+        for i, width in enumerate(widths):
+            side = "right" if p.numeric[i] else "left"
+            table.add_column(Text(p.columns[i]), justify=side, overflow="fold", width=width)
+        for row in rows:
+            table.add_row(*(Text(text) for text, _ in row[:kept]))
+        yield table
+        rest = (
+            words_left_out(len(p.rows) - MOST_ROWS, "row"),
+            words_left_out(len(p.columns) - kept, "column"),
+        )
+        yield from (Text(words, "dim") for words in rest if words)
+
+
+def fitting(least: list[int], room: int) -> int:
+    """How many of the first columns fit in `room` at their least widths; one at least."""
+    used, kept = -GAP, 0
+    for width in least:
+        used += width + GAP
+        if used > room:
+            break
+        kept += 1
+    return max(kept, 1)
+
+
+def spread(columns: list[tuple[int, int]], room: int) -> list[int]:
+    """Widths of columns (least, whole) that share `room`: those that need little more get it first."""
+    widths = [least for least, _ in columns]
+    spare = max(0, room - sum(widths) - GAP * (len(widths) - 1))
+    order = sorted(range(len(columns)), key=lambda i: columns[i][1] - columns[i][0])
+    for n, i in enumerate(order):
+        more = min(columns[i][1] - widths[i], spare // (len(order) - n))
+        widths[i] += more
+        spare -= more
+    return widths
 
 
 def _maps(p: MapsPicture) -> RenderableType:
