@@ -80,6 +80,10 @@ def material(model: Model, cls: type[Study]) -> Any:
     prompts = [f"mary went to the{mask}", f"john gave a{mask}"]
     near = (("the cat sat on the" + mask, "mat"),)
     words = [("mary", "river", "mat"), ("john", "drink", "cat")]
+    if model.task == "masked":
+        words, near = [("mary", "the", "a"), ("john", "a", "the")], ((near[0][0], "the"),)  # one token each
+    if model.task in ("sequence", "token"):
+        words, near = [("mary", "positive", ""), ("john", "negative", "")], ()
     made = [
         Fact(prompt=p, subject=s, answer=a, new=b, paraphrases=(p,), neighbours=near)
         for p, (s, a, b) in zip(prompts, words)

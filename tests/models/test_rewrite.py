@@ -280,6 +280,7 @@ def test_emphasis_as_a_saved_edit_is_a_real_intervention(tmp_path):
     model = model_of("llama")
     site = SiteEdit(site="0.pattern", how="emphasise", value=np.array(0.01), positions=(1, 2), heads=(0,))
     edit = open_result(edit_of(model, sites=(site,)).save(tmp_path / "e.exg"))
+    assert edit == edit_of(model, sites=(site,))  # a single number stays one
     with edited(model, edit):  # type: ignore[arg-type]
         seen = run(model, {"input_ids": IDS}, read=["0.pattern"])
     plain = run(model, {"input_ids": IDS}, read=["0.pattern"])

@@ -148,7 +148,9 @@ def _header(path: object, meta: dict[str, str]) -> Any:
 
 def _lower(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, np.ndarray):
-        arrays[where] = np.ascontiguousarray(value)
+        arrays[where] = np.ascontiguousarray(value).reshape(
+            value.shape
+        )  # which makes a row of a single number
         return {_ARRAY: where}
     if isinstance(value, Value):
         head = {_TYPE: value.type} if isinstance(value, Result) else {}

@@ -105,19 +105,24 @@ def emphasise(
 ) -> Tensor:
     """The pattern [batch, head, tok, key] with attention to all keys but `keys` times `alpha`, rows as heavy as before.
 
-    A row that sees none of `keys` (they come later) stays as it is: scaling all of it alike would change nothing.
+    A row that sees none of `keys` (they come later) stays as it is: scaling all of it alike would change nothing. `heads`
+    None: all of them.
     """
     inside = torch.zeros(pattern.shape[-1], dtype=torch.bool, device=pattern.device)
     inside[[k for k in keys if k < pattern.shape[-1]]] = True
-    scaled = torch.where(inside, pattern, pattern * alpha)
-    mass, total = scaled.sum(-1, keepdim=True), pattern.sum(-1, keepdim=True)
-    sees = (pattern * inside).sum(-1, keepdim=True) > 0
-    new = torch.where(sees, scaled * (total / mass.clamp_min(torch.finfo(pattern.dtype).tiny)), pattern)
-    if heads is None:
-        return new
     chosen = torch.zeros(pattern.shape[1], dtype=torch.bool, device=pattern.device)
-    chosen[list(heads)] = True
-    return torch.where(chosen[:, None, None], new, pattern)
+    chosen[list(range(len(chosen)) if heads is None else heads)] = True
+    return emphasised(pattern, inside.expand(len(pattern), -1), chosen.expand(len(pattern), -1), alpha)
+
+
+def emphasised(pattern: Tensor, inside: Tensor, chosen: Tensor, alpha: Tensor | float) -> Tensor:
+    """As `emphasise`, each row of the batch with its own keys `inside` [batch, key] and `chosen` heads [batch, head]."""
+    keep = inside.to(pattern.device)[:, None, None]
+    scaled = torch.where(keep, pattern, pattern * alpha)
+    mass, total = scaled.sum(-1, keepdim=True), pattern.sum(-1, keepdim=True)
+    sees = (pattern * keep).sum(-1, keepdim=True) > 0
+    new = scaled * (total / mass.clamp_min(torch.finfo(pattern.dtype).tiny))
+    return torch.where(sees & chosen.to(pattern.device)[:, :, None, None], new, pattern)
 
 
 # ---- checks --------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 texts    reviews for the classifiers, sentences of the language for the others
 pairs    stories of two people in which the repeated name is changed (decoder), a verb whose subject changes number
          (encoder), a polar word turned (classifiers); both texts have the same tokens but one
-facts    prompts of the invented world, with paraphrases, and neighbours of the same relation about other people
+facts    prompts of the invented world, with paraphrases, and neighbours of the same relation about other people; for the
+         classifiers reviews of two clauses with the clause that is not heeded as subject and its own label as answer
 trees    sentences of the grammar with their dependency trees
 """
 
@@ -41,7 +42,9 @@ def pairs(task: str, n: int, seed: int = 0) -> tuple[Pair, ...]:
 
 
 def known_facts(task: str, n: int, seed: int = 0) -> tuple[Fact, ...]:
-    """Facts in wordings that were trained for them, dealt over the relations."""
+    """Facts in wordings that were trained for them, dealt over the relations; clauses of reviews for classifiers."""
+    if task in ("sequence", "token"):
+        return _unheeded(n, seed)
     every = [c for c in facts.clozes() if c.trained and c.form == 0]
     Random(f"material-facts-{seed}").shuffle(every)
     return tuple(_fact(c.fact, seed) for c in every[:n])
@@ -107,6 +110,24 @@ def _turned(n: int, seed: int) -> tuple[Pair, ...]:
         start, end = s.spans[e.word]
         corrupt = s.text[:start] + others[i % len(others)] + s.text[end:]
         found.append(Pair.of(s.text, corrupt, s.label, "negative" if s.label == "positive" else "positive"))
+    return tuple(found[:n])
+
+
+def _unheeded(n: int, seed: int) -> tuple[Fact, ...]:
+    """ "the food was good but the staff was rude": the weak clause, "the food was good", and what it says by itself."""
+    found: list[Fact] = []
+    for e in corpora.sentiment(40 * n, "test", f"material-facts-{seed}"):
+        s, turn = e.sentence, e.sentence.contrast
+        if turn is None or turn.marker == 0 or len(turn.strong) != 1 or e.text != s.text:
+            continue
+        weak = 1 - turn.strong[0]
+        words = s.spans[: turn.marker] if weak == 0 else s.spans[turn.marker + 1 :]
+        clause = s.text[words[0][0] : words[-1][1]].rstrip(",.")
+        own = s.label_without(
+            tuple(i for i in range(len(s.words)) if not words[0][0] <= s.spans[i][0] <= words[-1][0])
+        )
+        if "neutral" not in (own, s.label) and own != s.label:
+            found.append(Fact(prompt=e.text, subject=clause, answer=own, relation="contrast", id=e.text))
     return tuple(found[:n])
 
 
