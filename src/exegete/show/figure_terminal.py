@@ -61,6 +61,8 @@ class GridText:
         ]
         all_fit = first + 1 + sum(w + 1 for w in whole) <= options.max_width
         widths = whole if all_fit else [min(9, w) for w in whole]
+        if len(p.corner) + 1 + sum(w + 1 for w in widths) <= options.max_width:
+            first = max(first, min(18, len(p.corner)))
         order = range(len(widths))[::-1] if "token" in p.corner else range(len(widths))
         room, kept = options.max_width - first - 2, []
         for j in order:
