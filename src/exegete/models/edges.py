@@ -13,12 +13,13 @@ Sizes: W writers, R readers, E edges; GPT-2 small has 157, 445 and 32,491. Cost:
 References: Wang et al. 2022 (arXiv:2211.00593), sec. 3; Conmy et al. 2023 (arXiv:2304.14997), sec. 2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from exegete.core.errors import UnsupportedModel
+from exegete.core.errors import SiteError, UnknownName, UnsupportedModel
 from exegete.core.site import Stack
 from exegete.models.family import ModelMap
 
@@ -141,19 +142,32 @@ class EdgeGraph:
         return tuple(start + r.head * group + i for i in range(group))
 
     def writer(self, name: str) -> int:
-        """The writer of that name. Raises `LookupError`."""
-        return [w.name for w in self.writers].index(name)
+        """The writer of that name. Raises `UnknownName` with near ones."""
+        return _find("part that writes", name, [w.name for w in self.writers])
 
     def reader(self, name: str) -> int:
-        """The reader of that name. Raises `LookupError`."""
-        return [r.name for r in self.readers].index(name)
+        """The reader of that name. Raises `UnknownName` with near ones."""
+        return _find("input of a part", name, [r.name for r in self.readers])
 
-    def mask(self, edges: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> np.ndarray:
-        """Edges named (writer, reader) as a mask [R, W] bool."""
+    def mask(self, edges: Sequence[tuple[str, str]]) -> np.ndarray:
+        """Edges named (writer, reader) as a mask [R, W] bool. Raises `UnknownName`, and `SiteError` for an edge back in time."""
         found = np.zeros(self.shape, dtype=bool)
         for w, r in edges:
-            found[self.reader(r), self.writer(w)] = True
+            at = self.reader(r), self.writer(w)
+            if not self.allowed[at]:
+                raise SiteError(
+                    f"You named the edge from {w} to {r}.",
+                    f"{r} is computed before {w} has written, or beside it.",
+                    "Name edges from a part to one that comes after it.",
+                )
+            found[at] = True
         return found
+
+
+def _find(kind: str, name: str, known: list[str]) -> int:
+    if name not in known:
+        raise UnknownName(kind, name, known)
+    return known.index(name)
 
 
 def edge_graph(map_: ModelMap, name: str = "this model") -> EdgeGraph:
