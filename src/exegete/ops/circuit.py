@@ -22,6 +22,7 @@ from scipy.stats import hypergeom, rankdata
 from exegete.core.seed import generator
 
 Feeds = Sequence[Sequence[int]]
+NOISE = 1e-5  # of the target: what float32 may move it by
 
 
 def live(keep: np.ndarray, feeds: Feeds, forward: bool = True) -> np.ndarray:
@@ -77,16 +78,20 @@ def random_circuit(allowed: np.ndarray, feeds: Feeds, n: int, rng: np.random.Gen
 
 
 def normalised(value: np.ndarray, empty: np.ndarray, full: np.ndarray) -> float:
-    """Mean of `value` [n] on the scale on which the mean of `empty` [n] is 0 and that of `full` [n] is 1; NaN if they are equal."""
+    """Mean of `value` [n] on the scale on which the mean of `empty` [n] is 0 and that of `full` [n] is 1.
+
+    NaN where the two means are equal, or differ by no more than float32 noise.
+    """
     span = float(full.mean() - empty.mean())
-    return float(value.mean() - empty.mean()) / span if span else float("nan")
+    noise = NOISE * float(np.abs([full, empty]).max())
+    return float(value.mean() - empty.mean()) / span if abs(span) > noise else float("nan")
 
 
 def normalised_interval(
     value: np.ndarray, empty: np.ndarray, full: np.ndarray, seed: int = 0, n: int = 2000
 ) -> tuple[float, float] | None:
     """95 % bootstrap interval of `normalised` over the n examples; None for fewer than two."""
-    if len(value) < 2:
+    if len(value) < 2 or not np.isfinite(normalised(value, empty, full)):
         return None
     draw = generator(seed, "circuit", len(value)).integers(0, len(value), (n, len(value)))
     top, span = (value - empty)[draw].mean(1), (full - empty)[draw].mean(1)
