@@ -84,13 +84,13 @@ def _shortcut(out: Path, seed: int) -> None:
 
 def _repeats(out: Path, seed: int) -> None:
     """Checkpoints go to a folder of their own until the last is written, which replaces the model's whole folder."""
-    aside, last = out / "repeats.steps", out / "repeats"
+    aside, last, tokenizer = out / "repeats.steps", out / "repeats", train_repeats.tokenizer()
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     for step, module in train_repeats.train(seed):
-        _save(copy.deepcopy(module), None, aside / train_repeats.step_name(step))
+        _save(copy.deepcopy(module), tokenizer, aside / train_repeats.step_name(step))
         if step == train_repeats.STEPS:
-            _save(module, train_repeats.tokenizer(), last)
+            _save(module, tokenizer, last)
     aside.rename(last / "checkpoints")
 
 
@@ -180,14 +180,13 @@ def _warm_cosine(step: int, steps: int) -> float:
     )
 
 
-def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, out: Path) -> None:
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
     """Write half-precision weights whose config says float32, by way of a temporary directory."""
     fresh = out.with_name(out.name + ".new")
     model.eval().half().save_pretrained(fresh)
+    tokenizer.save_pretrained(fresh)
     _amend(fresh / "config.json", {"dtype": "float32"})
-    if tokenizer is not None:
-        tokenizer.save_pretrained(fresh)
-        _amend(fresh / "tokenizer_config.json", {})
+    _amend(fresh / "tokenizer_config.json", {})
     shutil.rmtree(out, ignore_errors=True)
     fresh.rename(out)
 

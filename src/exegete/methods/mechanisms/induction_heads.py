@@ -31,7 +31,16 @@ from exegete.core.results.induction import InductionHeads
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.mechanisms.repeated import Heads, Repeats, Watched, knocked, repeats, watch
+from exegete.methods.mechanisms.repeated import (
+    Heads,
+    Repeats,
+    Watched,
+    knocked,
+    repeats,
+    strongest,
+    upper,
+    watch,
+)
 from exegete.models.circuits import LayerCircuits, circuits
 from exegete.models.copying import copying
 from exegete.models.lab import Lab
@@ -207,17 +216,6 @@ class _Knocks:
             )
             for what, heads, x in each
         )
-
-
-def strongest(attention: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-    """Of attention [row, layer, head]: the head that is strongest on even rows, and its values on the odd ones."""
-    layer, head = np.unravel_index(attention[::2].mean(0).argmax(), attention.shape[1:])
-    return attention[1::2, layer, head], (int(layer), int(head))
-
-
-def upper(values: np.ndarray) -> float:
-    """The upper end of the 95 % interval of a mean: a control has noise of its own, which must be beaten too."""
-    return float((bootstrap_mean(values) or (0.0, values.mean()))[1])
 
 
 def written(weights: tuple[LayerCircuits, ...]) -> np.ndarray:

@@ -25,6 +25,7 @@ from exegete.models.edit import Set
 from exegete.models.encode import limit
 from exegete.models.lab import Lab
 from exegete.models.vocabulary import usual_ids
+from exegete.ops.stats import bootstrap_mean
 
 KINDS = ("prefix", "previous", "duplicate")
 Heads = tuple[tuple[int, int], ...]
@@ -132,6 +133,17 @@ def knocked(
             edit |= {s: Set(clean[s]) for s in patterns}
         losses.append(_loss(lab.run(some, edit=edit).logits, rows[cut]))
     return np.concatenate(losses)
+
+
+def strongest(attention: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
+    """Of attention [row, layer, head]: the head that is strongest on even rows, and its values on the odd ones."""
+    layer, head = np.unravel_index(attention[::2].mean(0).argmax(), attention.shape[1:])
+    return attention[1::2, layer, head], (int(layer), int(head))
+
+
+def upper(values: np.ndarray) -> float:
+    """The upper end of the 95 % interval of a mean: a control has noise of its own, which must be beaten too."""
+    return float((bootstrap_mean(values) or (0.0, values.mean()))[1])
 
 
 def _looks(pattern: Tensor, how: Repeats) -> np.ndarray:
