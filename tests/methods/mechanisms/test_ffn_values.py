@@ -78,6 +78,14 @@ def test_a_wrong_value_matrix_is_noticed(monkeypatch):
     assert not LIGHT(model, IDS).checks[1].passed
 
 
+def test_half_precision_is_held_to_its_own_rounding():
+    module, tokenizer = tiny("llama")
+    model = load((module.to(torch.bfloat16), tokenizer))
+    found = LIGHT(model, IDS).checks[1]
+    assert found.passed
+    assert found.value > 1e-4
+
+
 def planted():
     """Layer 1's unit 9 is always on and writes token 60's row; the answer is token 60."""
     module, tokenizer = tiny("gpt2")

@@ -236,8 +236,8 @@ def _lede(
         else " Over all layers values say what comes next no more often than other units' values."
     )
     return (
-        f"The {keys[0].layer}.{keys[0].unit} unit fires on {keys[0].shared.strip()!r} and its value says"
-        f" {keys[0].up[0].strip()!r}, right at {keys[0].agreement:.0%} of its triggers."
+        f"Unit {keys[0].layer}.{keys[0].unit} ({keys[0].share:.0%} of its triggers end in {keys[0].shared.strip()!r}) says"
+        f" {keys[0].up[0].strip()!r}, which came next at {keys[0].agreement:.0%} of them."
         if keys
         else "No unit fires."
     ) + (

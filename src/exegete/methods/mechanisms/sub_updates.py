@@ -163,7 +163,7 @@ def _values(aim: Aim, logits: Tensor, rival: int) -> np.ndarray:
 
 def _gap(part: FeedForward, act: Tensor, out: Tensor) -> float:
     """How far the sum of sub-updates and bias is from what the part writes, relative to the largest entry."""
-    summed = (act[..., None] * part.weight).sum(-2) + part.bias
+    summed = (act[..., None].float() * part.weight).sum(-2) + part.bias
     return float((summed - out).abs().max() / out.abs().max().clamp_min(1e-6))
 
 
