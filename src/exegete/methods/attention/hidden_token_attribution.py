@@ -28,7 +28,7 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
 from exegete.methods.attention.bench import reader, twin_of
-from exegete.methods.attention.judged import beaten, mean_score
+from exegete.methods.attention.judged import mean_score
 from exegete.methods.contracts.study import Study
 from exegete.models.lab import Lab
 
@@ -178,5 +178,14 @@ def _even(shares: np.ndarray) -> float:
 
 def _words(own: np.ndarray, first: np.ndarray, scores: tuple[Score, ...]) -> str:
     share, most = float(own[:, -1].mean()), float(first[:, -1].mean())
-    tail = "" if beaten(scores[0]) else " That is NOT more than without training, or than even shares."
+    score = scores[0]
+    behind = [
+        w
+        for w, won in (
+            ("with randomised weights", score.beats_control),
+            ("if all tokens contributed alike", score.beats_chance),
+        )
+        if won is False
+    ]
+    tail = f" That is NOT more than {' or '.join(behind)}." if behind else ""
     return f"After the last layer {share:.0%} of a hidden state comes from its own token; to {most:.0%} of tokens their own contributes most.{tail}"
