@@ -11,6 +11,7 @@ LIGHT: dict[str, object] = {
     "folder": "terrarium/repeats",
     "n_maps": 10,
     "n_twins": 1,
+    "least_arcs": 2,
     "n_points": 3,
     "n_queries": 4,
     "n_units": 16,
