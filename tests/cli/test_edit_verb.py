@@ -12,7 +12,7 @@ from exegete.core.result import Provenance
 from exegete.core.results.edits import FactEdit, ModelEdit, SiteEdit, WeightDelta
 from exegete.core.store import open_result
 
-QUICK = ["--layer", "3", "--token", "last", "--n-corpus", "300", "--n-generated", "0", "--n-held-out", "4"]
+QUICK = ["--layer", "3", "--token", "last", "--n-corpus", "200", "--n-generated", "0", "--n-held-out", "4"]
 FACT = ["verity keeps a", "--subject", "verity", "--target", "hamster", "--new", "fox"]
 
 

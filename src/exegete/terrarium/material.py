@@ -115,20 +115,25 @@ def _turned(n: int, seed: int) -> tuple[Pair, ...]:
 
 def _unheeded(n: int, seed: int) -> tuple[Fact, ...]:
     """ "the food was good but the staff was rude": the weak clause, "the food was good", and what it says by itself."""
-    found: list[Fact] = []
-    for e in corpora.sentiment(40 * n, "test", f"material-facts-{seed}"):
-        s, turn = e.sentence, e.sentence.contrast
-        if turn is None or turn.marker == 0 or len(turn.strong) != 1 or e.text != s.text:
-            continue
-        weak = 1 - turn.strong[0]
-        words = s.spans[: turn.marker] if weak == 0 else s.spans[turn.marker + 1 :]
-        clause = s.text[words[0][0] : words[-1][1]].rstrip(",.")
-        own = s.label_without(
-            tuple(i for i in range(len(s.words)) if not words[0][0] <= s.spans[i][0] <= words[-1][0])
-        )
-        if "neutral" not in (own, s.label) and own != s.label:
-            found.append(Fact(prompt=e.text, subject=clause, answer=own, relation="contrast", id=e.text))
+    found, size = [], 24 * n  # one review in twenty is of this kind
+    while len(found) < n:
+        examples = corpora.sentiment(size, "test", f"material-facts-{seed}")
+        found, size = [fact for e in examples if (fact := _weak_clause(e)) is not None], 2 * size
     return tuple(found[:n])
+
+
+def _weak_clause(e: corpora.Example) -> Fact | None:
+    """The clause of a review that another one outweighs, as a span with its own label; None where there is none."""
+    s, turn = e.sentence, e.sentence.contrast
+    if turn is None or turn.marker == 0 or len(turn.strong) != 1 or e.text != s.text:
+        return None
+    spans = s.spans[: turn.marker] if turn.strong[0] else s.spans[turn.marker + 1 :]
+    start, end = spans[0][0], spans[-1][1]
+    own = s.label_without([i for i, (at, _) in enumerate(s.spans) if not start <= at < end])
+    if own == s.label or "neutral" in (own, s.label):
+        return None
+    clause = s.text[start:end].rstrip(",.")
+    return Fact(prompt=e.text, subject=clause, answer=own, relation="contrast", id=e.text)
 
 
 @cache

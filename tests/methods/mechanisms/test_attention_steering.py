@@ -126,9 +126,9 @@ def test_a_planted_head_that_reads_the_span_is_found():
 def test_clauses_are_heeded(tmp_path):
     """Reviews of two clauses, the weaker emphasised: the classifier turns, for the chosen heads and that span only."""
     model = xg.load("terrarium/sentiment")
-    r = AttentionSteering(n_draws=4)(model, known_facts("sequence", 20))
+    r = AttentionSteering(n_draws=4)(model, known_facts("sequence", 16))
     gain, span, said = r.trust.scores
-    assert gain.n == 10
+    assert gain.n == 8
     assert gain.value > 0.3
     assert gain.beats_control
     assert gain.control < 0.5 * gain.value
@@ -151,7 +151,7 @@ def test_clauses_are_heeded(tmp_path):
 
 def test_without_emphasis_nothing_is_heeded():
     """The companion: alpha = 1 changes nothing, and the lede says that no control is beaten."""
-    r = AttentionSteering(alpha=1.0, n_draws=2)(xg.load("terrarium/sentiment"), known_facts("sequence", 6))
+    r = AttentionSteering(alpha=1.0, n_draws=2)(xg.load("terrarium/sentiment"), known_facts("sequence", 2))
     assert np.allclose(r.effect, 0, atol=1e-5)
     assert r.trust.scores[0].value == pytest.approx(0, abs=1e-5)
     assert "does not stand out" in r.lede
