@@ -83,7 +83,7 @@ def test_one_of_several(tmp_path, capsys):
     apart, one = tmp_path / "apart.exg", tmp_path / "one.exg"
     dispatch(["edit", str(facts), *QUICK, "--out", str(apart)])
     dispatch(["edit", str(facts), *QUICK, "--together", "--out", str(one)])
-    capsys.readouterr()
+    assert f"{apart} --only 1\n" in capsys.readouterr().err
     (row,) = tried(capsys, str(apart), "--only", "2")["rows"]
     assert (row[0], row[2].split()[0]) == ("quentin keeps a", "rabbit")
     assert [r[2].split()[0] for r in tried(capsys, str(one))["rows"]] == ["fox", "rabbit"]

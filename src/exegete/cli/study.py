@@ -117,13 +117,22 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
         if export:
             _export(found, export)
         output.emit([found])
-        if out and hasattr(found, "claim"):
-            say(f"Try it: exegete apply {shlex.quote(out)}")
+        if out:
+            _try(found, out)
         return 0
 
     command.__doc__ = words
     command.__name__ = name
     return command
+
+
+def _try(found: Any, path: str) -> None:
+    """Say how a saved edit is used."""
+    from exegete.core.results.edits import ModelEdit
+
+    if isinstance(found, ModelEdit):
+        which = "" if found.deltas or found.sites else " --only 1"
+        say(f"Try it: exegete apply {shlex.quote(path)}{which}")
 
 
 def _belongs(chosen: Any, name: str) -> None:

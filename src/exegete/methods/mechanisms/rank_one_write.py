@@ -15,6 +15,7 @@ Cost: one forward, then a forward and a backward a step, each of the prompts, an
 Reference: Meng et al. 2022, arXiv:2202.05262, sec. 3.1, eq. 3-4.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,12 +27,16 @@ from exegete.core.material import Fact
 from exegete.core.results.edits import SiteEdit, WeightDelta
 from exegete.core.site import Site
 from exegete.core.target import Target
+from exegete.models.encode import Encoded
 from exegete.models.feedforward import FeedForward
 from exegete.models.forward import pick
 from exegete.models.lab import Aim, Lab
 from exegete.ops.rank_one import direction
 
 Token = Literal["subject", "last"]
+Loss = Callable[
+    [Tensor], tuple[Tensor, Tensor]
+]  # of a value: (-log p of what is wanted, the rest of the objective)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def write(lab: Lab, part: FeedForward, moment: np.ndarray, given: Sheet, recipe:
     return Written(part, key, along, value.double().cpu().numpy(), steps, reached)
 
 
-def _descend(lab: Lab, loss, width: int, size: float, recipe: Recipe) -> tuple[Tensor, int, float]:
+def _descend(lab: Lab, loss: Loss, width: int, size: float, recipe: Recipe) -> tuple[Tensor, int, float]:
     """(L, steps taken, loss reached) of the descent from L = 0."""
     value = torch.zeros(1, width, device=lab.model.device, requires_grad=True)
     rate = recipe.rate * size / width**0.5  # in units of what one entry of v is
@@ -155,6 +160,6 @@ def _essence(aim: Aim, logits: Tensor) -> Tensor:
     return logits[-1, 0].float().log_softmax(-1)
 
 
-def _last_before(encoded, end: int) -> int:
+def _last_before(encoded: Encoded, end: int) -> int:
     """The last token that begins before the character `end`."""
     return max(i for i, t in enumerate(encoded.tokens) if 0 <= t.start < end and not t.special)
