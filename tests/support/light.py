@@ -19,6 +19,8 @@ LIGHT: dict[str, object] = {
     "n_top": 2,
     "ranks": (1, 2),
     "n_steps": 5,
+    "n_samples": 2,
+    "known_only": False,
     "n_random": 4,
     "n_held_out": 2,
     "batch": 2,
