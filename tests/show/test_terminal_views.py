@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from exegete.core.errors import UnknownName
-from exegete.core.figure import Table
+from exegete.core.figure import Curves, Series, Table
 from exegete.core.registry import VIEWS
 from exegete.core.result import RESULTS, Result
 from exegete.core.trust import Trust
-from exegete.show.figure_terminal import TableText, fitting, spread
+from exegete.show.figure_terminal import CurvesText, TableText, fitting, spread
 from exegete.show.figures import picture
 from exegete.show.render import terminal, view_for
 from show.show_samples import COMP, TEXT, attribution, comparison, every_result, listing, metric_table
@@ -180,3 +180,20 @@ def test_columns_share_the_room_and_the_shortest_are_whole_first():
     assert spread([(3, 3), (5, 20), (4, 6)], 40) == [3, 20, 6]
     assert spread([(3, 3), (5, 20), (4, 6)], 24) == [3, 11, 6]
     assert fitting([10, 10, 10], 22) == 2 and fitting([10, 10, 10], 5) == 1
+
+
+def test_curves_show_the_points_that_fit_first_and_last_among_them():
+    x = np.arange(1.0, 10.0)
+    figure = Curves(
+        title="c",
+        x=x,
+        x_axis="edges",
+        y_axis="faithfulness",
+        series=(Series(name="this circuit", y=x * 1111),),
+    )
+    for width in (40, 60, 120):
+        out = io.StringIO()
+        Console(file=out, width=width).print(CurvesText(picture(figure)))
+        shown = out.getvalue()
+        assert max(map(len, shown.splitlines())) <= width
+        assert "…" not in shown and "1111" in shown and "9999" in shown

@@ -38,7 +38,7 @@ def _body(p: Picture) -> RenderableType:
     if isinstance(p, GridPicture):
         return GridText(p)
     if isinstance(p, CurvesPicture):
-        return _curves(p)
+        return CurvesText(p)
     if isinstance(p, TablePicture):
         return TableText(p)
     if isinstance(p, GraphPicture):
@@ -90,18 +90,38 @@ class GridText:
         )
 
 
-def _curves(p: CurvesPicture) -> RenderableType:
-    """Values of every series at up to nine points."""
-    ticks = p.x_ticks
-    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
-    table.add_column(Text(f"{p.y_axis} by {p.x_axis}"), max_width=30)
-    for _, name in ticks:
-        table.add_column(Text(name), justify="right", no_wrap=True)
-    for line in p.lines:
-        at = {x: tip.rsplit(": ", 1)[1] for x, _, tip in line.dots}
-        style = "dim" if line.sort == "control" else ""
-        table.add_row(Text(line.name, style), *(Text(at.get(x, ""), style) for x, _ in ticks))
-    return Group(table, *(Text(f"  {words}", "dim") for _, words in p.marks))
+@dataclass(frozen=True)
+class CurvesText:
+    """A rich renderable of curves: the values of every series at up to nine points, fewer where there is less room."""
+
+    p: CurvesPicture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        p = self.p
+        head = f"{p.y_axis} by {p.x_axis}"
+        first = min(options.max_width // 3, max(len(t) for t in (head, *(line.name for line in p.lines))))
+        at = [{x: tip.rsplit(": ", 1)[1] for x, _, tip in line.dots} for line in p.lines]
+        cells = [[name, *(a.get(x, "") for a in at)] for x, name in p.x_ticks]
+        widths = [max(map(len, column)) for column in cells]
+        kept = _evenly(widths, options.max_width - first)
+        table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
+        table.add_column(Text(head), width=first)
+        for i in kept:
+            table.add_column(Text(cells[i][0]), justify="right", no_wrap=True, width=widths[i])
+        for n, line in enumerate(p.lines):
+            style = "dim" if line.sort == "control" else ""
+            table.add_row(Text(line.name, style), *(Text(cells[i][n + 1], style) for i in kept))
+        yield table
+        yield from (Text(f"  {words}", "dim") for _, words in p.marks)
+
+
+def _evenly(widths: list[int], room: int) -> list[int]:
+    """Indices of columns, evenly spread from the first to the last, that fit in `room`."""
+    for n in range(len(widths), 1, -1):
+        kept = sorted({round(i * (len(widths) - 1) / (n - 1)) for i in range(n)})
+        if sum(widths[i] + 1 for i in kept) <= room:
+            return kept
+    return list(range(len(widths)))[-1:]
 
 
 @dataclass(frozen=True)

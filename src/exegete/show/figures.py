@@ -189,10 +189,11 @@ def curves(f: Curves) -> CurvesPicture:
         return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 14) * (y - low) / (high - low), 1)
 
     plain = [s for s in f.series if not s.control]
-    sorts = {id(s): "control" if s.control else f"l{plain.index(s) % 3}" for s in f.series}
+    sorts = {id(s): "control" if s.control else f"l{plain.index(s) % 6}" for s in f.series}
     lines = tuple(_line(f, s, sorts[id(s)], px, py) for s in f.series)
     step = max(1, len(f.x) // 8)
-    names = f.x_names or tuple(number(float(x)) for x in f.x)
+    whole = bool((f.x == np.round(f.x)).all())
+    names = f.x_names or tuple(f"{x:.0f}" if whole else number(float(x)) for x in f.x)
     x_ticks = tuple((px(float(f.x[i])), one_line(names[i], 12)) for i in range(0, len(f.x), step))
     y_ticks = tuple((py(v), f"{v:.12g}") for v in steps(low, high))
     marks = tuple((px(x), one_line(words)) for x, words in f.marks)
