@@ -11,6 +11,7 @@ from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 from exegete.ops.token_tree import Branch, Layer, grow
+from exegete.terrarium.material import material
 
 TEXTS = ["the small dog saw a bird", "a cat sat on the mat", "mary gave john a book", "the river saw the dog"]
 NOW = np.arange(3)
@@ -102,3 +103,13 @@ def test_texts_of_the_order_and_of_the_curve_are_not_the_same():
 def test_a_model_that_jumps_is_refused():
     with pytest.raises(ModelError, match="add up"):
         AttributionTreeStudy(max_steps=33)(load(tiny("mixtral")), TEXTS[:2])
+
+
+def test_on_a_trained_model_attribution_knows_which_heads_can_go():
+    """On the embedded language model, least attribution first keeps more of the answer than random order."""
+    model = load("terrarium/decoder")
+    r = AttributionTreeStudy(n_points=4, n_random=6, max_steps=33)(model, material("texts", model.task, n=12))
+    _, random, _ = r.trust.scores
+    assert random.beats_chance
+    assert "keeps more of the answer than random order" in r.lede
+    assert r.kept_attribution.mean() - r.kept_random.mean() > 0.03

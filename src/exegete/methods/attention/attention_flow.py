@@ -6,7 +6,8 @@
 3. one maximum flow a unit and output (`ops.max_flow`); outputs read at the same place share it.
 
 Flows to different units may use the same edges, so they do not sum to anything; a word is the sink of all its tokens at
-once, and gets at most the sum of what they get alone.
+once, and gets at most the sum of what they get alone. For the same reason no single flow gives all values: each sink is
+solved for itself, on a graph that is laid out once.
 
 Cost: 1 forward (and 1 backward from the last residual, a pooled output), and U flows of L n^2 edges each.
 Reference: Abnar & Zuidema 2020, "Quantifying Attention Flow in Transformers", sec. 3. The decoder is by the same rule.

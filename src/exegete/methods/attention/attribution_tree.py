@@ -7,7 +7,8 @@
    half of the texts, and the model's own answer is watched (`head_pruning`);
 4. controls: random orders, and the order of attention itself (mean over queries of the largest weight).
 
-A text whose attributions do not add up within `tolerance` (a model that jumps, as routed experts do) counts as failed.
+A text whose attributions do not add up within `tolerance` (a model that jumps, as routed experts do, or rounds, as half
+precision does) counts as failed.
 
 Cost: 17 to max_steps forwards and backwards an attention and text of the first half, from that layer on; at most n_points
 (2 + n_random) forwards a text of the other half. Reference: Hao, Dong, Wei & Xu 2021, arXiv:2004.11207, sec. 3-5.
@@ -65,7 +66,6 @@ class AttributionTreeStudy(Study):
     asks: ClassVar[Any] = "texts"
     least: ClassVar[int] = 2
     finds: ClassVar[type] = AttributionTree
-    home: ClassVar[str] = "terrarium/sentiment"
     reference: ClassVar[Reference] = Reference(
         authors="Hao, Dong, Wei & Xu", year=2021, title="Self-Attention Attribution: Interpreting Information Interactions",
         where="arXiv:2004.11207", equation="sec. 3-5",
@@ -177,7 +177,7 @@ class AttributionTreeStudy(Study):
         return ModelError(
             f"You asked what the output of {lab.model.name} owes to its attention.",
             f"On no text do attributions add up to what attention does: the gap is {least:.0%} or more, as it is where a model "
-            "jumps (routed experts).",
+            "jumps (routed experts) or rounds (half precision).",
             "Raise max_steps, or raise tolerance and read the result with care.",
         )
 

@@ -124,7 +124,8 @@ def _along(line: _Line, steps: Steps) -> Weighed:
         integral = refine(line, steps.tolerance, steps.most)
     else:
         integral = fixed(line, line.ends, "gauss_legendre", steps.n)
-    gap = float(integral.gap[0]) / scale(integral.start, integral.end)
+    change = float(integral.end[0] - integral.start[0])
+    gap = abs(float(integral.parts[0].sum()) - change) / scale(integral.start, integral.end)
     return Weighed(line.site, integral.parts[0], line.pattern, gap)
 
 
