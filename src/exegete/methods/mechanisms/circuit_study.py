@@ -126,14 +126,14 @@ def _finding(
 
 def _lede(v: Verdict, kept: int, total: int, halves: Halves) -> str:
     s = v.scores[0]
-    if not np.isfinite(s.value):
+    if s.n_failed:
         return f"{kept} of {total} edges are kept, but clean and corrupt texts move the target alike: nothing can be told."
     where = "on the pair that found it" if halves.same else "on pairs that did not find it"
     told = f"{kept} of {total} edges carry {s.value:.0%} of the target {where}"
     random = f"random circuits of the same size carry {s.control or 0.0:.0%}"
     if s.value > 1.2:
         return f"{told}, more than the whole model: what works against it is cut; {random}."
-    if s.beats_control:
+    if s.beats_control and s.beats_chance:
         return f"{told}; {random}."
     return f"{told}, no more than chance allows for: {random}."
 

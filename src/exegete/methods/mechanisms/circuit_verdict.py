@@ -23,6 +23,7 @@ from exegete.ops.circuit import area, live, normalised, normalised_interval, ran
 from exegete.ops.stats import bootstrap_mean
 
 MATTERS = 0.01  # of the whole model's target: what an edge must carry for its loss to count
+FLAT = "clean and corrupt texts move the target alike"
 _NAME = "random circuits of the same size"
 
 
@@ -78,6 +79,9 @@ def verdict(bench: Bench, keep: np.ndarray, strength: np.ndarray) -> Verdict:
         *minimal,
         *areas,
     )
+    if not np.isfinite(scores[0].value):
+        scores = tuple(_untold(s) for s in scores)
+        sizes, curve, others = sizes[:0], curve[:0], others[:0]
     return Verdict(
         full=float(j.full.mean()), empty=float(j.empty.mean()), value=float(j.values(keep[None]).mean()),
         sizes=sizes, curve=curve, random=others, loss=loss, scores=scores, checks=_checks(j),
@@ -97,6 +101,12 @@ def _score(bench: Bench, name: str, keep: np.ndarray, random: np.ndarray, better
         interval=normalised_interval(value, j.empty, j.full, j.lab.seed),
         n=len(value),
     )
+
+
+def _untold(score: Score) -> Score:
+    """A score where clean and corrupt texts move the target alike: there is nothing to carry, and nothing is told."""
+    nothing = {"value": 0.0, "chance": None, "control": None, "control_name": "", "interval": None}
+    return score.model_copy(update={**nothing, "skipped": FLAT, "n_failed": score.n})
 
 
 def _checks(j: Judge) -> tuple[Check, ...]:
