@@ -14,7 +14,7 @@ Cost: d + 1 tokens in one forward each. Memory: the attention weights once more.
 Framework for Transformer Circuits" (OV and QK circuits).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,13 +32,14 @@ from exegete.models.norms import FrozenNorm, freeze
 from exegete.models.prove import probe_inputs
 
 KINDS = ("q", "k", "v")
+_WRITES = 0.02  # of the largest W_V W_O: a head that writes less is as good as absent
 
 
 @dataclass(frozen=True, eq=False)
 class LayerCircuits:
     """Heads of one layer. q [head, d, dh], k and v [kvhead, d, dh], o [head, dh, d]; `bias` of q, k, v [head, dh].
 
-    `norm` is what stands in front of the attention (None: it reads the residual as it is).
+    `norm` is what stands in front of the attention (None: it reads the residual as it is), `front` the same, live.
     """
 
     q: Tensor
@@ -47,6 +48,7 @@ class LayerCircuits:
     o: Tensor
     bias: dict[str, Tensor]
     norm: FrozenNorm | None
+    front: Callable[[Tensor], Tensor] | None = None
 
     @property
     def n_heads(self) -> int:
@@ -77,6 +79,18 @@ def circuits(lab: Lab) -> tuple[LayerCircuits, ...]:
     stack = bound.stacks[-1]
     seen = _probed(lab, stack)
     return tuple(_layer(bound, stack, i, {k: seen[k][i] for k in KINDS}) for i in range(bound.n_layers))
+
+
+def writing(layers: tuple[LayerCircuits, ...]) -> Tensor:
+    """Which heads write at all [layer, head] bool: ||W_V W_O|| is at least 2 % of the largest."""
+    size = torch.stack([(w.each("v") @ w.o).norm(dim=(1, 2)).cpu() for w in layers])
+    return size >= _WRITES * size.max()
+
+
+def turns(bound: ModelMap) -> bool:
+    """Whether the model turns q and k by position: then their matrices are those of distance 0."""
+    named = any("rotary" in type(m).__name__.lower() for m in bound.module.modules())
+    return named or bool(getattr(bound.module.config, "rotary_dim", 0))
 
 
 def carried(bound: ModelMap, writes: Tensor, start: int, stop: int) -> Tensor:
@@ -114,9 +128,9 @@ def _probed(lab: Lab, stack: Stack) -> dict[str, list[Tensor]]:
 def _layer(bound: ModelMap, stack: Stack, i: int, seen: dict[str, Tensor]) -> LayerCircuits:
     bias = {k: x[:, -1] for k, x in seen.items()}
     w = {k: x[:, :-1] - x[:, -1:] for k, x in seen.items()}
-    return LayerCircuits(
-        w["q"], w["k"], w["v"], _out(bound, stack, i), bias, _norm(bound, stack, i, "attn", "norm")
-    )
+    norm = _norm(bound, stack, i, "attn", "norm")
+    front = None if norm is None else bound.at(bound.part_path(stack, i, "attn", "norm")).forward
+    return LayerCircuits(w["q"], w["k"], w["v"], _out(bound, stack, i), bias, norm, front)
 
 
 def _out(bound: ModelMap, stack: Stack, i: int) -> Tensor:

@@ -46,8 +46,9 @@ def eigenvalue_share(matrices: Tensor) -> Tensor:
 
 def seen_through(layer: LayerCircuits, embedded: Tensor) -> Tensor:
     """Embeddings [token, d] as the attention of a layer reads them when they are all there is; the norm's bias left out."""
-    gain = 1.0 if layer.norm is None else layer.norm.gain
-    return gain * _plain(embedded, _centring(layer))
+    if layer.norm is None or layer.front is None:
+        return embedded
+    return layer.front(embedded) - layer.norm.bias
 
 
 def _centring(layer: LayerCircuits) -> bool | None:

@@ -35,10 +35,16 @@ class _EnoughError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Leaving:
-    """`direction` [token, d] and `constant` [token] of the logits of some tokens."""
+    """`direction` [token, d] and `constant` [token] of the logits of some tokens; `cap` of the soft cap that follows, if any."""
 
     direction: Tensor
     constant: Tensor
+    cap: float | None = None
+
+    def logits(self, resid: Tensor, scale: Tensor) -> Tensor:
+        """Logits [n, token] as the model gives them, of residuals [n, d] at scales [n] of the final norm."""
+        found = scale[:, None] * (resid @ self.direction.T) + self.constant
+        return found if self.cap is None else torch.tanh(found / self.cap) * self.cap
 
 
 def entering(model: Model, ids: Tensor) -> Tensor:
@@ -57,7 +63,7 @@ def leaving(bound: ModelMap, ids: Tensor) -> Leaving:
     if norm is not None:
         scale = float(freeze(norm.forward, x.to(like.dtype)).scale)
     found = readout(bound, x.to(like.dtype), ids.to(like.device)[:, None])
-    return Leaving(found.direction[:, 0] / scale, found.constant[:, 0])
+    return Leaving(found.direction[:, 0] / scale, found.constant[:, 0], found.cap)
 
 
 def final_scale(bound: ModelMap, resid: Tensor) -> Tensor:
@@ -79,6 +85,13 @@ def usual_ids(model: Model) -> Tensor:
             "Load the model with its own tokenizer.",
         )
     return torch.tensor(found)
+
+
+def opening(model: Model) -> list[int]:
+    """Ids that the tokenizer puts in front of a text: the beginning-of-text token, or none."""
+    first = getattr(model.tokenizer, "bos_token_id", None)
+    empty = list(model.tokenizer("")["input_ids"])
+    return [int(first)] if first is not None and empty[:1] == [first] else []
 
 
 def _first(model: Model, ids: Tensor, blank: bool = False) -> Tensor:

@@ -35,7 +35,7 @@ from exegete.core.seed import derive
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.models.circuits import LayerCircuits, carried, circuits
+from exegete.models.circuits import LayerCircuits, carried, circuits, turns
 from exegete.models.family import ModelMap
 from exegete.models.lab import Lab
 from exegete.models.randomise import Randomiser
@@ -94,7 +94,7 @@ class CompositionStudy(Study):
             heads=found.heads,
             layers=found.layers,
             top=found.top(self.n_top),
-            distance_zero=_rotates(lab.model.map),
+            distance_zero=turns(lab.model.map),
             trust=Trust(scores=(score,)),
         )
 
@@ -206,13 +206,6 @@ def _reader(layer: LayerCircuits, kind: str) -> Tensor:
 
 def _size(factors: Tensor) -> np.ndarray:
     return factors.flatten(1).norm(dim=1).cpu().numpy()
-
-
-def _rotates(bound: ModelMap) -> bool:
-    """Whether the model turns q and k by position."""
-    return any("rotary" in type(m).__name__.lower() for m in bound.module.modules()) or bool(
-        getattr(bound.module.config, "rotary_dim", 0)
-    )
 
 
 def _lede(found: _Pairs, score: Score) -> str:

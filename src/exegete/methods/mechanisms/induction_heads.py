@@ -41,13 +41,11 @@ from exegete.methods.mechanisms.repeated import (
     upper,
     watch,
 )
-from exegete.models.circuits import LayerCircuits, circuits
+from exegete.models.circuits import LayerCircuits, circuits, writing
 from exegete.models.copying import copying
 from exegete.models.lab import Lab
 from exegete.models.randomise import Randomiser
 from exegete.ops.stats import bootstrap_mean
-
-_WRITES = 0.02  # of the largest W_V W_O: a head that writes less is as good as absent
 
 
 @register
@@ -88,9 +86,9 @@ class InductionHeadsStudy(Study):
 
     def _kinds(self, said: Watched, fresh: Watched, weights: tuple[LayerCircuits, ...]) -> "_Kinds":
         prefix, plain = said.kind("prefix").mean(0), fresh.kind("prefix").mean(0)
-        writing = written(weights) >= _WRITES
-        found = (prefix >= self.threshold) & (plain < self.threshold / 2) & writing
-        previous = (said.kind("previous").mean(0) >= self.threshold) & ~found & writing
+        writes = writing(weights).numpy()
+        found = (prefix >= self.threshold) & (plain < self.threshold / 2) & writes
+        previous = (said.kind("previous").mean(0) >= self.threshold) & ~found & writes
         rest = ~found & ~previous
         return _Kinds(*(tuple((int(i), int(h)) for i, h in np.argwhere(x)) for x in (found, previous, rest)))
 
@@ -216,12 +214,6 @@ class _Knocks:
             )
             for what, heads, x in each
         )
-
-
-def written(weights: tuple[LayerCircuits, ...]) -> np.ndarray:
-    """Size ||W_V W_O|| [layer, head] of what heads write, as a share of the largest."""
-    found = np.stack([(w.each("v") @ w.o).norm(dim=(1, 2)).double().cpu().numpy() for w in weights])
-    return found / max(found.max(), 1e-30)
 
 
 def _learning(how: Repeats, said: Watched, fresh: Watched) -> Score:

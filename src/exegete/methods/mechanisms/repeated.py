@@ -24,7 +24,7 @@ from exegete.core.site import Site
 from exegete.models.edit import Set
 from exegete.models.encode import limit
 from exegete.models.lab import Lab
-from exegete.models.vocabulary import usual_ids
+from exegete.models.vocabulary import opening, usual_ids
 from exegete.ops.stats import bootstrap_mean
 
 KINDS = ("prefix", "previous", "duplicate")
@@ -71,7 +71,7 @@ class Watched:
 
 def repeats(lab: Lab, n: int, length: int) -> Repeats:
     """`n` rows of random tokens, the same for every model with this tokenizer. Raises `InputError` where they do not fit."""
-    usual, lead = usual_ids(lab.model).numpy(), _lead(lab)
+    usual, lead = usual_ids(lab.model).numpy(), opening(lab.model)
     most = limit(lab.model)
     if length > len(usual) or (most is not None and len(lead) + 2 * length > most):
         raise InputError(
@@ -162,10 +162,3 @@ def _loss(logits: Tensor, rows: Tensor) -> np.ndarray:
         logits[:, :-1].flatten(0, 1).float(), rows[:, 1:].flatten(), reduction="none"
     )
     return each.view(len(rows), -1).double().cpu().numpy()
-
-
-def _lead(lab: Lab) -> list[int]:
-    """What the tokenizer puts in front of a text."""
-    first = getattr(lab.model.tokenizer, "bos_token_id", None)
-    empty = list(lab.model.tokenizer("")["input_ids"])
-    return [int(first)] if first is not None and empty[:1] == [first] else []
