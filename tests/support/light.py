@@ -8,6 +8,7 @@ LIGHT: dict[str, object] = {
     "n_repeats": 2,
     "repeat_length": 6,
     "n_checkpoints": 3,
+    "n_tokens": 8,
     "folder": "terrarium/repeats",
     "n_maps": 10,
     "n_twins": 1,
