@@ -17,6 +17,7 @@ from random import Random
 
 from exegete.core.errors import UnknownName
 from exegete.core.material import Pair
+from exegete.models.edges import edge_graph
 from exegete.models.model import Model
 
 Edge = tuple[str, str]
@@ -40,6 +41,11 @@ class Compiled:
     def nodes(self) -> tuple[str, ...]:
         """The heads and feed-forward parts of the gold circuit, in order."""
         return tuple(sorted({w for w, _ in self.edges} - {"embed"}))
+
+    @cached_property
+    def n_edges(self) -> int:
+        """How many edges the whole graph of the model has."""
+        return len(edge_graph(self.model.map).edges)
 
     def pairs(self, n: int = 24, seed: int = 0) -> tuple[Pair, ...]:
         """`n` pairs, the kinds in blocks of two, so that every other pair has all kinds too."""
