@@ -279,7 +279,7 @@ POST_NORM = (
 EDGES = ("edge_attribution_patching", "acdc", "circuit_faithfulness", "circuit_overlap")
 # what a part reads there is no sum of what others wrote (or, in encoder-decoders, edges across the border are not described)
 # units of fused, routed experts cannot be seen
-UNITS = ("ffn_values", "ffn_keys", "rank_one_edit")
+UNITS = ("ffn_values", "ffn_keys", "rank_one_edit", "knowledge_neurons")
 REFUSED_BY: dict[str, tuple[str, ...]] = {
     "mixtral": UNITS,
     "bart": (*POST_NORM, *EDGES),
@@ -288,7 +288,9 @@ REFUSED_BY: dict[str, tuple[str, ...]] = {
     "albert": EDGES,
 }
 # one mask cannot be answered with a word that the tiny tokenizer cuts in pieces
-REFUSED: set[tuple[str, str]] = {("causal_tracing", "bert"), ("causal_tracing", "albert")}
+REFUSED: set[tuple[str, str]] = {
+    (n, f) for n in ("causal_tracing", "knowledge_neurons") for f in ("bert", "albert")
+}
 REFUSED.add(
     ("attribution_tree", "mixtral")
 )  # routing jumps while attention grows: attributions do not add up
