@@ -100,10 +100,12 @@ def slow_attribution(q, points: int = 200) -> np.ndarray:
 def test_attribution_of_the_last_layer_is_that_of_a_slow_twin():
     q = question("gpt2", None, Target(label="a", scale="logit"))
     truth = slow_attribution(q)[asked(q)]
-    found = by_token(AttAttr(tolerance=1e-4), q)
+    found = by_token(AttAttr(layers="last", tolerance=1e-4), q)
     assert np.allclose(found, truth, atol=1e-4 * np.abs(truth).max())
     assert found.min() < 0 < found.max()
-    assert np.allclose(by_token(AttAttr(n_steps=40), q), truth, atol=1e-4 * np.abs(truth).max())
+    assert np.allclose(
+        by_token(AttAttr(layers="last", n_steps=40), q), truth, atol=1e-4 * np.abs(truth).max()
+    )
 
 
 def without_attention(q, layer: int) -> float:

@@ -1,11 +1,12 @@
 """Self-attention attribution of tokens: what the output owes to the attention paid to each of them.
 
 1. Attr [head, query, key] of a layer: integrated gradients while its attention grows from nothing (`scaled_attention`);
-2. the score of token j = sum over heads and queries of Attr[:, :, j], in the last layer (`layers="last"`), or over all
-   layers (`layers="all"`). In an encoder-decoder the last layer is the decoder's, its cross-attention included.
+2. the score of token j = sum over heads and queries of Attr[:, :, j], over all layers, or in the last layer alone
+   (`layers="last"`: cheaper, and on the embedded models in less agreement with what removing the token does). In an
+   encoder-decoder the last layer is the decoder's, its cross-attention included.
 
-Scores of the last layer sum (over all slots) to what its attention does to the output: F - F without it. Places of a layer
-are taken for the tokens that stand there; by the last layer they hold much else (see `hidden_token_attribution`).
+Scores of a layer sum (over all slots) to what its attention does to the output: F - F without it. Places of a layer are
+taken for the tokens that stand there; by the last layer they hold much else (see `hidden_token_attribution`).
 
 Cost: 1 forward, and n_steps + 1 forwards and backwards an attention, from its layer on ("auto": 17 to max_steps).
 Reference: Hao, Dong, Wei & Xu 2021, "Self-Attention Attribution: Interpreting Information Interactions Inside Transformer".
@@ -54,9 +55,10 @@ class AttAttr(AttributionMethod):
     max_steps: int = Field(512, ge=17, le=100_000, description="most points a layer of n_steps='auto'")
 
     def estimate(self, units: int, outputs: int) -> tuple[int, int]:
-        """Of the last layer's attention; with all layers, that much for each."""
+        """Of the two attentions of a last layer, or of twelve layers (how many there are is the model's)."""
         steps = min(65, self.max_steps) if self.n_steps == "auto" else self.n_steps
-        return 1 + 2 * (steps + 1), 2 * (steps + 1)
+        attentions = 2 if self.layers == "last" else 12
+        return 1 + attentions * (steps + 1), attentions * (steps + 1)
 
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Signed scores [U] of the total output. Raises `TargetError` for a contrast of continuations."""
