@@ -9,7 +9,8 @@ from exegete.core.value import Value
 class RemovalCurves(Value):
     """`loss` [order, point] is the mean -log p of the right answers after `removed` [point] heads are gone, in each of
     `orders`; `right` [order, point] the share of answers still the likeliest; `low`, `high` the 95 % interval of the loss over
-    texts. The last order is random: a mean over draws. `how` says what removing means."""
+    texts. The last order is random: a mean over draws, `low` and `high` the least and the most of them. `how` says what removing
+    means."""
 
     orders: tuple[str, ...]
     removed: np.ndarray
@@ -34,7 +35,7 @@ class RemovalCurves(Value):
         return Curves(
             title=title,
             caption=f"On texts that the orders were not made from. Removed: {self.how}."
-            + (" Bands: 95 % over texts." if band else ""),
+            + (" Bands: 95 % over texts; of the random orders, from the best to the worst." if band else ""),
             x=self.removed.astype(np.float64),
             x_axis="heads removed",
             y_axis=axis,

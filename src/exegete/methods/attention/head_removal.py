@@ -7,7 +7,7 @@
    tokens, or their attention is made even over what they see (scores all equal); nothing else is touched;
 3. in models of one stack a batch starts at the first layer that loses a head; equal sets are run once.
 
-Shapes: masks [set, head] bool, True where a head is kept; losses [set, text]. A text that poses no question has NaN.
+Shapes: masks [set, head] bool, True where a head is kept; losses [set, text].
 Cost: 1 forward a text, and at most one a set and text. Reference: Michel et al. 2019, sec. 2.3 (masked heads); Kovaleva et al.
 2019, sec. 4.6 (disabled heads attend evenly).
 """
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from exegete.core.errors import InputError
 from exegete.core.request import Text
 from exegete.core.site import Site
 from exegete.core.target import Target
@@ -54,14 +55,13 @@ class Removal:
     how: How = "zero"
     means: Mapping[Site, Tensor] = field(default_factory=dict)
 
-    def __call__(self, tasks: Sequence[Task | None], masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, tasks: Sequence[Task], masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Losses and shares of right answers [set, text]."""
         sets, back = np.unique(masks, axis=0, return_inverse=True)
         loss, right = np.full((2, len(sets), len(tasks)), np.nan)
         with self.lab.working(len(tasks), "removing heads") as step:
             for i, task in enumerate(tasks):
-                if task is not None:
-                    loss[:, i], right[:, i] = self._text(task, sets)
+                loss[:, i], right[:, i] = self._text(task, sets)
                 step()
         return loss[back.reshape(-1)], right[back.reshape(-1)]
 
@@ -126,18 +126,29 @@ class Off:
         return torch.where(keep, x, torch.zeros_like(x) if self.fill is None else self.fill.to(x))
 
 
-def mean_z(lab: Lab, heads: Heads, tasks: Sequence[Task | None]) -> dict[Site, Tensor]:
+def mean_z(lab: Lab, heads: Heads, tasks: Sequence[Task]) -> dict[Site, Tensor]:
     """Mean of z over texts and tokens [head, 1, dh] by site."""
     total: dict[Site, Tensor] = {}
     n: dict[Site, int] = {}
     sites = [s for a in heads.attentions for s in a.kin("z")]
     for task in tasks:
-        if task is not None:
-            t = lab.run(task.inputs, reduce={s: lambda z: z[0].double() for s in sites}, rows=task.rows)
-            for s in sites:
-                total[s] = total.get(s, 0) + t[s].sum(1, keepdim=True)
-                n[s] = n.get(s, 0) + t[s].shape[1]
+        t = lab.run(task.inputs, reduce={s: lambda z: z[0].double() for s in sites}, rows=task.rows)
+        for s in sites:
+            total[s] = total.get(s, 0) + t[s].sum(1, keepdim=True)
+            n[s] = n.get(s, 0) + t[s].shape[1]
     return {s: x / n[s] for s, x in total.items()}
+
+
+def posed(lab: Lab, items: Sequence[Text], target: Target) -> tuple[list[Text], list[Task], int]:
+    """The texts that pose a question, their questions, and how many pose none. Raises `InputError` when none does."""
+    both = [(text, task) for text, task in zip(items, tasks_of(lab, items, target)) if task is not None]
+    if not both:
+        raise InputError(
+            f"You asked what {lab.model.name} loses without its heads, on {len(items)} texts.",
+            "None of them has a token that the model could be asked for.",
+            "Give texts of two words or more.",
+        )
+    return [text for text, _ in both], [task for _, task in both], len(items) - len(both)
 
 
 def tasks_of(lab: Lab, items: Sequence[Text], target: Target) -> list[Task | None]:

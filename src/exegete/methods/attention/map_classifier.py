@@ -19,7 +19,7 @@ import numpy as np
 from exegete.core.seed import derive, generator
 from exegete.core.trust import Score
 from exegete.methods.attention.head_evidence import Sight
-from exegete.methods.attention.head_reading import Heads
+from exegete.methods.attention.head_reading import Heads, Take
 from exegete.ops.map_kinds import FEATURES, KINDS, describe, synthetic, visible
 from exegete.ops.stats import bootstrap_mean
 
@@ -64,6 +64,10 @@ class Album:
         self.masks[at] = causal
         self.lengths.setdefault(causal, []).append(size)
         self.features[sight.text, at] = describe(sight.pattern, seen)
+
+    def taker(self, text: int) -> Take:
+        """What is handed to `watch` for one text."""
+        return lambda stack, layer, pattern, seen: self.keep(Sight(text, stack, layer, pattern[0], seen[0]))
 
     def classifiers(self, n: int, seed: int) -> dict[bool, MapClassifier]:
         """A classifier for each kind of mask that was seen."""
