@@ -289,7 +289,7 @@ REFUSED_BY: dict[str, tuple[str, ...]] = {
 }
 # one mask cannot be answered with a word that the tiny tokenizer cuts in pieces
 REFUSED: set[tuple[str, str]] = {
-    (n, f) for n in ("causal_tracing", "knowledge_neurons") for f in ("bert", "albert")
+    (n, f) for n in ("causal_tracing", "knowledge_neurons", "laser") for f in ("bert", "albert")
 }
 REFUSED.add(
     ("attribution_tree", "mixtral")
