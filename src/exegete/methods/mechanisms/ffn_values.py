@@ -74,15 +74,12 @@ class FfnValues(Study):
         """Over texts, one after the other."""
         drawn = lab.rng("tokens").integers(0, lab.model.vocabulary, self.n_random).tolist()
         found: list[_Told] = []
-        first: Survey | None = None
+        first = survey(lab, aimed(lab, items[0], target))
         with lab.working(len(items), "reading units") as step:
             for i, item in enumerate(items):
-                s = survey(lab, aimed(lab, item, target))
-                first = first or s
+                s = survey(lab, aimed(lab, item, target)) if i else first
                 found.append(self._told(lab, i, s, drawn))
                 step()
-        if first is None:
-            raise ValueError("the contract gives at least one text")
         return self._finding(lab, first, found)
 
     def _told(self, lab: Lab, i: int, s: Survey, drawn: list[int]) -> "_Told":
