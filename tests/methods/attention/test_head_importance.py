@@ -18,7 +18,14 @@ from exegete.methods.attention.head_importance import (
     HeadPruningStudy,
     rise_alone,
 )
-from exegete.methods.attention.head_orders import RANDOM, against_random, curves, least_first, taylor
+from exegete.methods.attention.head_orders import (
+    RANDOM,
+    against_random,
+    curves,
+    least_first,
+    relevance_of_heads,
+    taylor,
+)
 from exegete.methods.attention.head_reading import heads_of
 from exegete.methods.attention.head_removal import Removal, tasks_of
 from exegete.models.lab import Lab
@@ -85,11 +92,32 @@ def test_orders_that_know_beat_every_random_one_and_their_reverse_does_not(plant
 def test_the_study_as_a_whole():
     study = HeadPruningStudy(n_points=3, n_random=2, n_steps=3, n_maps=10, batch=2)
     r = study(load(tiny("gpt2")), (*IDS, *IDS, Text(ids=(5,))))
-    assert r.measures == (KIND, GRADIENT, ALONE, GATES)
+    assert set(r.measures) == {KIND, GRADIENT, ALONE, GATES}
     assert {s.n for s in r.trust.scores} == {3}
     assert {s.n_failed for s in r.trust.scores} == {1}  # a single token asks nothing
     with pytest.raises(InputError, match="two words"):
         study(load(tiny("gpt2")), Text(ids=(5,)))
+
+
+def test_relevance_of_the_last_heads_is_what_they_add_to_the_logits():
+    """With nothing behind them but the final norm, held at its value, their share of the right logits can be computed by hand."""
+    module, tokenizer = tiny("llama")
+    with torch.no_grad():
+        module.model.layers[-1].mlp.down_proj.weight.zero_()
+    lab = Lab(load((module, tokenizer)))
+    heads, (task,) = heads_of(lab), tasks_of(lab, IDS[:1], Target())
+    with still(module):
+        found = relevance_of_heads(lab, heads, [task])
+    t = lab.run(task.inputs, read=["1.z", "final_in"])
+    z, x, norm = t["1.z"][0], t["final_in"][0], module.model.norm
+    scale = norm.weight / (x.pow(2).mean(-1, keepdim=True) + norm.variance_epsilon).sqrt()
+    out, width = module.model.layers[-1].self_attn.o_proj, z.shape[-1]
+    for h in range(4):
+        added = z[h] @ out.weight[:, h * width : (h + 1) * width].T * scale
+        logits = added @ module.lm_head.weight.T
+        share = float(logits[task.rows[0]].gather(-1, task.right[:, None]).sum().detach())
+        assert found[4 + h] == pytest.approx(abs(share), rel=1e-3)
+    assert found[4:].min() > 1e-3
 
 
 def test_what_knows_nothing_does_not_beat_the_best_of_random_draws():

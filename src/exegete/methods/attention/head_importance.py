@@ -5,14 +5,15 @@
                      no rule (E21); among heads of one kind those most surely of it go first
    gate gradient     mean |z . dL/dz|, what Michel et al. call head importance (A24, T8)
    removed alone     the rise of the loss without this head alone (the oracle)
+   LRP relevance     mean |relevance| of its output for the right answers, by layer-wise propagation (A24); only when asked for
    L0 gates          how open a Hard-Concrete gate on the head stays, trained with the weights frozen (A24)
 2. on the other half, remove heads for real, least important first, and draw the loss and the share of right answers against
    random orders on the same texts (`head_removal` says what the task of a model is, and how a head is removed);
 3. remove as many heads as have closed gates, against as many random ones;
 4. leave out the feed-forward part of every layer in turn, against noise of the same length in its place (T8).
 
-`how = "even"` makes removed heads attend evenly, which is how Kovaleva et al. disable heads. Relevance of heads by layer-wise
-propagation (the other half of A24) is not among the measures. The model's weights are never changed.
+`how = "even"` makes removed heads attend evenly, which is how Kovaleva et al. disable heads. The model's weights are never
+changed. LRP may be covered by patents (WO 2016/150472): clear commercial use first.
 
 Cost: per text of the first half 1 forward (kinds), 1 forward and 1 backward (gradient), at most a forward a head (alone); n_steps
 batch forwards and backwards (gates); per text of the second (4 + n_random) n_points + n_random + 1 + 2 n_layers forwards.
@@ -34,7 +35,15 @@ from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.attention.head_feed_forward import FeedForward, feed_forward
 from exegete.methods.attention.head_gates import Gates, train_gates
-from exegete.methods.attention.head_orders import RANDOM, against_random, curves, halves, least_first, taylor
+from exegete.methods.attention.head_orders import (
+    RANDOM,
+    against_random,
+    curves,
+    halves,
+    least_first,
+    relevance_of_heads,
+    taylor,
+)
 from exegete.methods.attention.head_reading import Heads, heads_of, watch
 from exegete.methods.attention.head_removal import How, Removal, Task, mean_z, posed
 from exegete.methods.attention.look import reread
@@ -43,7 +52,13 @@ from exegete.methods.contracts.study import Study
 from exegete.models.lab import Lab
 from exegete.ops.map_kinds import KINDS
 
-KIND, GRADIENT, ALONE, GATES = "kind of map", "gate gradient", "removed alone", "L0 gates"
+KIND, GRADIENT, ALONE, GATES, LRP = (
+    "kind of map",
+    "gate gradient",
+    "removed alone",
+    "L0 gates",
+    "LRP relevance",
+)
 
 
 @register
@@ -66,6 +81,9 @@ class HeadPruningStudy(Study):
     )
     how: How = Field("zero", description="what removed heads give: zero, mean, or what even attention gives")
     alone: bool = Field(True, description="also remove every head alone, the most costly measure")
+    lrp: bool = Field(
+        False, description="also relevance by layer-wise propagation, which may be covered by patents"
+    )
     n_points: int = Field(8, ge=3, description="most numbers of removed heads at which curves are measured")
     n_random: int = Field(10, ge=1, description="random orders")
     n_steps: int = Field(80, ge=1, description="steps of training the gates")
@@ -85,14 +103,11 @@ class HeadPruningStudy(Study):
         kinds, by_kind = self._kinds(lab, heads, texts[make])
         gates = train_gates(lab, heads, tasks[make], self.n_steps, self.batch, self.penalty)
         alone = rise_alone(removal, tasks[make]) if self.alone else np.full(len(heads), np.nan)
-        measures = {
-            KIND: by_kind,
-            GRADIENT: taylor(lab, heads, tasks[make]),
-            ALONE: alone,
-            GATES: gates.location,
-        }
-        if not self.alone:
-            del measures[ALONE]
+        measures = {KIND: by_kind, GRADIENT: taylor(lab, heads, tasks[make]), GATES: gates.location}
+        if self.alone:
+            measures[ALONE] = alone
+        if self.lrp:
+            measures[LRP] = relevance_of_heads(lab, heads, tasks[make])
         orders = {name: least_first(x) for name, x in measures.items()}
         found, rises = curves(removal, tasks[judge], orders, self.n_points, self.n_random)
         scores = {

@@ -11,16 +11,19 @@ Cost: 1 forward and 1 backward a text for `taylor`; a forward an order, point an
 Bansal et al. 2022, eq. 4 (E |A . dL/dA|).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from exegete.core.results.head_curve import RemovalCurves
 from exegete.core.trust import Score
 from exegete.methods.attention.head_reading import Heads
-from exegete.methods.attention.head_removal import Removal, Task, losses
+from exegete.methods.attention.head_removal import Removal, Task, losses, right_logits
 from exegete.models.lab import Lab
+from exegete.models.relevance import relevance
+from exegete.models.relevance_rules import Rules
 from exegete.ops.stats import bootstrap_mean
 
 PLACES = 5
@@ -45,10 +48,22 @@ def taylor(lab: Lab, heads: Heads, tasks: Sequence[Task]) -> np.ndarray:
 
 def gate_gradients(lab: Lab, heads: Heads, task: Task) -> np.ndarray:
     """dL/dg of a gate g = 1 on every head [head]: the sum over tokens of z . dL/dz."""
+    return _shares(lab, heads, task, lambda logits: losses(task, logits).sum())
+
+
+def relevance_of_heads(lab: Lab, heads: Heads, tasks: Sequence[Task]) -> np.ndarray:
+    """Mean |relevance| of each head [head] for the logits of the right answers, by layer-wise propagation (AttnLRP's rules)."""
+    with relevance(lab.model.module, Rules("epsilon", "attnlrp", 0.0, 0.25)):
+        rows = [_shares(lab, heads, t, lambda logits, t=t: right_logits(t, logits)) for t in tasks]
+    return np.abs(rows).mean(0)
+
+
+def _shares(lab: Lab, heads: Heads, task: Task, total: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """Sum over tokens of z . d total / dz for every head [head]."""
     sites = [s for a in heads.attentions for s in a.kin("z")]
     with torch.enable_grad():
         t = lab.run(task.inputs, read=sites, keep_graph=True, rows=task.rows)
-        found = lab.gradients(losses(task, t.logits).sum(), [t[s] for s in sites])
+        found = lab.gradients(total(t.logits), [t[s] for s in sites])
     out = np.zeros(len(heads))
     for site, g in zip(sites, found):
         at = heads.slice(site.stack, int(site.layer or 0))

@@ -176,6 +176,12 @@ def losses(task: Task, logits: Tensor) -> Tensor:
     return -log.gather(-1, at)[..., 0].mean(-1)
 
 
+def right_logits(task: Task, logits: Tensor) -> Tensor:
+    """Sum of the logits of the right answers, differentiable."""
+    found = answers(task, logits)
+    return found.gather(-1, task.right[None, :, None].expand(len(found), -1, 1)).sum()
+
+
 def answers(task: Task, logits: Tensor) -> Tensor:
     """Logits of the rows that are read [set, row, class]."""
     if logits.dim() == 2:
