@@ -39,8 +39,8 @@ class Composition(Finding):
         note = " Positions are rotations here, seen as at distance 0." if self.distance_zero else ""
         return Table(
             title="Which heads read which",
-            caption="By chance: the same two heads with a random rotation between them (its 95 % lie within a few "
-            f"hundredths). Size: ||W_V W_O|| of the writer as a share of the largest.{note}",
+            caption="By chance: the same two heads with a random rotation between them; percentile: the share of "
+            f"rotations below (of this pair alone). Size: ||W_V W_O|| of the writer as a share of the largest.{note}",
             columns=(
                 "kind",
                 "writer",

@@ -9,8 +9,8 @@ For every head of an earlier layer (W_OV = W_V W_O) and every head of a later on
 1. matrices of any family by `models.circuits`: gain and centring of norms folded in, grouped queries with their key-value head,
    norms on the sum in between (post-norm) passed;
 2. scores of all pairs from low-rank factors (`ops.composition`);
-3. chance: a random rotation of the residual between the two heads; the strongest pair is held against the strongest of
-   each draw, so that looking at many pairs is paid for.
+3. chance: a random rotation of the residual between the two heads; the probability of the strongest pair is corrected for
+   the number of pairs looked at (Sidak).
 
 Control: the strongest pair with randomised weights. A head whose matrix is below 2 % of the largest is left out. Only the
 direct path through the residual is seen: no feed-forward parts, no rotation of positions (distance 0), no scale of norms.
@@ -19,11 +19,9 @@ Cost: d + 1 tokens of one forward, twice (randomised weights). Reference: Elhage
 """
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -31,16 +29,13 @@ from exegete.core.errors import ModelError
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.composition import KINDS, Composition
-from exegete.core.seed import derive
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
 from exegete.models.circuits import LayerCircuits, carried, circuits, turns
-from exegete.models.family import ModelMap
 from exegete.models.lab import Lab
 from exegete.models.randomise import Randomiser
-from exegete.ops.composition import composition, reader, rotations, spectrum, turned, writer
-from exegete.ops.stats import midrank_percentile
+from exegete.ops.composition import beyond, by_chance, composition, evenness, reader, root, writer
 
 _LEAST = 0.02  # of the largest matrix of its kind
 
@@ -62,16 +57,15 @@ class CompositionStudy(Study):
     )  # fmt: skip
     needs: ClassVar[tuple[Need, ...]] = ("weights", "sites")
     passes: ClassVar[str] = "d + 1 tokens of one forward, twice"
-    n_draws: int = Field(100, ge=2, description="random rotations")
     n_top: int = Field(20, ge=1, description="pairs that are listed")
-    seed: int = Field(0, description="seed of the rotations and of the randomised weights")
+    seed: int = Field(0, description="seed of the randomised weights")
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Composition:
         """Over all pairs of heads of the main stack."""
-        found = self._pairs(lab)
+        found = _pairs(lab)
         control, skipped = None, ""
         try:
-            twin = self._pairs(Lab(Randomiser(self.seed)(lab.model), self.seed, lab.meter))
+            twin = _pairs(Lab(Randomiser(self.seed)(lab.model), self.seed, lab.meter))
             control = float(twin.score[twin.best])
         except ModelError as e:
             skipped = f"randomised weights: {e.found}"
@@ -82,8 +76,8 @@ class CompositionStudy(Study):
             chance=float(found.score[found.best] - found.excess[found.best]),
             control=control,
             control_name="the strongest pair with randomised weights" if control is not None else "",
-            percentile=midrank_percentile(float(found.excess[found.best]), found.largest),
-            n=int(np.isfinite(found.excess).sum()),
+            percentile=100 * found.surely,
+            n=found.n,
             skipped=skipped,
         )
         return Composition(
@@ -98,58 +92,51 @@ class CompositionStudy(Study):
             trust=Trust(scores=(score,)),
         )
 
-    def _pairs(self, lab: Lab) -> "_Pairs":
-        weights, bound = circuits(lab), lab.model.map
-        if len(weights) < 2:
-            raise ModelError(
-                f"You asked for the composition of heads in {lab.model.name}.",
-                "It has one layer, and heads compose across layers.",
-                "Use a model of two layers or more, or weight_tables.",
-            )
-        found = _Pairs.of(weights, self.n_draws)
-        for first, second in combinations(range(len(weights)), 2):
-            self._layers(bound, weights, (first, second), found)
-        return found
 
-    def _layers(
-        self, bound: ModelMap, weights: tuple[LayerCircuits, ...], pair: tuple[int, int], found: "_Pairs"
-    ) -> None:
-        """Fill in the pairs of one earlier and one later layer."""
-        one, other = weights[pair[0]], weights[pair[1]]
-        writes = writer(one.read("v"), carried(bound, one.o, *pair))
-        for i, kind in enumerate(KINDS):
-            reads = _reader(other, kind)
-            blocks = self._blocks(writes, reads, kind)
-            draws = turned(spectrum(writes).cpu(), spectrum(reads).cpu(), blocks).numpy()
-            found.put((i, *pair), composition(writes, reads).cpu().numpy(), draws)
-
-    def _blocks(self, writes: Tensor, reads: Tensor, kind: str) -> Tensor:
-        draw = torch.Generator().manual_seed(derive(self.seed, "rotations", kind))
-        return rotations(writes.shape[2], writes.shape[1], reads.shape[2], self.n_draws, draw)
+def _pairs(lab: Lab) -> "_Pairs":
+    """Every pair of heads of two layers. Raises `ModelError` for a model of one layer."""
+    weights, bound = circuits(lab), lab.model.map
+    if len(weights) < 2:
+        raise ModelError(
+            f"You asked for the composition of heads in {lab.model.name}.",
+            "It has one layer, and heads compose across layers.",
+            "Use a model of two layers or more, or weight_tables.",
+        )
+    found = _Pairs.of(weights)
+    roots = [root(w.read("v")) for w in weights]
+    for second in range(1, len(weights)):
+        readers = [_reader(weights[second], kind) for kind in KINDS]
+        reading = [evenness(r).cpu().numpy() for r in readers]
+        for first in range(second):
+            writes = roots[first] @ carried(bound, weights[first].o, first, second).double()
+            writing = evenness(writes).cpu().numpy()
+            for i, reads in enumerate(readers):
+                score = composition(writes.float(), reads.float()).double().cpu().numpy()
+                found.put((i, first, second), score, writing, reading[i])
+    return found
 
 
 @dataclass
 class _Pairs:
-    """Scores, excesses and percentiles below [kind, writer, reader]; `size` [head] of what heads write; whether a head writes
-    [head] or reads [kind, head] at all; `largest` [draw] is the largest excess of any pair in each draw.
+    """Scores, excesses over chance and probabilities by chance [kind, writer, reader]; `size` [head] of what heads write;
+    whether a head writes [head] or reads [kind, head] at all; `d` the width of the residual.
     """
 
     score: np.ndarray
     excess: np.ndarray
-    below: np.ndarray
+    beyond: np.ndarray
     size: np.ndarray
     writes: np.ndarray
     reads: np.ndarray
-    largest: np.ndarray
     heads: tuple[str, ...]
     layers: np.ndarray
+    d: int
 
     @classmethod
-    def of(cls, weights: tuple[LayerCircuits, ...], n_draws: int) -> "_Pairs":
+    def of(cls, weights: tuple[LayerCircuits, ...]) -> "_Pairs":
         """Before any pair is scored."""
         heads = weights[0].n_heads
         n = len(weights) * heads
-        names = tuple(f"{i}.h{h}" for i in range(len(weights)) for h in range(heads))
         size = np.concatenate([_size(writer(w.read("v"), w.o)) for w in weights])
         reads = np.array([np.concatenate([_size(_reader(w, kind)) for w in weights]) for kind in KINDS])
         return cls(
@@ -157,21 +144,32 @@ class _Pairs:
             size=size,
             writes=size >= _LEAST * size.max(),
             reads=reads >= _LEAST * reads.max(1, keepdims=True),
-            largest=np.full(n_draws, -np.inf),
-            heads=names,
+            heads=tuple(f"{i}.h{h}" for i in range(len(weights)) for h in range(heads)),
             layers=np.repeat(np.arange(len(weights)), heads),
+            d=weights[0].o.shape[-1],
         )
 
-    def put(self, place: tuple[int, int, int], score: np.ndarray, draws: np.ndarray) -> None:
-        """Note scores [writer, reader] and draws [draw, writer, reader] of (kind, earlier layer, later layer)."""
+    def put(
+        self, place: tuple[int, int, int], score: np.ndarray, writing: np.ndarray, reading: np.ndarray
+    ) -> None:  # fmt: skip
+        """Note scores [writer, reader] of (kind, earlier layer, later layer), of heads of such `evenness`."""
         kind, heads = place[0], len(score)
         rows, columns = (slice(i * heads, (i + 1) * heads) for i in place[1:])
         kept = self.writes[rows][:, None] & self.reads[kind, columns]
-        chance = draws.mean(0)
+        chance = by_chance(writing, reading, self.d)
         self.score[kind, rows, columns] = np.where(kept, score, np.nan)
         self.excess[kind, rows, columns] = np.where(kept, score - chance, np.nan)
-        self.below[kind, rows, columns] = np.where(kept, 100 * (draws < score).mean(0), np.nan)
-        self.largest = np.maximum(self.largest, (draws - chance)[:, kept].max(1, initial=-np.inf))
+        self.beyond[kind, rows, columns] = np.where(kept, beyond(score, writing, reading, self.d), np.nan)
+
+    @property
+    def n(self) -> int:
+        """Pairs that were scored, of all kinds."""
+        return int(np.isfinite(self.score).sum())
+
+    @property
+    def surely(self) -> float:
+        """Probability that none of as many random pairs is as improbable as the best one (Sidak)."""
+        return float(np.exp(self.n * np.log1p(-min(self.beyond[self.best], 1 - 1e-15))))
 
     @property
     def best(self) -> tuple[int, int, int]:
@@ -190,7 +188,7 @@ class _Pairs:
             (
                 KINDS[i].upper(), self.heads[w], self.heads[r], float(self.score[i, w, r]),
                 float(self.score[i, w, r] - self.excess[i, w, r]), float(self.excess[i, w, r]),
-                float(self.below[i, w, r]), float(self.size[w] / whole),
+                100 * float(1 - self.beyond[i, w, r]), float(self.size[w] / whole),
             )
             for i, w, r in rows
         )  # fmt: skip
