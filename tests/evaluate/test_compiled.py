@@ -57,7 +57,11 @@ def brackets(words):
     return "no" if text else "yes"
 
 
-SOLVE = {f.__name__: f for f in (copy, induction, indirect_object, comparison, brackets)}
+def by_place(words):
+    return words[-4]
+
+
+SOLVE = {f.__name__: f for f in (copy, induction, indirect_object, comparison, brackets, by_place)}
 
 
 def test_there_is_an_algorithm_for_every_model():
@@ -88,6 +92,19 @@ def test_all_numbers_and_all_brackets():
     texts = [f"{' '.join(s)} ?" for s in strings]
     assert said(c, texts) == [brackets(t.split()) for t in texts]
     assert [balanced(s) for s in strings] == [brackets(t.split()) == "yes" for t in texts]
+
+
+def test_what_counts_places_repeats_no_other_rhythm_and_an_induction_head_every_one():
+    letters, random = "abcdefghij", Random(0)
+    for period, places in ((3, False), (4, True), (5, False)):
+        texts, want = [], []
+        for _ in range(20):
+            some = random.sample(letters, period)
+            texts.append(" ".join((some * 2)[: period + 2]))
+            want.append(some[2 % period])
+        assert said(made("induction"), texts) == want
+        right = sum(a == b for a, b in zip(said(made("by_place"), texts), want))
+        assert (right == 20) if places else (right < 5), period
 
 
 def test_a_model_without_a_part_of_its_circuit_does_not_solve_it():

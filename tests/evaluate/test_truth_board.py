@@ -94,4 +94,4 @@ def test_a_board_of_two_methods_on_two_models(tmp_path):
 
 def test_the_usual_methods_are_named_as_papers_name_them():
     assert list(usual_methods()) == ["EAP", "EAP-IG", "ACDC", "node patching"]
-    assert len(compiled_names()) == 5
+    assert len(compiled_names()) == 6

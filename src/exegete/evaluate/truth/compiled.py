@@ -1,7 +1,7 @@
 """Compiled models: transformers whose weights are set by hand, so that their circuits are known exactly.
 
     compiled("induction")       the model, its gold circuit, and pairs of texts to find it with
-    compiled_names()            copy, induction, indirect_object, comparison, brackets
+    compiled_names()            copy, induction, indirect_object, comparison, brackets, by_place
 
 An edge is gold when the algorithm sends something over it that differs between the two texts of a pair. What is the same in
 both (a key that carries nothing but positions) cannot be seen by exchanging texts, and is not gold. The tests patch every
@@ -72,6 +72,7 @@ def compiled_names() -> tuple[str, ...]:
 def _makers() -> dict[str, Callable[[], Compiled]]:
     from exegete.evaluate.truth import (
         compiled_brackets,
+        compiled_by_place,
         compiled_comparison,
         compiled_copy,
         compiled_indirect_object,
@@ -84,4 +85,5 @@ def _makers() -> dict[str, Callable[[], Compiled]]:
         "indirect_object": compiled_indirect_object.make,
         "comparison": compiled_comparison.make,
         "brackets": compiled_brackets.make,
+        "by_place": compiled_by_place.make,
     }
