@@ -297,6 +297,18 @@ def test_node_effects_are_those_of_plain_hooks():
             assert f.heads[i, h] == pytest.approx(told(clean) - moved, abs=1e-5)
 
 
+def test_the_strongest_part_is_judged_on_pairs_that_did_not_choose_it():
+    c = made("brackets")
+    pairs = c.pairs(12)
+    score = NodePatching()(c.model, pairs).trust.scores[0]
+    chosen, held = NodePatching()(c.model, pairs[0::2]), dict(NodePatching()(c.model, pairs[1::2]).ranking)
+    node, effect = chosen.ranking[0]
+    assert score.name == f"effect of {node}, the strongest"
+    assert score.value == pytest.approx(held[node], rel=1e-4)
+    assert score.value != pytest.approx(effect, rel=1e-2)
+    assert score.n == 6
+
+
 # -- the verdict -----------------------------------------------------------------------------------------------------------
 
 
@@ -396,6 +408,13 @@ def test_one_task_overlaps_with_itself():
     assert f.both[0] == f.first[0] == f.second[0] == 5
     assert f.trust.scores[0].value == 1.0
     assert np.abs(f.transfer - 1).max() < 0.1
+
+
+def test_a_task_of_one_pair_is_judged_on_what_found_it_and_says_so():
+    c = made("copy")
+    f = CircuitOverlapStudy(n_edges=3, n_draws=2, ig_steps=0)(c.model, c.pairs(2))
+    assert "first half and of second half" in f.notes[0]
+    assert CircuitOverlapStudy(n_edges=3, n_draws=2, ig_steps=0)(c.model, c.pairs(4)).notes == ()
 
 
 def test_three_tasks_get_a_letter():

@@ -38,12 +38,16 @@ from exegete.ops.circuit import iou, overlap_by_chance
 
 @dataclass(frozen=True)
 class _Task:
-    """One task: its circuit [R, W], circuits found on pairs drawn anew [draw, R, W], and the judge on the other pairs."""
+    """One task: its circuit [R, W], circuits found on pairs drawn anew [draw, R, W], and the judge on the other pairs.
+
+    `same`: whether one pair must do both.
+    """
 
     name: str
     keep: np.ndarray
     again: np.ndarray
     judge: Judge
+    same: bool = False
 
 
 @register
@@ -90,7 +94,8 @@ class CircuitOverlapStudy(Study):
     def _task(
         self, lab: Lab, graph: EdgeGraph, name: str, items: list[Pair], target: Target, saved: str
     ) -> _Task:
-        find, rest = read_pairs(lab, items, target).halves()
+        pairs = read_pairs(lab, items, target)
+        find, rest = pairs.halves()
         judge = Judge(lab, graph, rest)
         if saved:
             keep, _ = load_circuit(saved, graph, lab.model.name)
@@ -99,7 +104,9 @@ class CircuitOverlapStudy(Study):
         scores = edge_scores(lab, graph, here.grounds, self.ig_steps, by_pair=True)
         circuit = lambda s: trimmed(judge, strongest(s.mean(0), graph.allowed, self.n_edges))  # noqa: E731
         draws = [lab.rng("pairs", name, i).integers(0, len(scores), len(scores)) for i in range(self.n_draws)]
-        return _Task(name, circuit(scores), np.stack([circuit(scores[d]) for d in draws]), judge)
+        return _Task(
+            name, circuit(scores), np.stack([circuit(scores[d]) for d in draws]), judge, len(pairs) < 2
+        )
 
 
 def by_task(items: tuple[Pair, ...]) -> dict[str, list[Pair]]:
@@ -155,9 +162,16 @@ def _finding(lab: Lab, graph: EdgeGraph, a: _Task, b: _Task, n_draws: int) -> Ci
         chance_high=tuple(c[2] for c in chance),
         transfer=transfer,
         random=random,
+        notes=_notes(a, b),
         shared=tuple(f"{graph.writers[j].name} -> {graph.readers[i].name}" for i, j in zip(r, w)),
         trust=Trust(scores=(*scores, *_served(a, b, transfer, random)), seed=lab.seed),
     )
+
+
+def _notes(a: _Task, b: _Task) -> tuple[str, ...]:
+    alone = [t.name for t in (a, b) if t.same]
+    words = "The pair that found the circuit also judges it: give several of {} for a fair judgement."
+    return (words.format(" and of ".join(alone)),) if alone else ()
 
 
 def _score(name: str, sizes: tuple[int, int, int], chance: float, drawn: list[float]) -> Score:

@@ -3,7 +3,8 @@
 1. read z of every head and what every feed-forward part adds, on the clean and on the corrupt text;
 2. "noising": run the clean text with one part's value from the corrupt one; the effect is what the target loses.
    "denoising": run the corrupt text with one part's value from the clean one; the effect is what it gains;
-3. parts of one layer go into the batch, one row a part and pair, resumed at that layer.
+3. parts of one layer go into the batch, one row a part and pair, resumed at that layer;
+4. the score is the effect of the part that is strongest on every other pair, on the pairs that did not choose it.
 
 Control: as much noise and as little aim, the part's change turned into a random direction of equal length at each token.
 
@@ -133,18 +134,7 @@ def _finding(
 ) -> NodeEffects:
     mean = effect.mean(0)
     low, high = _intervals(effect, lab.seed)
-    i, j = (int(x) for x in np.unravel_index(int(np.abs(mean).argmax()), mean.shape))
-    node = f"{i}.mlp" if j == mean.shape[1] - 1 else f"{i}.h{j}"
-    sign = 1.0 if mean[i, j] >= 0 else -1.0
-    score = Score(
-        name=f"effect of {node}, the strongest",
-        value=float(sign * mean[i, j]),
-        chance=0.0,
-        control=float(sign * noise[:, i, j].mean()),
-        control_name="changes of the same length in random directions",
-        interval=bootstrap_mean(sign * effect[:, i, j], lab.seed),
-        n=len(effect),
-    )
+    (i, j), node, score = _strongest(effect, noise, lab.seed)
     span = float(ends[:, 0].mean() - ends[:, 1].mean())
     word = "loses" if direction == "noising" else "regains"
     share = f", {mean[i, j] / span:.0%} of what separates the two texts" if span else ""
@@ -157,6 +147,29 @@ def _finding(
         mlps_low=low[:, -1], mlps_high=high[:, -1], full=float(ends[:, 0].mean()), empty=float(ends[:, 1].mean()),
         trust=Trust(scores=(score,), seed=lab.seed),
     )  # fmt: skip
+
+
+def _strongest(effect: np.ndarray, noise: np.ndarray, seed: int) -> tuple[tuple[int, int], str, Score]:
+    """Place, name and score of the part that is strongest on every other pair, judged on the rest.
+
+    Chosen and judged on the same pairs, it would flatter itself.
+    """
+    some, rest = (slice(0, None, 2), slice(1, None, 2)) if len(effect) > 1 else (slice(None), slice(None))
+    mean = effect[some].mean(0)
+    i, j = (int(x) for x in np.unravel_index(int(np.abs(mean).argmax()), mean.shape))
+    node = f"{i}.mlp" if j == mean.shape[1] - 1 else f"{i}.h{j}"
+    sign = 1.0 if mean[i, j] >= 0 else -1.0
+    held = sign * effect[rest, i, j]
+    score = Score(
+        name=f"effect of {node}, the strongest",
+        value=float(held.mean()),
+        chance=0.0,
+        control=float(sign * noise[rest, i, j].mean()),
+        control_name="changes of the same length in random directions",
+        interval=bootstrap_mean(held, seed),
+        n=len(held),
+    )
+    return (i, j), node, score
 
 
 def _intervals(effect: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
