@@ -109,7 +109,8 @@ class CausalTrace(Finding):
             ]
         return Curves(
             title=f"Put back at {words}",
-            caption="Average rise of the answer's probability by layer, with the 95 % interval over facts.",
+            caption="Rise of the answer's probability by layer"
+            + (", mean over facts with its 95 % interval." if several else "."),
             x=np.arange(len(self.layers), dtype=np.float64),
             x_axis="layer",
             x_names=self.layers,

@@ -151,9 +151,9 @@ def _lede(found: Sequence[Traced], scores: Sequence[Score], n_failed: int) -> st
     many = f"Over {len(found)} facts noise" if len(found) > 1 else "Noise"
     words = [f"{many} on the subject takes the answer from {clean:.1%} to {noisy:.1%}."]
     for s in scores:
-        beside = f"; a random place {s.chance:.1%}"
+        beside = f"a random place {s.chance:.1%}"
         beside += f", {OTHER} {s.control:.1%}" if s.control is not None else ""
-        words.append(f"The {s.name}, brings back {s.value:.1%}{beside}.")
+        words.append(f"{s.name[:1].upper()}{s.name[1:]}: {s.value:.1%} comes back ({beside}).")
         lost = [
             w
             for w, won in (("a random place", s.beats_chance), ("its control", s.beats_control))
@@ -164,7 +164,7 @@ def _lede(found: Sequence[Traced], scores: Sequence[Score], n_failed: int) -> st
     if clean - noisy < 0.1 * clean:
         words.append("The noise hardly hides the subject, so there is little to bring back.")
     if n_failed:
-        words.append(f"{n_failed} facts were not traced.")
+        words.append(f"{n_failed} {'fact was' if n_failed == 1 else 'facts were'} not traced.")
     return " ".join(words)
 
 
