@@ -16,6 +16,7 @@ run once a row. Cost: a base run, and about half a pass a cell (a quarter with 4
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from exegete.models.capture import EditMap
 from exegete.models.lab import Aim, Lab
 from exegete.models.scale import finite, score
 from exegete.models.suffix import Suffix, recording, suffix_of
+from exegete.models.tail import cuts, only_row
 
 TOLERANCE = 1e-4  # of the largest value: how far reading on may differ from reading everything
 OVERHEAD = 48  # tokens whose reading costs as much as starting a pass
@@ -127,11 +129,12 @@ def run_cells(base: Base, cells: Sequence[Cell], sources: Sources) -> np.ndarray
 
 @dataclass(frozen=True)
 class Job:
-    """One batch: its cells, the layer and the position at which it starts."""
+    """One batch: its cells, the layer and the position at which it starts, and whether its last layer is cut to one row."""
 
     cells: tuple[Cell, ...]
     layer: int
     start: int
+    tail: bool = False
 
 
 def plan(base: Base, cells: Sequence[Cell]) -> list[Job]:
@@ -145,7 +148,7 @@ def plan(base: Base, cells: Sequence[Cell]) -> list[Job]:
         while members:
             start = _start(base, members[0])
             size = _size(base, [_start(base, c) for c in members])
-            jobs.append(Job(tuple(members[:size]), layer, start))
+            jobs.append(Job(tuple(members[:size]), layer, start, _tail(base, members[:size])))
             members = members[size:]
     return jobs
 
@@ -170,7 +173,7 @@ def _probed(base: Base, jobs: list[Job], cells: Sequence[Cell], sources: Sources
     if not reads_on or 1 - spent / whole < WORTH_IT:
         return _without(base, cells)
     job = replace(reads_on[0], cells=reads_on[0].cells[:1])
-    plain = _run(base, replace(job, start=0), sources)
+    plain = _run(base, replace(job, start=0, tail=False), sources)
     gap = float((_run(base, job, sources) - plain).abs().max() / plain.abs().max().clamp_min(1.0))
     agreed = gap <= TOLERANCE
     words = (
@@ -203,7 +206,10 @@ def _run(base: Base, job: Job, sources: Sources) -> Tensor:
         rows = None if rows is None else rows - job.start
     resid = base.resid[job.layer][:, job.start :].repeat(n, 1, 1)
     edit = {s: _Take(job, base, s, sources[s]) for s in sites_of(job.cells)}
-    seen = base.lab.resume(inputs, job.layer, resid, stack=base.stack, edit=edit, rows=rows)
+    bound = base.lab.model.map
+    cut = only_row(bound, base.stack, int(rows)) if job.tail and rows is not None else nullcontext()
+    with cut:
+        seen = base.lab.resume(inputs, job.layer, resid, stack=base.stack, edit=edit, rows=rows)
     return _measure(base.aim, seen.logits, rows)
 
 
@@ -251,6 +257,14 @@ def _measure(aim: Aim, logits: Tensor, at: Tensor | None = None) -> Tensor:
     values = score(logits, rows, aim.scale)
     finite(values, "output")
     return values.prod(-1) if aim.scale == "prob" else values.sum(-1)
+
+
+def _tail(base: Base, cells: Sequence[Cell]) -> bool:
+    """Whether the last layer may be cut to the measured row: one row, and no place inside that layer is patched."""
+    at, last = base.aim.positions, len(base.resid) - 1
+    sites = [s for s in sites_of(cells) if s.layer == last and s.kind != "resid_pre"]
+    one = base.suffix is not None and at is not None and at.numel() == 1
+    return one and not sites and cuts(base.lab.model.map, base.stack)
 
 
 def _layer(cell: Cell) -> int:
