@@ -17,6 +17,7 @@ from exegete.methods.attention.head_importance import (
     KIND,
     HeadPruningStudy,
     rise_alone,
+    survivors,
 )
 from exegete.methods.attention.head_orders import (
     RANDOM,
@@ -93,8 +94,9 @@ def test_the_study_as_a_whole():
     study = HeadPruningStudy(n_points=3, n_random=2, n_steps=3, n_maps=10, batch=2)
     r = study(load(tiny("gpt2")), (*IDS, *IDS, Text(ids=(5,))))
     assert set(r.measures) == {KIND, GRADIENT, ALONE, GATES}
-    assert {s.n for s in r.trust.scores} == {3}
-    assert {s.n_failed for s in r.trust.scores} == {1}  # a single token asks nothing
+    scores = [s for s in r.trust.scores if "induction" not in s.name]
+    assert {s.n for s in scores} == {3}
+    assert {s.n_failed for s in scores} == {1}  # a single token asks nothing
     with pytest.raises(InputError, match="two words"):
         study(load(tiny("gpt2")), Text(ids=(5,)))
 
@@ -211,6 +213,15 @@ def test_tasks_ask_what_they_say():
     (task,) = tasks_of(lab, IDS[:1], Target())
     said = lab.run(task.inputs).logits.argmax(-1)
     assert task.right.tolist() == said.tolist()
+
+
+def test_heads_that_stay_are_known_for_induction_only_where_they_are_induction_heads():
+    share, order = np.linspace(0, 0.9, 16), np.arange(16)
+    rng = np.random.default_rng(0)
+    assert survivors(share, order, rng).beats_chance
+    assert survivors(share, order, rng).value == pytest.approx(share[-4:].mean())
+    assert not survivors(share, order[::-1], rng).beats_chance
+    assert not survivors(np.full(16, 0.3), order, rng).beats_chance
 
 
 def test_rounding_orders_nothing():

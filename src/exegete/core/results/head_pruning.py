@@ -14,7 +14,8 @@ class HeadPruning(Finding):
     `alone` [head] is the rise of the loss without this head alone (NaN: not measured). `open` [head] is the probability of an open
     gate, `gate_loss` [step] the course of its training. `feed_forward` [layer], with `feed_forward_low`, `feed_forward_high`, is
     the rise of the loss without the feed-forward part of a layer, `feed_forward_noise` with noise of the same length in its
-    place; `feed_forward_layers` name the layers. `kind` [head] is the kind of each head's map.
+    place; `feed_forward_layers` name the layers. `kind` [head] is the kind of each head's map, `induction`
+    [head] its share of attention on the token after the same one, on random tokens said twice.
     """
 
     heads: tuple[str, ...]
@@ -26,6 +27,7 @@ class HeadPruning(Finding):
     open: np.ndarray
     gate_loss: np.ndarray
     kind: tuple[str, ...]
+    induction: np.ndarray
     curves: RemovalCurves
     feed_forward_layers: tuple[str, ...]
     feed_forward: np.ndarray
@@ -83,12 +85,18 @@ class HeadPruning(Finding):
 
     def _table(self) -> Table:
         rows = [
-            (name, self.kind[i], *(cell(x) for x in self.importance[:, i]), cell(self.open[i]))
+            (
+                name,
+                self.kind[i],
+                *(cell(x) for x in self.importance[:, i]),
+                cell(self.open[i]),
+                cell(self.induction[i]),
+            )
             for i, name in enumerate(self.heads)
         ]
         return Table(
             title="Every head by every measure",
             caption="Larger is more important; heads are removed from the smallest on.",
-            columns=("head", "map", *self.measures, "gate open"),
+            columns=("head", "map", *self.measures, "gate open", "induction"),
             rows=tuple(rows),
         )

@@ -196,3 +196,10 @@ def _by_chance(seen: np.ndarray, queries: np.ndarray, distance: float) -> float:
     inside = (key >= 0) & (key < seen.shape[1])
     there = inside & seen[queries, np.clip(key, 0, seen.shape[1] - 1)]
     return float((there / seen[queries].sum(-1)).mean())
+
+
+def mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is a number; NaN where nothing is."""
+    good = np.isfinite(values)
+    n = good.sum(0)
+    return np.where(n > 0, np.where(good, values, 0.0).sum(0) / np.maximum(n, 1), np.nan)

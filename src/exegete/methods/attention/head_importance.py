@@ -10,13 +10,15 @@
 2. on the other half, remove heads for real, least important first, and draw the loss and the share of right answers against
    random orders on the same texts (`head_removal` says what the task of a model is, and how a head is removed);
 3. remove as many heads as have closed gates, against as many random ones;
-4. leave out the feed-forward part of every layer in turn, against noise of the same length in its place (T8).
+4. ask whether the quarter of heads that stays longest (gate gradient) are induction heads: their mean share on random tokens
+   said twice (`head_evidence`), against as many random heads (T8);
+5. leave out the feed-forward part of every layer in turn, against noise of the same length in its place (T8).
 
 `how = "even"` makes removed heads attend evenly, which is how Kovaleva et al. disable heads. The model's weights are never
 changed. LRP may be covered by patents (WO 2016/150472): clear commercial use first.
 
 Cost: per text of the first half 1 forward (kinds), 1 forward and 1 backward (gradient), at most a forward a head (alone); n_steps
-batch forwards and backwards (gates); per text of the second (4 + n_random) n_points + n_random + 1 + 2 n_layers forwards.
+batch forwards and backwards (gates), n_repeats forwards (induction); per text of the second (4 + n_random) n_points + n_random + 1 + 2 n_layers forwards.
 References: Michel et al. 2019, "Are Sixteen Heads Really Better than One?", eq. 4; Voita et al. 2019, sec. 6; Kovaleva et al.
 2019, sec. 4.6; Bansal et al. 2022, "Rethinking the Role of Scale for In-Context Learning", sec. 4.
 """
@@ -33,6 +35,7 @@ from exegete.core.results.head_pruning import HeadPruning
 from exegete.core.results.heads import NO_TYPE
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.methods.attention.head_evidence import mean, on_repeats
 from exegete.methods.attention.head_feed_forward import FeedForward, feed_forward
 from exegete.methods.attention.head_gates import Gates, train_gates
 from exegete.methods.attention.head_orders import (
@@ -51,6 +54,7 @@ from exegete.methods.attention.map_classifier import Album
 from exegete.methods.contracts.study import Study
 from exegete.models.lab import Lab
 from exegete.ops.map_kinds import KINDS
+from exegete.ops.stats import midrank_percentile
 
 KIND, GRADIENT, ALONE, GATES, LRP = (
     "kind of map",
@@ -91,6 +95,8 @@ class HeadPruningStudy(Study):
     penalty: float = Field(
         1.0, gt=0, description="what keeping all gates open costs, in the units of the loss"
     )
+    n_repeats: int = Field(10, ge=2, description="runs of random tokens said twice, for induction")
+    repeat_length: int = Field(16, ge=3, description="tokens of a saying")
     n_maps: int = Field(120, ge=5, description="maps of each kind that the classifier is trained on")
     seed: int = Field(0, description="seed of masks, gates, maps and random orders")
 
@@ -115,10 +121,13 @@ class HeadPruningStudy(Study):
             for name in measures
         }
         parts = feed_forward(lab, heads, tasks[judge], failed)
+        repeats = on_repeats(lab, heads, self.n_repeats, self.repeat_length)
+        induction = mean(repeats.value)[:, repeats.types.index("induction")]
         every = (
             *scores.values(),
             *_closed(removal, tasks[judge], gates, self.n_random, failed),
             parts.score(),
+            survivors(induction, orders[GRADIENT], lab.rng("survivors")),
         )
         return HeadPruning(
             title="How many heads can go?",
@@ -132,6 +141,7 @@ class HeadPruningStudy(Study):
             open=gates.open,
             gate_loss=gates.history,
             kind=kinds,
+            induction=induction,
             curves=found,
             feed_forward_layers=parts.layers,
             feed_forward=parts.rise.mean(1),
@@ -159,6 +169,23 @@ def rise_alone(removal: Removal, tasks: Sequence[Task]) -> np.ndarray:
     n = len(removal.heads)
     loss, _ = removal(tasks, np.concatenate([np.ones((1, n), bool), ~np.eye(n, dtype=bool)]))
     return (loss[1:] - loss[0]).mean(1)
+
+
+def survivors(induction: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> Score:
+    """The mean induction share of the quarter of heads that stays longest, among draws of as many heads."""
+    known = np.isfinite(induction)
+    n = max(1, len(order) // 4)
+    value = np.nan_to_num(induction)
+    draws = np.array([value[rng.permutation(len(value))[:n]].mean() for _ in range(1000)])
+    mine = float(value[order[-n:]].mean())
+    return Score(
+        name=f"induction share of the {n} heads that stay longest (gate gradient)",
+        value=mine if known.any() else float("nan"),
+        chance=float(draws.mean()),
+        percentile=midrank_percentile(mine, draws),
+        n=n,
+        n_failed=0 if known.any() else n,
+    )
 
 
 def _closed(

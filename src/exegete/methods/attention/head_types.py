@@ -31,7 +31,7 @@ from exegete.core.seed import derive
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.attention.bench import twin_of
-from exegete.methods.attention.head_evidence import Evidence, on_repeats, on_texts
+from exegete.methods.attention.head_evidence import Evidence, mean, on_repeats, on_texts
 from exegete.methods.attention.head_reading import Heads, heads_of
 from exegete.methods.attention.judged import mean_score
 from exegete.methods.attention.map_classifier import Album
@@ -162,13 +162,6 @@ class Judge:
             for t, name in enumerate(e.types):
                 if np.isfinite(e.value[:, :, t]).any():
                     yield _best(name, heads, e, [twin[i] for twin in self.twins], t, reason)
-
-
-def mean(values: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is a number; NaN where nothing is."""
-    good = np.isfinite(values)
-    n = good.sum(0)
-    return np.where(n > 0, np.where(good, values, 0.0).sum(0) / np.maximum(n, 1), np.nan)
 
 
 def _most(values: np.ndarray) -> np.ndarray:
