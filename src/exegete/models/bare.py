@@ -47,6 +47,6 @@ def word_tokenizer(words: Sequence[str], positions: int) -> PreTrainedTokenizerB
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 0)])
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token=BOS, eos_token=BOS, pad_token=PAD, model_max_length=positions,
+        tokenizer_object=backend, bos_token=BOS, eos_token=BOS, pad_token=PAD, unk_token=PAD, model_max_length=positions,
         model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip

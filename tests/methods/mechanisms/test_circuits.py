@@ -489,6 +489,8 @@ def test_pairs_that_cannot_be_used_get_a_letter():
         ACDC()(c.model, Pair.of("a b c d e f one", None, "a", "b"))
     with pytest.raises(TargetError, match="one token"):
         EdgeAttributionPatching()(c.model, Pair.of("a b c d one", "a b c d two", "a b", "b"))
+    with pytest.raises(TargetError, match="does not know it"):
+        NodePatching()(c.model, Pair.of("a b c d one", "a b c d two", "zebra", "b"))
     post = load(tiny("bert"))
     ids = xg.Text(ids=(5, 6, post.tokenizer.mask_token_id, 8))
     with pytest.raises(UnsupportedModel, match="node_patching"):

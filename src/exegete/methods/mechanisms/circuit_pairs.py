@@ -92,9 +92,9 @@ def read_pairs(lab: Lab, items: Sequence[Pair], target: Target, corrupt: bool = 
 def _other(pair: Pair, needed: bool) -> Text:
     if pair.corrupt is None and needed:
         raise InputError(
-            "You asked what edges carry from a corrupt text.",
+            "You asked what parts carry from a corrupt text.",
             f"The pair {pair.clean.text or pair.id!r} has none.",
-            "Give a corrupt text, or ablation='mean' or 'zero'.",
+            "Give a corrupt text; edge_attribution_patching, acdc and circuit_faithfulness also take ablation='mean' or 'zero'.",
         )
     return pair.clean if pair.corrupt is None else pair.corrupt
 
