@@ -36,6 +36,23 @@ def share_intervals(moved: np.ndarray, span: np.ndarray, seed: int = 0, n: int =
     return np.quantile(weight[kept] @ moved / below[kept, None], [0.025, 0.975], axis=0).T
 
 
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's r of two vectors [n]; NaN where one of them is constant."""
+    return float(np.corrcoef(a, b)[0, 1]) if len(a) > 1 and np.ptp(a) and np.ptp(b) else float("nan")
+
+
+def correlation_interval(
+    a: np.ndarray, b: np.ndarray, seed: int = 0, n: int = 1000
+) -> tuple[float, float] | None:
+    """95 % interval of `correlation`, resampling entries; None where it cannot be told."""
+    draw = generator(seed, "correlation", len(a)).integers(0, len(a), (n, len(a)))
+    found = np.array([correlation(a[d], b[d]) for d in draw])
+    if np.isnan(found).all():
+        return None
+    low, high = np.nanquantile(found, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def picked_elsewhere(moved: np.ndarray, span: np.ndarray) -> np.ndarray:
     """For each pair the place that moves most on the other pairs [pair]; on the pair itself where it is the only one."""
     if len(span) == 1:

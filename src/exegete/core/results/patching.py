@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-from exegete.core.figure import AnyFigure, Grid
+from exegete.core.figure import AnyFigure, Grid, Table
 from exegete.core.results.finding import Finding
 from exegete.core.value import Value
 
@@ -47,6 +47,35 @@ class PatchGrid(Value):
             unit="share",
             marked=tuple((int(i), int(j)) for i, j in certain),
         )
+
+
+class PatchEstimate(Finding):
+    """Estimated effects of patching, a grid a site, and how they compare with exact ones on a sample of places.
+
+    `places` [n] name the sampled places, `estimated` and `exact` [n] are their shares. `n_steps` is the number of gradients
+    averaged (1: the tangent at the patched run).
+    """
+
+    direction: Literal["denoising", "noising"]
+    corruption: str
+    n_steps: int
+    grids: tuple[PatchGrid, ...]
+    clean: np.ndarray
+    corrupt: np.ndarray
+    places: tuple[str, ...]
+    estimated: np.ndarray
+    exact: np.ndarray
+
+    def figures(self) -> tuple[AnyFigure, ...]:
+        """A heat map a site, then the sampled places, the strongest first."""
+        order = np.argsort(-np.abs(self.exact), kind="stable")
+        table = Table(
+            title="Estimated beside exact",
+            caption="Shares of what separates the texts, on a random sample of places.",
+            columns=("place", "estimated", "exact"),
+            rows=tuple((self.places[i], float(self.estimated[i]), float(self.exact[i])) for i in order),
+        )
+        return (*(g.figure(self.direction) for g in self.grids), table)
 
 
 class Patching(Finding):

@@ -52,13 +52,18 @@ class Patched:
 
 def patch_all(lab: Lab, places: Places, pairs: Pairs, direction: Direction) -> Patched:
     """Every pair. Raises `InputError` where the texts move the target alike."""
-    found: list[Moved] = [patch_pair(lab, places, b, direction) for b in pairs.several]
+    found = [patch_pair(lab, places, b, direction) for b in pairs.several]
     checks = {c.name: c for m in found for c in sorted(m.checks, key=lambda c: not c.passed)}
+    return gathered(found, places.kinds, tuple(checks.values()))
+
+
+def gathered(found: Sequence[Moved], kinds: Sequence[str], checks: tuple[Check, ...]) -> Patched:
+    """Pairs stacked. Raises `InputError` where the texts move the target alike."""
     done = Patched(
         np.array([m.clean for m in found]),
         np.array([m.corrupt for m in found]),
-        {k: np.stack([m.moved[k] for m in found]) for k in places.kinds},
-        tuple(checks.values()),
+        {k: np.stack([m.moved[k] for m in found]) for k in kinds},
+        checks,
     )
     if np.isnan(shares(done.span[:, None], done.span)).any():
         raise InputError(
@@ -73,27 +78,35 @@ def found(
     lab: Lab, places: Places, pairs: Pairs, direction: Direction, corruption: str, done: Patched
 ) -> Patching:
     """The finding."""
-    grids = tuple(_grid(places, k, pairs.several, direction, done, lab.seed) for k in places.kinds)
+    grids = tuple(grid_of(places, k, pairs.several, direction, done, lab.seed) for k in places.kinds)
     scores = _scores(lab, places, pairs, direction, done)
-    first = pairs.several[0]
     words = " ".join(_told(g, s, direction) for g, s in zip(grids, scores))
-    more = f" (first of {len(pairs.several)})" if len(pairs.several) > 1 else ""
-    other = _text(first.corrupt) if corruption != "noise" else f"{_text(first.clean)} (with noise)"
     return Patching(
         title="Which states carry the answer?",
-        lede=words,
-        context=(
-            (f"clean{more}", _text(first.clean)), (f"corrupt{more}", other), ("direction", direction),
-            ("target", first.clean.aim.answers[0] + _foil(first)),
-        ),
+        lede=words, context=context_of(pairs, direction, corruption),
         direction=direction, corruption=corruption, grids=grids, clean=done.clean, corrupt=done.corrupt,
-        checks=done.checks, trust=Trust(scores=scores, seed=lab.seed, notes=_notes(pairs)),
+        checks=done.checks, trust=Trust(scores=scores, seed=lab.seed, notes=notes_of(pairs)),
     )  # fmt: skip
 
 
-def _grid(
+def context_of(pairs: Pairs, direction: Direction, corruption: str) -> tuple[tuple[str, str], ...]:
+    """What is shown above the figures: both texts of the first pair, the direction and the target."""
+    first = pairs.several[0]
+    more = f" (first of {len(pairs.several)})" if len(pairs.several) > 1 else ""
+    other = _text(first.corrupt) if corruption != "noise" else f"{_text(first.clean)} (with noise)"
+    said = first.clean.aim.answers[0] + _foil(first)
+    return (
+        (f"clean{more}", _text(first.clean)),
+        (f"corrupt{more}", other),
+        ("direction", direction),
+        ("target", said),
+    )
+
+
+def grid_of(
     places: Places, kind: str, several: Sequence[Both], direction: Direction, done: Patched, seed: int
 ) -> PatchGrid:
+    """Shares of one site as a grid, with their intervals over pairs."""
     shape = (places.n_layers, -1)
     low, high = share_intervals(done.moved[kind], done.span, seed).T
     columns = column_names(places, kind, several, direction)
@@ -208,7 +221,8 @@ def _foil(both: Both) -> str:
     return f" rather than {name}" if both.clean.aim.rows[0][0].foil is not None and name else ""
 
 
-def _notes(pairs: Pairs) -> tuple[str, ...]:
+def notes_of(pairs: Pairs) -> tuple[str, ...]:
+    """Why some pairs are not there."""
     if not pairs.failed:
         return ()
     return (f"{len(pairs.failed)} pairs could not be patched; of the first: {pairs.failed[0]}",)
