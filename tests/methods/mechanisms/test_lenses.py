@@ -1,11 +1,14 @@
 """Lenses against the model itself: what a layer would say, a trained lens that recovers a planted shift, and saved lenses."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 import exegete as xg
 from exegete.core.errors import InputError, ModelError, UsageError
+from exegete.methods.mechanisms.lensing import read_layers
 from exegete.methods.mechanisms.logit_lens import LogitLens
 from exegete.methods.mechanisms.translators import Training, train
 from exegete.methods.mechanisms.tuned_lens import TunedLens
@@ -79,9 +82,62 @@ def test_a_saved_lens_reads_other_texts_and_refuses_other_models(tmp_path):
     assert again.cost.forwards < 10 < made.cost.forwards
     with pytest.raises(ModelError, match="fingerprint"):
         TunedLens(lens=path)(load(tiny("gpt2")), TEXT)
+    assert again.trust.scores[0].n == 4 and not again.trust.notes
     other = LogitLens()(model, TEXT).save(tmp_path / "other.exg")
     with pytest.raises(UsageError, match="holds a LensGrid"):
         TunedLens(lens=other)(model, TEXT)
+
+
+def test_a_saved_lens_is_not_scored_on_texts_it_was_trained_on(tmp_path):
+    """The other way round the same file has its training texts first; so does another seed of the same sentences."""
+    model, _ = shifted()
+    lines = [f"the dog saw {i} birds" for i in range(12)]
+    there, back = tmp_path / "there.txt", tmp_path / "back.txt"
+    there.write_text("\n".join(lines)), back.write_text("\n".join(lines[::-1]))
+    made = TunedLens(corpus=str(there), n_steps=3, batch=4, n_held_out=4)(model, TEXT)
+    path = made.save(tmp_path / "lens.exg")
+    again = TunedLens(lens=path, corpus=str(there), n_held_out=6)(model, TEXT)
+    assert again.trust.scores[0].n == 4  # the other two were trained on
+    with pytest.raises(InputError, match="trained on them"):
+        TunedLens(lens=path, corpus=str(back), n_held_out=4)(model, TEXT)
+    there.unlink()
+    lost = TunedLens(lens=path, corpus=str(back), n_held_out=4)(model, TEXT)
+    assert "may have seen these texts" in lost.trust.notes[0]
+
+
+def test_a_text_said_twice_is_not_trained_on_and_scored_on(tmp_path, monkeypatch):
+    model, _ = shifted()
+    file, seen = tmp_path / "twice.txt", []
+    file.write_text("\n".join([f"the dog saw {i} birds" for i in (1, 2, 1, 3, 2, 4, 5, 6)]))
+    monkeypatch.setattr(
+        sys.modules[TunedLens.__module__],
+        "train",
+        lambda lab, texts, how: seen.extend(texts) or train(lab, texts, how),
+    )
+    TunedLens(corpus=str(file), n_steps=2, batch=2, n_held_out=2)(model, TEXT)
+    assert seen and not {"the dog saw 1 birds", "the dog saw 2 birds"} & set(seen)
+
+
+def test_half_precision_says_probabilities_that_sum_to_one():
+    """KL in bfloat16 itself is off by some per cent, and below 0 where two guesses are alike."""
+    module, tokenizer = tiny("llama")
+    half = load((module.to(torch.bfloat16), tokenizer))
+    _, final = read_layers(Lab(half), Lab(half).aim([TEXT]))
+    assert final.dtype == torch.float32 and torch.allclose(
+        final.exp().sum(-1), torch.ones(len(final)), atol=1e-5
+    )
+    raw = Lab(half).run(Lab(half).read([TEXT]).inputs).logits[0].log_softmax(-1)
+    assert float((raw.exp().float().sum(-1) - 1).abs().max()) > 1e-3
+    for study in (LogitLens(), TunedLens(n_steps=2, batch=2, n_held_out=2)):
+        assert (study(half, TEXT).kl > -1e-6).all()
+
+
+def test_a_model_of_one_layer_is_scored_before_it():
+    """The row after the last layer is the output itself, and says nothing about a lens."""
+    model = load(tiny("gpt2", layers=1))
+    for study in (LogitLens(), TunedLens(n_steps=2, batch=2, n_held_out=2)):
+        score = study(model, TEXT).trust.scores[0]
+        assert "the embedding" in score.name and score.value > 1e-3
 
 
 def test_a_text_file_that_is_missing_or_too_short_is_refused(tmp_path):

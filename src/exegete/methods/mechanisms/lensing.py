@@ -27,7 +27,18 @@ def read_layers(lab: Lab, aim: Aim) -> tuple[Tensor, Tensor]:
     """Residuals [layer + 1, tok, d] and the model's log-probabilities [tok, vocab] of an aim at one text."""
     sites = lens_sites(lab)
     seen = lab.run(aim.inputs, read=sites)
-    return torch.stack([seen[s][0] for s in sites]), seen.logits[0].log_softmax(-1)
+    return torch.stack([seen[s][0] for s in sites]), log_probabilities(seen.logits[0])
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Log-probabilities in float32 at least: rounded to half precision they do not sum to 1, and a KL may be negative."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+
+
+def middle_row(rows: int) -> tuple[int, str]:
+    """The row of a lens that is scored, and its name: the middle one, never the last, which is the output itself."""
+    middle = min(rows // 2, rows - 2)
+    return middle, f"layer {middle - 1}" if middle else "the embedding"
 
 
 def kl(final: Tensor, guess: Tensor) -> Tensor:

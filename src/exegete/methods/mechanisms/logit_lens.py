@@ -20,7 +20,14 @@ from exegete.core.results.lens import LensGrid
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.mechanisms.lensing import from_where, grid, kl, read_layers
+from exegete.methods.mechanisms.lensing import (
+    from_where,
+    grid,
+    kl,
+    log_probabilities,
+    middle_row,
+    read_layers,
+)
 from exegete.models.lab import Lab
 
 
@@ -48,12 +55,12 @@ class LogitLens(Study):
         """The grid of one text."""
         aim = lab.aim(items)
         resid, final = read_layers(lab, aim)
-        guess = lab.model.map.unembed(resid).log_softmax(-1)
+        guess = log_probabilities(lab.model.map.unembed(resid))
         order = torch.as_tensor(lab.rng("shuffle").permutation(resid.shape[1]))
         control = kl(final, guess[:, order])
-        middle = len(guess) // 2
+        middle, where = middle_row(len(guess))
         score = Score(
-            name=f"KL to the output after layer {middle - 1}",
+            name=f"KL to the output after {where}",
             value=float(kl(final, guess)[middle].mean()),
             better="lower",
             control=float(control[middle].mean()),

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from exegete.core.errors import ModelError
-from exegete.methods.mechanisms.lensing import lens_sites
+from exegete.methods.mechanisms.lensing import lens_sites, log_probabilities
 from exegete.models.lab import Lab
 
 
@@ -89,13 +89,13 @@ def read_batch(lab: Lab, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         seen = lab.run(inputs, read=sites)
         real = reading.mask
-        return torch.stack([seen[s][real] for s in sites]), seen.logits[real].log_softmax(-1)
+        return torch.stack([seen[s][real] for s in sites]), log_probabilities(seen.logits[real])
 
 
 def _loss(lab: Lab, lens: Translators, texts: Sequence[str]) -> Tensor:
     """Sum over layers of the mean KL(output || guess)."""
     resid, final = read_batch(lab, texts)
-    guess = lab.model.map.unembed(lens(resid)[:-1]).log_softmax(-1)
+    guess = log_probabilities(lab.model.map.unembed(lens(resid)[:-1]))
     return (final.exp() * (final - guess)).sum(-1).mean(-1).sum()
 
 
@@ -118,7 +118,7 @@ def divergences(
     every, finals, shuffled = [], [], []
     for i, text in enumerate(texts):
         resid, final = read_batch(lab, [text])
-        guesses = [lab.model.map.unembed(lens(resid)).log_softmax(-1) for lens in lenses]
+        guesses = [log_probabilities(lab.model.map.unembed(lens(resid))) for lens in lenses]
         every.append([(final.exp() * (final - g)).sum(-1).mean(-1) for g in guesses])
         order = torch.as_tensor(lab.rng("shuffle", i).permutation(resid.shape[1]))
         shuffled.append((final.exp() * (final - guesses[0][:, order])).sum(-1).mean(-1))

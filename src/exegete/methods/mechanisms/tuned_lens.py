@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from exegete.core.errors import ModelError, UsageError
+from exegete.core.errors import InputError, ModelError, UsageError
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.lens import TunedLensGrid
@@ -27,7 +27,7 @@ from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.corpus import corpus
 from exegete.methods.contracts.study import Study
-from exegete.methods.mechanisms.lensing import from_where, grid, read_layers
+from exegete.methods.mechanisms.lensing import from_where, grid, log_probabilities, middle_row, read_layers
 from exegete.methods.mechanisms.translators import Training, Translators, divergences, train
 from exegete.models.lab import Lab
 from exegete.ops.stats import bootstrap_mean
@@ -65,12 +65,18 @@ class TunedLens(Study):
         """The grid of one text, and how good the lens is on texts it never saw."""
         texts = corpus(self.corpus, self.n_held_out + self._wanted, self.seed, 2 * self.n_held_out)
         held = texts[: self.n_held_out]
-        tuned = self._saved(lab) if self.lens else train(lab, texts[self.n_held_out :], self._how)
+        notes = self._notes()
+        if self.lens:
+            found = self._opened(lab)
+            tuned = _saved(lab, found)
+            held, notes = _never_read(held, found)
+        else:  # a corpus may say a thing twice
+            tuned = train(lab, [t for t in texts[self.n_held_out :] if t not in held], self._how)
         plain = Translators(torch.zeros_like(tuned.weight), torch.zeros_like(tuned.bias))
         told, blind, shuffled = divergences(lab, held, (tuned, plain))
         aim = lab.aim(items)
         resid, final = read_layers(lab, aim)
-        guess = lab.model.map.unembed(tuned(resid)).log_softmax(-1)
+        guess = log_probabilities(lab.model.map.unembed(tuned(resid)))
         score = _score(told[0], blind, shuffled, self.seed)
         return TunedLensGrid(
             title="What would each layer say next, in the last layer's language?",
@@ -81,7 +87,7 @@ class TunedLens(Study):
             held_out_plain=told[1].mean(0),
             held_out_interval=np.array([bootstrap_mean(x, self.seed) for x in told[0].T]),
             blind=float(blind.mean()),
-            trust=Trust(scores=(score,), seed=self.seed, notes=self._notes()),
+            trust=Trust(scores=(score,), seed=self.seed, notes=notes),
             **grid(lab, aim, final, guess),
         )
 
@@ -94,12 +100,12 @@ class TunedLens(Study):
         return Training(self.n_steps, self.batch, self.rate)
 
     def _notes(self) -> tuple[str, ...]:
-        if self.corpus or self.lens:
+        if self.corpus:
             return ()
         return ("The lens was trained on the terrarium's sentences; give corpus=FILE for texts of your own.",)
 
-    def _saved(self, lab: Lab) -> Translators:
-        """The translators of a saved finding. Raises `StoreError`, `UsageError`, and `ModelError` for another model's."""
+    def _opened(self, lab: Lab) -> TunedLensGrid:
+        """The saved finding. Raises `StoreError`, `UsageError`, and `ModelError` for another model's."""
         found = open_result(self.lens)
         if not isinstance(found, TunedLensGrid):
             raise UsageError(
@@ -113,15 +119,51 @@ class TunedLens(Study):
                 f"It was made for {found.provenance.model or 'another model'}, whose weights differ (fingerprint mismatch).",
                 "Train one for this model: leave `lens` out.",
             )
-        device = lab.model.device
-        return Translators(*(torch.from_numpy(np.array(x)).to(device) for x in (found.weight, found.bias)))
+        return found
+
+
+def _saved(lab: Lab, found: TunedLensGrid) -> Translators:
+    """The translators of a saved finding."""
+    device = lab.model.device
+    return Translators(*(torch.from_numpy(np.array(x)).to(device) for x in (found.weight, found.bias)))
+
+
+def _never_read(held: list[str], found: TunedLensGrid) -> tuple[list[str], tuple[str, ...]]:
+    """Held-out texts less those that a saved lens was trained on, and a note where these cannot be known.
+
+    Raises `InputError` when fewer than two are left.
+    """
+    learnt = _learnt(found)
+    if learnt is None:
+        return held, (
+            "What the saved lens was trained on cannot be read again: it may have seen these texts.",
+        )
+    kept = [t for t in held if t not in learnt]
+    if len(kept) < 2:
+        raise InputError(
+            f"You asked to score a saved tuned lens on {len(held)} texts.",
+            "It was trained on them.",
+            "Give other texts (corpus=FILE), or more of them (n_held_out=...).",
+        )
+    return kept, ()
+
+
+def _learnt(found: TunedLensGrid) -> set[str] | None:
+    """The texts that a saved lens was trained on; None where its file is gone, or it came from another saved lens."""
+    made = TunedLens(**found.provenance.params)
+    if made.lens:
+        return None
+    try:
+        return set(corpus(made.corpus, made.n_held_out + made._wanted, made.seed)[made.n_held_out :])
+    except InputError:
+        return None
 
 
 def _score(told: np.ndarray, blind: np.ndarray, shuffled: np.ndarray, seed: int) -> Score:
     """KL on held-out texts [text, layer + 1] at the middle layer."""
-    middle = told.shape[1] // 2
+    middle, where = middle_row(told.shape[1])
     return Score(
-        name=f"KL to the output after layer {middle - 1}, on held-out texts",
+        name=f"KL to the output after {where}, on held-out texts",
         value=float(told[:, middle].mean()),
         better="lower",
         chance=float(blind.mean()),
