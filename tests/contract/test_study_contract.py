@@ -276,7 +276,7 @@ def test_runs_on_every_kind_of_family_it_claims(name, family):
 POST_NORM = (
     "self_repair",
 )  # the residual passes a norm after every part: no part writes straight to the output
-EDGES = ("edge_attribution_patching", "acdc", "circuit_faithfulness", "circuit_overlap")
+EDGES = ("edge_attribution_patching", "acdc", "circuit_faithfulness", "circuit_overlap", "path_patching")
 # what a part reads there is no sum of what others wrote (or, in encoder-decoders, edges across the border are not described)
 # units of fused, routed experts cannot be seen
 UNITS = ("ffn_values", "ffn_keys", "rank_one_edit", "knowledge_neurons")
