@@ -79,7 +79,7 @@ def test_an_encoder_takes_the_same_mask():
     every = torch.ones(1, 2, module.config.num_attention_heads, dtype=torch.bool)
     p, said = study._measured(Lab(model), item, torch.cat([every, every]), [item.inside] * 2)
     assert p == pytest.approx([float(truth[2])] * 2, abs=1e-5)
-    assert said == (int(truth.argmax()) == 2)
+    assert said.tolist() == [int(truth.argmax()) == 2] * 2
     assert abs(float(plain[2]) - p[0]) > 1e-3
 
 
@@ -155,6 +155,30 @@ def test_without_emphasis_nothing_is_heeded():
     assert np.allclose(r.effect, 0, atol=1e-5)
     assert r.trust.scores[0].value == pytest.approx(0, abs=1e-5)
     assert "does not stand out" in r.lede
+
+
+def test_first_choices_are_compared_with_first_choices():
+    """A language model's first choice is seldom likelier than one half: that is no measure of what it said before."""
+    model = xg.load("terrarium/decoder")
+    facts = [f.model_copy(update={"new": ""}) for f in known_facts("causal", 6)]
+    r = AttentionSteering(alpha=1.0, n_draws=2)(model, facts)
+    said = r.trust.scores[-1]
+    lab = Lab(model)
+    truth = []
+    for f in (f for f in facts if f.prompt in {c.prompt for c in r.cases}):
+        aim = lab.aim([f.prompt], xg.Target(label=f.answer, scale="logprob"))
+        with torch.no_grad():
+            logits = model.module(aim.inputs["input_ids"]).logits[0]
+        truth.append(all(int(logits[w.position].argmax()) == w.id for w in aim.rows[0]))
+    assert any(truth) and said.value == said.chance == said.control == np.mean(truth)
+    assert not said.beats_control and not said.beats_chance
+
+
+def test_heads_chosen_on_the_text_that_is_scored_are_told_in_the_lede():
+    r = ALL(load(tiny("gpt2")), FACT)
+    assert "chosen on the very text" in r.lede
+    two = ALL(load(tiny("gpt2")), [FACT, FACT.model_copy(update={"prompt": "mary saw the small dog near"})])
+    assert "chosen on the very text" not in two.lede
 
 
 def test_a_stated_fact_is_emphasised_in_a_text_of_its_own():

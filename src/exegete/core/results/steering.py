@@ -12,7 +12,8 @@ class SteeringCase(Value):
 
     `emphasised` are its characters, `positions` its tokens. Probabilities of `wanted`: `before`, `after`, and the means over
     draws with as many `random` heads, and with the same heads and a span of the same length `elsewhere` (NaN where the text
-    has no other). `said`: whether the steered model's own first choice is what was wanted.
+    has no other). `said`: whether the steered model's own first choice is what was wanted; `said_before` the same of the
+    unsteered model, `said_random` the share of draws of random heads in which it is.
     """
 
     name: str
@@ -25,6 +26,8 @@ class SteeringCase(Value):
     random: float
     elsewhere: float
     said: bool
+    said_before: bool
+    said_random: float
 
 
 class Steering(ModelEdit):

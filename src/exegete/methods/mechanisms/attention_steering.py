@@ -192,18 +192,20 @@ class AttentionSteering(Study):
         masks += [_mask(shape, heads)] * len(others)
         spans = [item.inside] * (2 + len(draws)) + others
         p, said = self._measured(lab, item, torch.stack(masks), spans)
+        drawn = slice(2, 2 + len(draws))
         done()
         return SteeringCase(
             name=item.name, prompt=item.prompt, emphasised=item.span, wanted=item.aim.answers[0].strip(),
-            positions=item.inside, before=float(p[0]), after=float(p[1]), random=float(p[2 : 2 + len(draws)].mean()),
-            elsewhere=float(p[2 + len(draws) :].mean()) if others else float("nan"), said=said,
+            positions=item.inside, before=float(p[0]), after=float(p[1]), random=float(p[drawn].mean()),
+            elsewhere=float(p[2 + len(draws) :].mean()) if others else float("nan"),
+            said=bool(said[1]), said_before=bool(said[0]), said_random=float(said[drawn].mean()),
         )  # fmt: skip
 
     def _measured(
         self, lab: Lab, item: Item, masks: Tensor, spans: list[tuple[int, ...]]
-    ) -> tuple[np.ndarray, bool]:
-        """(probability [row] of what is wanted, whether it is first choice in row 1) for masks [row, layer, head]."""
-        stack, found, said = lab.model.map.stacks[-1], [], False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(probability [row] of what is wanted, whether it is first choice [row]) for masks [row, layer, head]."""
+        stack, found, said = lab.model.map.stacks[-1], [], []
         for part in lab.chunks(len(spans), len(item.aim.tokens[0])):
             chosen = {i: masks[part, i] for i in range(masks.shape[1])}
             edit = self._edit(item, chosen, spans[part], stack)
@@ -212,9 +214,8 @@ class AttentionSteering(Study):
             at = None if item.aim.positions is None else item.aim.positions.expand(n, -1)
             logits = lab.run(inputs, edit=edit, rows=at).logits
             found += item.aim.measure(logits).exp().tolist()
-            if part.start <= 1 < part.stop:
-                said = _first(item.aim, logits[1 - part.start])
-        return np.array(found), said
+            said += [_first(item.aim, row) for row in logits]
+        return np.array(found), np.array(said)
 
     # ---- the finding -------------------------------------------------------------------------------------------------
 
@@ -231,10 +232,8 @@ class AttentionSteering(Study):
         if not all(s.beats_control for s in scores if s.control is not None):
             lede += " It does not stand out from every control: read the scores."
         notes = [f"{e.asked} {e.found}" for e in failed[:5]]
-        if shared:
-            notes.insert(
-                0, "Heads were chosen on the very text that is scored; give several for a fair score."
-            )
+        if shared:  # the best of all heads on this text: no control had that choice
+            lede += " The heads were chosen on the very text that is scored; give several for a fair score."
         made = Steering(
             title="Does the model heed the span when its attention is turned there?",
             lede=lede, claim=f"the span is heeded in {len(cases)} texts", heads=heads, alpha=self.alpha,
@@ -267,8 +266,8 @@ def _scores(cases: list[SteeringCase], n_failed: int) -> tuple[Score, ...]:
     found.append(
         Score(
             name="texts answered as wanted", value=float(said.mean()), interval=bootstrap_mean(said), n=len(cases),
-            n_failed=n_failed, control=float(np.mean([c.before > 0.5 for c in cases])),
-            control_name="before, with a probability over one half",
+            n_failed=n_failed, chance=float(np.mean([c.said_before for c in cases])),
+            control=float(np.mean([c.said_random for c in cases])), control_name="as many random heads",
         )
     )  # fmt: skip
     return tuple(found)
