@@ -195,6 +195,20 @@ def test_one_fact_has_no_interval_and_no_other_subject(decoder, facts):
     assert [f.kind for f in r.figures()] == ["grid"] * 3 + ["curves"] * 2
 
 
+def test_the_best_layer_of_one_fact_is_held_against_the_best_layer_of_every_token(decoder, facts):
+    """The mean over all places would be beaten by any token, once it may choose its layer."""
+    r = CausalTracing(n_samples=3, kinds=("mlp",))(decoder, facts[0])
+    score, case = r.trust.scores[-1], r.cases[0]
+    start = next(i for i, role in enumerate(case.roles) if "subject" in role)
+    best = case.effect[0][:, start:].max(0)
+    assert score.value == pytest.approx(case.effect[0][:, case.roles.index("last")].max())
+    assert score.chance == pytest.approx(best.mean())
+    assert score.percentile == pytest.approx(
+        100 * ((best < score.value - 1e-9).mean() + 0.5 / len(best)), abs=1e-6
+    )
+    assert case.effect[0][:, start:].mean() < best.mean()
+
+
 def test_another_seed_is_other_noise():
     model = load(tiny("gpt2"))
     one, other = (

@@ -7,7 +7,8 @@
    added in a window of layers; its indirect effect is P*_restored - P*;
 4. averaged by layer and role of the token (AIE), with an interval over facts.
 
-Scored at the subject's last token, at the layer that is best on the other facts. Chance is a random place; the control puts
+Scored at the subject's last token, at the layer that is best on the other facts. Chance is a random place (of a single fact: a
+random token at its best layer, since the layer is then its own best too); the control puts
 back the same place of another subject's run, which restores a real state, but not this fact's.
 
 Cost: 3 forwards a fact, and n_samples times (3 kinds * layers * tokens) passes that start at the layer, behind the prefix

@@ -1,7 +1,8 @@
 """What traced facts come to: averages by role of the token, scores with chance and control, and words. No pass of the model.
 
 The layer of a score is chosen on the other facts, one fact at a time left out, so that the choice is not scored on itself.
-Chance is the mean effect of all places of a kind at which a change can have an effect.
+Chance is the mean effect of all places of a kind at which a change can have an effect; of a single fact, whose own best layer is
+taken, that of all tokens at which it can, each at its own best layer.
 """
 
 from collections import Counter
@@ -90,18 +91,20 @@ def _score(
     """The effect of a kind at a spot, at the layer that is best on the other facts."""
     k, kind = which
     layers, values = _held_out(np.stack([t.effect[k][:, t.read.spots[spot]] for t in found]))
-    places = found[0].effect[k][:, found[0].start :].flatten()
+    places = [t.effect[k][:, t.start :] for t in found]
+    if len(found) == 1:  # its layer is its own best: every token gets that choice
+        places = [places[0].max(0)]
     control = other[np.arange(len(found)), k, layers, spot]
     controlled = bool(np.isfinite(control).all())
     return Score(
         name=f"{WORDS[kind]} put back at {SPOTS[spot]}, layer {_commonest(layers)}",
         value=float(values.mean()),
-        chance=float(np.mean([t.effect[k][:, t.start :].mean() for t in found])),
+        chance=float(np.mean([p.mean() for p in places])),
         control=float(control.mean()) if controlled else None,
         control_name=OTHER if controlled else "",
         skipped="" if controlled else "no other subject with another answer was given",
         interval=bootstrap_mean(values),
-        percentile=midrank_percentile(float(values[0]), places) if len(found) == 1 else None,
+        percentile=midrank_percentile(float(values[0]), places[0]) if len(found) == 1 else None,
         n=len(found),
         n_failed=n_failed,
     )
