@@ -134,6 +134,30 @@ def test_planted_units_are_found_and_units_of_one_wording_are_not():
     assert (1, 3) in loose.cases[0].units
 
 
+def test_a_fact_with_the_same_answer_is_no_control():
+    """Ann and mary both like tea: units that say tea move both, so bob is asked about ann's units."""
+    facts = liking()
+    same = facts[0].model_copy(
+        update={"prompt": "truly lee likes", "subject": "lee", "paraphrases": ("now lee likes",)}
+    )
+    study = KnowledgeNeuronStudy(known_only=False, n_steps=4, n_draws=2)
+    model = planted()
+    r = study(model, [facts[0], same, facts[1]])
+    alone = study(model, [facts[0], facts[1]])
+    assert np.array_equal(r.cases[0].other, alone.cases[0].other)
+    assert np.isnan(study(model, [facts[0], same]).cases[0].other).all()
+
+
+def test_an_answer_of_probability_zero_has_nothing_to_attribute():
+    module, tokenizer = tiny("gpt2")
+    with torch.no_grad():
+        module.lm_head.weight.mul_(1e4)
+    model = load((module, tokenizer))
+    facts = xg.Fact(prompt="the small dog saw a", subject="dog", answer="bird", paraphrases=("a dog saw a",))
+    r = KnowledgeNeuronStudy(known_only=False, n_steps=2, n_draws=2)(model, facts)
+    assert not any("nan" in note for note in r.trust.notes)
+
+
 def test_the_edit_switches_the_fact_off():
     model, facts = planted(), liking()
     r = KnowledgeNeuronStudy()(model, facts)

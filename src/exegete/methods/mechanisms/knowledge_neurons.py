@@ -7,7 +7,7 @@
 4. on the testing wordings the kept units are set to zero, and doubled, at every token of real runs: change of the answer's
    log-odds.
 
-Controls: as many random units of the same layers (mean of `n_draws`); and the same switching seen by another fact, which a
+Controls: as many random units of the same layers (mean of `n_draws`); and the same switching seen by a fact of another subject and answer, which a
 unit of this fact should not move. The finding is an edit: `only(i)` switches the neurons of fact i off.
 
 Cost: a wording of a fact 1 forward and about n_layers * n_steps / 2 forwards and backwards; 3 + 2 n_draws forwards a tested
@@ -79,7 +79,7 @@ class KnowledgeNeuronStudy(Study):
                 found = [attribute(lab, one.find.only(j), parts, self.n_steps) for j in range(len(one.find))]
                 gaps += [f.gap for f in found]
                 kept = self._kept([f.units for f in found])
-                cases.append(self._case(lab, (one, asked[(i + 1) % len(asked)]), kept, parts))
+                cases.append(self._case(lab, (one, _other(asked, i)), kept, parts))
                 step()
         return _finding(cases, bound.n_layers, failed, float(np.mean(gaps)))
 
@@ -110,11 +110,13 @@ class KnowledgeNeuronStudy(Study):
             )
         return asked, failed
 
-    def _case(self, lab: Lab, facts: tuple["_Asked", "_Asked"], kept: Kept, parts: Parts) -> NeuronCase:
+    def _case(
+        self, lab: Lab, facts: tuple["_Asked", "_Asked | None"], kept: Kept, parts: Parts
+    ) -> NeuronCase:
         (one, other), (units, values, shared) = facts, kept
         odds = self._odds(lab, one, units, parts)
         away = np.full(2, np.nan)
-        if other.fact.subject != one.fact.subject:
+        if other is not None:
             o = switched(lab, other.test, parts, [((), 1.0), (units, 0.0), (units, 2.0)]).mean(1)
             away = o[1:] - o[0]
         layers = sorted({n for n, _ in units})
@@ -184,6 +186,13 @@ class _Asked:
         find = lab.aim(found_on, Target(label=fact.answer, scale="prob"))
         test = lab.aim(tested, Target(label=fact.answer, scale="logprob"))
         return cls(fact, find, test, found_on, tested)
+
+
+def _other(asked: list[_Asked], i: int) -> _Asked | None:
+    """The next fact of another subject and another answer: units that say this answer would move any fact that shares it."""
+    mine = asked[i].fact
+    later = [*asked[i + 1 :], *asked[:i]]
+    return next((a for a in later if a.fact.subject != mine.subject and a.fact.answer != mine.answer), None)
 
 
 def _finding(

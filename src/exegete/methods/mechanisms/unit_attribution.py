@@ -23,6 +23,7 @@ from exegete.models.feedforward import FeedForward
 from exegete.models.forward import pick
 from exegete.models.lab import Aim, Lab
 
+_TINY = 1e-30  # an answer of probability 0 has nothing to attribute
 Parts = Mapping[int, FeedForward]
 Units = Sequence[tuple[int, int]]  # (layer, unit)
 
@@ -47,7 +48,7 @@ def attribute(lab: Lab, aim: Aim, parts: Parts, n_steps: int) -> Attributed:
     for n, part in parts.items():
         full = seen[part.act][:, [at]]
         found[n], without = _integrated(lab, aim, part, (seen[entrance[n]], full, at), n_steps)
-        gaps.append(abs(found[n].sum() - (said - without)) / max(said, without))
+        gaps.append(abs(found[n].sum() - (said - without)) / max(said, without, _TINY))
     return Attributed(found, said, max(gaps))
 
 
