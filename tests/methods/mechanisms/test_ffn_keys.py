@@ -142,7 +142,16 @@ def test_silent_units_are_counted_as_failed():
         module.model.decoder.layers[0].fc1.bias[:7] = -1e4
     r = ALL(load((module, tokenizer)), texts())
     assert r.silent >= 7
-    assert r.trust.scores[0].n_failed == r.silent
+    score = r.trust.scores[0]
+    assert score.n_failed == r.silent and score.n + score.n_failed == 2 * 64
+
+
+def test_where_nothing_can_be_shared_the_lede_has_no_figure():
+    """One place only: no unit has two triggers."""
+    r = ALL(load(tiny("gpt2")), xg.Text(ids=(50, 60)))
+    last = r.trust.scores[1]
+    assert last.n == 0 and last.control is None and "enough" in last.skipped
+    assert "nan" not in r.lede and "two triggers" in r.lede
 
 
 def test_what_cannot_be_read_is_refused_with_a_letter():

@@ -143,13 +143,15 @@ class FfnKeys(Study):
         """The mean over all units of all layers, those left out that have too few triggers."""
         mine = np.concatenate([getattr(x, field) for x in told])
         other = np.concatenate([getattr(x, f"{field}_random") for x in told])
+        n = int((~np.isnan(mine)).sum())
         return Score(
             name=name,
             value=_mean(mine),
-            control=_mean(other),
-            control_name=control_name,
+            control=_mean(other) if n else None,
+            control_name=control_name if n else "",
+            skipped="" if n else "no unit has triggers enough",
             interval=_interval(mine, self.seed),
-            n=len(mine),
+            n=n,
             n_failed=int(np.isnan(mine).sum()),
         )
 
@@ -235,6 +237,12 @@ def _lede(
         if agree.beats_control
         else " Over all layers values say what comes next no more often than other units' values."
     )
+    shared = (
+        f" {last.value:.0%} of a unit's triggers end in the same token ({last.control or 0.0:.0%} of random places),"
+        f" {pair.value:.0%} in the same two ({pair.control or 0.0:.0%})."
+        if last.n
+        else " No unit has two triggers that could share anything."
+    )
     return (
         f"Unit {keys[0].layer}.{keys[0].unit} ({keys[0].share:.0%} of its triggers end in {keys[0].shared.strip()!r}) says"
         f" {keys[0].up[0].strip()!r}, which came next at {keys[0].agreement:.0%} of them."
@@ -242,7 +250,5 @@ def _lede(
         else "No unit fires."
     ) + (
         f" Values say what comes next at {agree.value:.1%} of their triggers ({agree.control or 0.0:.1%} for other units'"
-        f" values), more than the control {where}, most in layer {told[best].layer}. {last.value:.0%} of a unit's triggers end in"
-        f" the same token ({last.control or 0.0:.0%} of random places), {pair.value:.0%} in the same two"
-        f" ({pair.control or 0.0:.0%}).{tail}"
+        f" values), more than the control {where}, most in layer {told[best].layer}.{shared}{tail}"
     )
