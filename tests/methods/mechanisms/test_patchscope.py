@@ -144,7 +144,9 @@ def test_unrelated_states_are_those_of_every_other_place():
     model = load(tiny("gpt2"))
     alone = LIGHT(model, TEXTS[0])
     assert alone.trust.scores[0].control is not None  # other positions of the same text
-    assert LIGHT(model, xg.Text(ids=(10,))).trust.scores[0].skipped
+    lonely = LIGHT(model, xg.Text(ids=(10,)))
+    assert lonely.trust.scores[0].skipped and "nan" not in lonely.lede
+    assert "unrelated" in alone.lede
 
 
 @pytest.mark.parametrize("family", DECODERS)

@@ -211,8 +211,8 @@ def _lede(
     if kept < 0.5:
         tail += f" The prompt itself works poorly on this model: it repeats a word written at its end in {kept:.0%} of cases."
     middle = len(right) // 2
+    unrelated = "" if np.isnan(other[middle]) else f", states of unrelated places {other[middle]:.0%}"
     return (
         f"With the state the prompt says the model's own next token for at least half of the texts {since}; taken after"
-        f" {layers[middle]}, for {right[middle]:.0%} (logit lens {lens[middle]:.0%}, states of unrelated places"
-        f" {other[middle]:.0%}).{tail}"
+        f" {layers[middle]}, for {right[middle]:.0%} (logit lens {lens[middle]:.0%}{unrelated}).{tail}"
     )
