@@ -215,6 +215,8 @@ def test_letters(decoder, tmp_path):
         QUICK.build(QUICK.params() | {"layer": 9})(decoder, facts)
     with pytest.raises(InputError, match=r"none\.txt"):
         QUICK.build(QUICK.params() | {"corpus": str(tmp_path / "none.txt")})(decoder, facts)
+    with pytest.raises(UsageError, match="where the subject stands"):
+        QUICK.build(QUICK.params() | {"essence": "it is a"})(decoder, facts)
     short = tmp_path / "short.txt"
     short.write_text("the dog slept.\n" * 30)
     with pytest.raises(InputError, match="longer file"):

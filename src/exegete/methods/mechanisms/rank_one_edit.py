@@ -100,6 +100,12 @@ class RankOneEdit(Study):
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> FactEdit:
         """Each fact edited, measured, and beside its controls."""
+        if "{subject}" not in self.essence:
+            raise UsageError(
+                f"You gave the essence {self.essence!r}.",
+                "It does not say where the subject stands.",
+                "Write {subject} into it, as in '{subject} is a'.",
+            )
         learnt = corpus(self.corpus, self.n_held_out + self.n_corpus, self.seed, self.n_held_out + 1)
         layers = self._layers(lab)
         parts = [feed_forward(lab.model.map, i) for i in layers]
