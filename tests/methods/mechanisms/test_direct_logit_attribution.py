@@ -67,6 +67,17 @@ def test_a_wrong_scale_of_a_norm_is_noticed(family, monkeypatch):
     assert not all(c.passed for c in LIGHT(model, texts).checks)
 
 
+def test_half_precision_is_held_to_its_own_rounding(monkeypatch):
+    module, tokenizer = tiny("llama")
+    model = load((module.to(torch.bfloat16), tokenizer))
+    r = LIGHT(model, IDS)
+    assert all(c.passed for c in r.checks)
+    assert max(c.value for c in r.checks) > 1e-4  # more than float32 would be allowed
+    right = norms.freeze
+    monkeypatch.setattr("exegete.models.readout.freeze", lambda n, x: right(n, 2 * x))
+    assert not all(c.passed for c in LIGHT(model, IDS).checks)
+
+
 def test_gpt2_by_hand_from_raw_weights():
     model = load(tiny("gpt2"))
     gpt = model.module.transformer

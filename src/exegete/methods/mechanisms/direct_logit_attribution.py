@@ -9,7 +9,7 @@ Chance: the largest share that any part has when a random token stands in the an
 taking the maximum gives no advantage. Control: the usual size of the same part's share there.
 
 A direct share says what was written, not what would be lost: later parts may make up for a lost part (study `self_repair`).
-Self-check: shares sum to the logit, heads and units to their parts (1e-4 of the largest).
+Self-check: shares sum to the logit, heads and units to their parts (1e-4 of the largest; 2e-2 in half precision).
 
 Cost: one forward a text. Reference: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"; Wang et al. 2022
 (arXiv:2211.00593), sec. 3.
@@ -190,11 +190,11 @@ def _checks(found: list[_Batch]) -> tuple[Check, ...]:
     size = max(1.0, *(float(b.shares.said.abs().max()) for b in found))
     gaps = [float((b.shares.readout.capped(b.shares.total) - b.shares.said).abs().max()) for b in found]
     inside = max(b.shares.gap for b in found)
+    half = found[0].shares.said.dtype in (torch.float16, torch.bfloat16)
+    bar, words = 2e-2 if half else 1e-4, "relative to the largest logit"
     return (
-        Check.at_most("shares sum to the logit", max(gaps) / size, 1e-4, "relative to the largest logit"),
-        Check.at_most(
-            "heads and units sum to their parts", inside / size, 1e-4, "relative to the largest logit"
-        ),
+        Check.at_most("shares sum to the logit", max(gaps) / size, bar, words),
+        Check.at_most("heads and units sum to their parts", inside / size, bar, words),
     )
 
 
