@@ -85,3 +85,12 @@ def test_a_pair_is_made_of_what_people_write():
     assert pair.corrupt is not None
     assert pair.corrupt.ids == (1, 2)
     assert Pair.of("a").corrupt is None
+
+
+@pytest.mark.parametrize(
+    ("subject", "words"), [("cat", "does not name"), ("", "subject is empty"), (" ", "subject is empty")]
+)
+def test_a_fact_names_its_subject(subject, words):
+    """An empty string stands in every text, and names nothing in it."""
+    with pytest.raises(InputError, match=words):
+        Fact(prompt="the dog saw a", subject=subject, answer="bird")

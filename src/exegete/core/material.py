@@ -50,10 +50,10 @@ class Fact(Given):
 
     @model_validator(mode="after")
     def _named(self) -> "Fact":
-        if self.subject not in self.prompt:
+        if not self.subject.strip() or self.subject not in self.prompt:
             raise InputError(
                 f"You gave the prompt {self.prompt!r} about the subject {self.subject!r}.",
-                "The prompt does not name the subject.",
+                "The prompt does not name the subject." if self.subject.strip() else "The subject is empty.",
                 "Write the subject exactly as it stands in the prompt.",
             )
         return self
