@@ -92,7 +92,7 @@ class GridText:
 
 @dataclass(frozen=True)
 class CurvesText:
-    """A rich renderable of curves: the values of every series at up to nine points, fewer where there is less room."""
+    """A rich renderable of curves: the values of every series at the points that its axis names, fewer where there is less room."""
 
     p: CurvesPicture
 

@@ -22,6 +22,7 @@ from exegete.show.words import number, one_line, plural
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 260, 56, 46  # of an svg, in its own units
 MOST_EDGES = 400
+LETTER = 6.5  # width of a letter on an axis, in units of the svg
 NEGLIGIBLE = 1e-3  # of the largest value of a grid: below it a cell shows no digits
 
 
@@ -191,13 +192,22 @@ def curves(f: Curves) -> CurvesPicture:
     plain = [s for s in f.series if not s.control]
     sorts = {id(s): "control" if s.control else f"l{plain.index(s) % 6}" for s in f.series}
     lines = tuple(_line(f, s, sorts[id(s)], px, py) for s in f.series)
-    step = max(1, len(f.x) // 8)
     whole = bool((f.x == np.round(f.x)).all())
     names = f.x_names or tuple(f"{x:.0f}" if whole else number(float(x)) for x in f.x)
-    x_ticks = tuple((px(float(f.x[i])), one_line(names[i], 12)) for i in range(0, len(f.x), step))
+    x_ticks = _apart(tuple((px(float(x)), one_line(name, 12)) for x, name in zip(f.x, names)))
     y_ticks = tuple((py(v), f"{v:.12g}") for v in steps(low, high))
     marks = tuple((px(x), one_line(words)) for x, words in f.marks)
     return CurvesPicture(f.title, f.caption, lines, x_ticks, y_ticks, marks, f.x_axis, f.y_axis)
+
+
+def _apart(ticks: tuple[tuple[float, str], ...]) -> tuple[tuple[float, str], ...]:
+    """Ticks (x, name) that do not run into each other: evenly thinned, then those too near to the one before left out."""
+    kept: list[tuple[float, str]] = []
+    for x, name in ticks[:: max(1, len(ticks) // 8)] if len(ticks) > 16 else ticks:
+        room = LETTER * (len(name) + (len(kept[-1][1]) if kept else 0)) / 2 + 8
+        if not kept or x - kept[-1][0] >= room:
+            kept.append((x, name))
+    return tuple(kept)
 
 
 def _line(f: Curves, s: Series, sort: str, px, py) -> Line:  # type: ignore[no-untyped-def]
