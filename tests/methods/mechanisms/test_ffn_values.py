@@ -168,6 +168,34 @@ def test_texts_are_averaged_and_a_foil_is_a_difference():
     assert together.trust.scores[1].n == 3
 
 
+def test_the_largest_share_is_scored_where_larger_ones_eliminate():
+    model = load(tiny("gpt2", seed=1))
+    few, all_ = (
+        FfnValues(n_top=n, n_draws=1, n_random=4)(model, "the small dog saw a bird") for n in (1, 1000)
+    )
+    assert min(u.share for u in all_.units) < -max(u.share for u in all_.units)  # or nothing is tested
+    assert few.trust.scores[0] == all_.trust.scores[0]
+    assert len(few.units) == 1 and few.trust.scores[0].value > 0
+
+
+def test_chance_takes_the_largest_mean_as_the_score_does():
+    """The mean of each text's largest share is larger: no unit could beat it over many texts."""
+    model, texts = load(tiny("gpt2")), [xg.Text(ids=(10 + i, 20, 30 + i)) for i in range(4)]
+    study = FfnValues(n_draws=1, n_random=6)
+    score = study(model, texts).trust.scores[0]
+    lab = Lab(model)
+    drawn = lab.rng("tokens").integers(0, model.vocabulary, 6).tolist()
+    with torch.no_grad():
+        surveys = [sub_updates.survey(lab, sub_updates.aimed(lab, t, xg.Target())) for t in texts]
+        shares = [[s.act[n] * s.seen(drawn)[n][2] for n in sorted(s.parts)] for s in surveys]
+        means = [sum(text[n] for text in shares) / 4 for n in range(2)]
+        each = [torch.stack([x.max(1).values for x in text]).max(0).values for text in shares]
+    assert score.chance == pytest.approx(
+        float(torch.stack([m.max(1).values for m in means]).max(0).values.mean()), rel=1e-4
+    )
+    assert float(torch.stack(each).mean()) > 1.1 * score.chance
+
+
 def test_what_cannot_be_done_is_refused_with_a_letter():
     with pytest.raises(SiteError):
         LIGHT(load(tiny("mixtral")), IDS)

@@ -74,22 +74,25 @@ class FfnValues(Study):
         """Over texts, one after the other."""
         drawn = lab.rng("tokens").integers(0, lab.model.vocabulary, self.n_random).tolist()
         found: list[_Told] = []
+        pushed: list[np.ndarray] = []  # sums over texts: a text's own would be many numbers
         first = survey(lab, aimed(lab, items[0], target))
         with lab.working(len(items), "reading units") as step:
             for i, item in enumerate(items):
                 s = survey(lab, aimed(lab, item, target)) if i else first
-                found.append(self._told(lab, i, s, drawn))
+                told, random = self._told(lab, i, s, drawn)
+                found.append(told)
+                pushed = [a + b for a, b in zip(pushed, random)] if pushed else random
                 step()
-        return self._finding(lab, first, found)
+        return self._finding(lab, first, _Every(found, [x / len(found) for x in pushed]))
 
-    def _told(self, lab: Lab, i: int, s: Survey, drawn: list[int]) -> "_Told":
-        """Everything about one text, in numbers."""
+    def _told(self, lab: Lab, i: int, s: Survey, drawn: list[int]) -> tuple["_Told", list[np.ndarray]]:
+        """Everything about one text, in numbers; and what its units add to random tokens' logits [draw, neuron] by layer."""
         seen = s.seen(drawn)
         layers = sorted(s.parts)
         changes = [self._changes(lab.rng("units", i, n), s, n, seen[n]) for n in layers]
         shares = [s.act[n] * seen[n][0] for n in layers]
         random = [s.act[n] * _pairs(seen[n][2], s.foil) for n in layers]
-        return _Told(
+        told = _Told(
             s.aim.answers[0],
             s.aim.foils[0],
             lab.pieces([s.rival])[0],
@@ -98,12 +101,12 @@ class FfnValues(Study):
             [_np(x) for x in shares],
             np.array([[float(x.clamp_min(0).sum()), float(x.clamp_max(0).sum())] for x in shares]),
             np.stack([_np(torch.stack([x.clamp_min(0).sum(1), x.clamp_max(0).sum(1)])) for x in random]),
-            np.max([_np(x.max(1).values) for x in random], 0),
             s.values[0] - np.array([c[0] for c in changes]),
             np.array([c[1] for c in changes]) - s.values[1],
             s.tops,
             s.gap,
         )
+        return told, [_np(x) for x in random]
 
     def _changes(
         self, rng: np.random.Generator, s: Survey, layer: int, seen: tuple[Tensor, Tensor, Tensor]
@@ -123,8 +126,8 @@ class FfnValues(Study):
         values = s.changed(layer, torch.cat([zero, raised]))
         return values[: len(off), 0], values[len(off) :, 1]
 
-    def _finding(self, lab: Lab, first: Survey, found: list["_Told"]) -> FeedForwardValues:
-        every = _Every(found)
+    def _finding(self, lab: Lab, first: Survey, every: "_Every") -> FeedForwardValues:
+        found = every.found
         units = _listed(lab, first, every, self.n_top, self.seed)
         exits = _exits([t.tops for t in found], self.patience, self.seed)
         scores = (_share_score(units, every, self.seed), *_change_scores(every, self.seed), *exits)
@@ -169,7 +172,7 @@ class FfnValues(Study):
 @dataclass(frozen=True)
 class _Told:
     """One text: coefficients and shares [neuron] by layer; balance [layer, 2] and random [layer, 2, draw] of promotion and
-    elimination; best [draw] share of random tokens; lost and gained [layer, 1 + draw]; tops [layer, position].
+    elimination; lost and gained [layer, 1 + draw]; tops [layer, position].
     """
 
     answer: str
@@ -180,7 +183,6 @@ class _Told:
     shares: list[np.ndarray]
     balance: np.ndarray
     random: np.ndarray
-    best: np.ndarray
     lost: np.ndarray
     gained: np.ndarray
     tops: np.ndarray
@@ -188,15 +190,17 @@ class _Told:
 
 
 class _Every:
-    """All texts together: arrays [text, ...], and coefficients and shares [text, neuron] by layer."""
+    """All texts together: arrays [text, ...], coefficients and shares [text, neuron] by layer, and `best` [draw]: the largest
+    mean share of any unit in a random token's logit, found as the answers' largest is.
+    """
 
-    def __init__(self, found: list[_Told]) -> None:
+    def __init__(self, found: list[_Told], pushed: list[np.ndarray]) -> None:
         self.found = found
         self.act = [np.stack(x) for x in zip(*(t.act for t in found))]
         self.shares = [np.stack(x) for x in zip(*(t.shares for t in found))]
         self.balance = np.stack([t.balance for t in found])
         self.random = np.stack([t.random for t in found])
-        self.best = np.stack([t.best for t in found])
+        self.best = np.max([x.max(1) for x in pushed], 0)
         self.lost = np.stack([t.lost for t in found])
         self.gained = np.stack([t.gained for t in found])
 
@@ -217,11 +221,15 @@ def _sets(rng: np.random.Generator, gain: Tensor, strength: Tensor, k: int, pool
 
 
 def _listed(lab: Lab, first: Survey, every: _Every, n_top: int, seed: int) -> tuple[SubUpdate, ...]:
-    """The sub-updates of largest mean share, either sign, with what they push up and down."""
+    """The sub-updates of largest mean share, either sign, and the largest positive one, with what they push up and down."""
     layers = sorted(first.parts)
     mean = [x.mean(0) for x in every.shares]
     places = [(i, int(u)) for i, m in enumerate(mean) for u in np.argsort(-np.abs(m), kind="stable")[:n_top]]
     places = sorted(places, key=lambda p: -abs(mean[p[0]][p[1]]))[:n_top]
+    most = max(((i, int(m.argmax())) for i, m in enumerate(mean)), key=lambda p: mean[p[0]][p[1]])
+    places = (
+        places if most in places else [*places[:-1], most]
+    )  # the one that is scored, where all larger ones eliminate
     values: dict[int, list[Tensor]] = {}
     for i, u in places:
         sign = 1.0 if every.act[i][:, u].mean() >= 0 else -1.0
@@ -250,7 +258,7 @@ def _listed(lab: Lab, first: Survey, every: _Every, n_top: int, seed: int) -> tu
 
 def _share_score(units: tuple[SubUpdate, ...], every: _Every, seed: int) -> Score:
     best = max(units, key=lambda u: u.share)
-    draws = every.best.mean(0)
+    draws = every.best
     return Score(
         name=f"largest share (unit {best.layer}.{best.unit})",
         value=best.share,
