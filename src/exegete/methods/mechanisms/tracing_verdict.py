@@ -14,7 +14,7 @@ from exegete.core.material import Fact
 from exegete.core.results.tracing import ROLES, CausalTrace, FactTrace
 from exegete.core.trust import Score, Trust
 from exegete.methods.mechanisms.traced_fact import Places, Traced
-from exegete.ops.stats import bootstrap_mean, midrank_percentile
+from exegete.ops.stats import best_crowd, bootstrap_mean, midrank_percentile
 
 OTHER = "the same place of another subject's run"
 SPOTS = ("the subject's last token", "the last token")
@@ -105,6 +105,7 @@ def _score(
         skipped="" if controlled else "no other subject with another answer was given",
         interval=bootstrap_mean(values),
         percentile=midrank_percentile(float(values[0]), places[0]) if len(found) == 1 else None,
+        crowd=best_crowd(float(values[0]), places[0]) if len(found) == 1 else None,
         n=len(found),
         n_failed=n_failed,
     )
@@ -153,22 +154,31 @@ def _lede(found: Sequence[Traced], scores: Sequence[Score], n_failed: int) -> st
     clean, noisy = (float(np.mean(x)) for x in ([t.read.clean for t in found], [t.noisy for t in found]))
     many = f"Over {len(found)} facts noise" if len(found) > 1 else "Noise"
     words = [f"{many} on the subject takes the answer from {clean:.1%} to {noisy:.1%}."]
-    for s in scores:
-        beside = f"a random place {s.chance:.1%}"
-        beside += f", {OTHER} {s.control:.1%}" if s.control is not None else ""
-        words.append(f"{s.name[:1].upper()}{s.name[1:]}: {s.value:.1%} comes back ({beside}).")
-        lost = [
-            w
-            for w, won in (("a random place", s.beats_chance), ("its control", s.beats_control))
-            if won is False
-        ]
-        if lost:
-            words.append(f"That does not beat {' or '.join(lost)}.")
+    order = sorted(scores, key=lambda s: -s.value)
+    stand = [s for s in order if s.beats_chance and s.beats_control is not False]
+    open_ = [s for s in order if s.undecided]
+    rest = [s for s in order if s not in stand and s not in open_]
+    if stand:
+        words.append(f"What brings it back: {'; '.join(_beside(s) for s in stand)}.")
+    if open_:
+        words.append(
+            f"With so few tokens it cannot be told from a random place: {'; '.join(map(_beside, open_))}."
+        )
+    if rest:
+        words.append(
+            f"No more than a random place or the control: {'; '.join(f'{s.name} ({s.value:.1%})' for s in rest)}."
+        )
     if clean - noisy < 0.1 * clean:
         words.append("The noise hardly hides the subject, so there is little to bring back.")
     if n_failed:
         words.append(f"{n_failed} {'fact was' if n_failed == 1 else 'facts were'} not traced.")
     return " ".join(words)
+
+
+def _beside(s: Score) -> str:
+    """A score with what stands beside it."""
+    control = f", {OTHER} {s.control:.1%}" if s.control is not None else ""
+    return f"{s.name} ({s.value:.1%}; a random place {s.chance:.1%}{control})"
 
 
 def _notes(failed: Sequence[tuple[Fact, str]]) -> tuple[str, ...]:
