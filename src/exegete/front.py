@@ -175,7 +175,7 @@ def study(
     if request is None and chosen.asks != "nothing":  # type: ignore[attr-defined]
         from exegete.terrarium.material import material
 
-        request = material(chosen.asks, loaded.task, chosen.most, chosen.usual)  # type: ignore[attr-defined]
+        request = material(chosen.asks, loaded.task, chosen.most, chosen.usual, model=loaded.name)  # type: ignore[attr-defined]
     goal = Target.of(target, against=against, scale=scale)
     return chosen(loaded, request, goal, progress=progress)  # type: ignore[operator]
 

@@ -7,9 +7,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+import exegete as xg
+from exegete.core.errors import UsageError
 from exegete.core.seed import generator
+from exegete.methods.attention.head_redundancy import HeadRedundancyStudy
 from exegete.models.load import load
-from exegete.terrarium import path, train_quality, train_repeats
+from exegete.terrarium import path, repeats, train_quality, train_repeats
+from exegete.terrarium.material import material
 
 ROOT = path("repeats")
 STEPS = sorted((ROOT / "checkpoints").iterdir())
@@ -58,20 +62,20 @@ def test_attention_is_all_there_is():
 
 def test_words_are_tokens():
     tokenizer = load("terrarium/repeats").tokenizer
-    ids = tokenizer(" ".join(train_repeats.WORDS).upper())["input_ids"]
-    assert ids == [1, *range(4, 4 + len(train_repeats.WORDS))]
-    assert tokenizer.decode(ids[1:4]) == " ".join(train_repeats.WORDS[:3])
+    ids = tokenizer(" ".join(repeats.WORDS).upper())["input_ids"]
+    assert ids == [1, *range(4, 4 + len(repeats.WORDS))]
+    assert tokenizer.decode(ids[1:4]) == " ".join(repeats.WORDS[:3])
     assert tokenizer("zebra")["input_ids"] == [1, tokenizer.unk_token_id]
 
 
 def test_texts_repeat_their_segment_and_like_followers():
     draw = generator(1, "test")
-    table = train_repeats.followers()
+    table = repeats.followers()
     assert sorted(table) == list(range(64))
     hits = total = 0
     for _ in range(50):
-        ids = train_repeats.text(draw)
-        assert len(ids) == train_repeats.LENGTH
+        ids = repeats.text(draw)
+        assert len(ids) == repeats.LENGTH
         assert ids[0] == 1
         assert any((ids[7:-k] == ids[7 + k :]).all() for k in range(8, 25))
         hits += int((table[ids[1:-1]] == ids[2:]).sum())
@@ -83,3 +87,44 @@ def test_recorded_quality():
     known = json.loads((ROOT.parent / "quality.json").read_text())["repeats"]
     assert known["second_time"] >= 0.97
     assert known["first_time"] == pytest.approx(quality(ROOT)["first_time"], abs=0.02)
+
+
+# ---- its own material ------------------------------------------------------------------------------------------------
+
+
+def says(model, text: str) -> str:
+    ids = torch.tensor([model.tokenizer(text)["input_ids"]])
+    with torch.no_grad():
+        return model.tokenizer.decode(model.module(ids).logits[0, -1].argmax())
+
+
+def test_its_material_is_words_it_can_read():
+    tokenizer = load("terrarium/repeats").tokenizer
+    own = material("texts", "causal", model="terrarium/repeats")
+    assert len({t.text for t in own}) == 40
+    assert all(tokenizer.unk_token_id not in tokenizer(t.text)["input_ids"] for t in own)
+    english = material("texts", "causal")  # what the other decoder reads is beyond it: the check can fail
+    assert any(tokenizer.unk_token_id in tokenizer(t.text)["input_ids"] for t in english)
+
+
+def test_it_answers_its_pairs_and_one_word_turns_the_answer():
+    model = load("terrarium/repeats")
+    pairs = material("pairs", "causal", model="terrarium/repeats")
+    for p in pairs:
+        differ = [a != b for a, b in zip(p.clean.text.split(), p.corrupt.text.split(), strict=True)]
+        assert sum(differ) == 1
+    right = [(says(model, p.clean.text) == p.answer, says(model, p.corrupt.text) == p.against) for p in pairs]
+    assert sum(a and b for a, b in right) >= 0.9 * len(pairs)
+
+
+@pytest.mark.parametrize("asks", ["facts", "trees"])
+def test_it_has_no_facts_and_no_trees(asks):
+    with pytest.raises(UsageError, match="no facts and no grammar"):
+        material(asks, "causal", model="terrarium/repeats")
+
+
+def test_the_front_door_takes_its_material():
+    found = xg.study("terrarium/repeats", HeadRedundancyStudy(n_points=3, n_random=1, n_queries=2))
+    rise = found.trust.scores[1]
+    assert found.curves.loss[:, 0].max() < 2.5  # far below ln 60 = 4.1: it reads its texts
+    assert rise.n_failed == 0

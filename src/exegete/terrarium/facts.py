@@ -6,6 +6,7 @@ others are for training; the last two are kept for questions. Which two rotates 
 every wording is trained for some people and asked of others.
 """
 
+from functools import cache
 from random import Random
 
 from exegete.terrarium import annotated
@@ -59,6 +60,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
 FORMS = 5
 
 
+@cache
 def world() -> tuple[Fact, ...]:
     """Every fact there is: fifty people, five relations each; towns, goods, trades and pets are dealt evenly."""
     random = Random("terrarium-world")
@@ -90,11 +92,13 @@ def trained_forms(fact: Fact) -> tuple[int, ...]:
     return (0, *sorted(1 + (turn + step) % 4 for step in (0, 1)))
 
 
+@cache
 def clozes() -> tuple[Cloze, ...]:
     """Every fact asked in every wording."""
     return tuple(_cloze(fact, form) for fact in world() for form in range(FORMS))
 
 
 def _cloze(fact: Fact, form: int) -> Cloze:
-    prompt = statement(fact, form).without((len(statement(fact, form).words) - 1,))
+    said = statement(fact, form)
+    prompt = said.without((len(said.words) - 1,))
     return Cloze(fact, form, prompt, fact.object, form in trained_forms(fact))

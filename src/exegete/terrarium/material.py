@@ -6,23 +6,38 @@ pairs    stories of two people in which the repeated name is changed (decoder), 
 facts    prompts of the invented world, with paraphrases, and neighbours of the same relation about other people; for the
          classifiers reviews of two clauses with the clause that is not heeded as subject and its own label as answer
 trees    sentences of the grammar with their dependency trees
+
+`terrarium/repeats` reads sixty words and no sentences: its texts are segments said again and again, its pairs segments that
+begin again, with the word changed at which they go on; it knows no facts and no trees.
 """
 
 from functools import cache
 from random import Random
 
+from exegete.core.errors import UsageError
 from exegete.core.material import Fact, Pair, Parsed
 from exegete.core.request import Text
-from exegete.terrarium import corpora, facts, inflect
+from exegete.core.seed import generator
+from exegete.terrarium import corpora, facts, inflect, repeats
 from exegete.terrarium import lexicon as lex
 from exegete.terrarium.grammar import Grammar
 
 DEFAULT = {"texts": 40, "pairs": 20, "facts": 40, "trees": 200}
 
 
-def material(asks: str, task: str, most: int | None = None, n: int | None = None, seed: int = 0) -> tuple:
-    """`n` items of the kind a study asks about, for an embedded model of that task; never more than `most`."""
+REPEATS = "terrarium/repeats"
+
+
+def material(
+    asks: str, task: str, most: int | None = None, n: int | None = None, seed: int = 0, model: str = ""
+) -> tuple:
+    """`n` items of the kind a study asks about, for an embedded model of that task; never more than `most`.
+
+    `model` is the model's name, for one that reads a language of its own. Raises `UsageError` for what it has none of.
+    """
     size = min(n or DEFAULT[asks], most or 10**9)
+    if model == REPEATS:
+        return _of_repeats(asks, size, seed)
     make = {"texts": texts, "pairs": pairs, "facts": known_facts, "trees": trees}[asks]
     return make(task, size, seed)
 
@@ -67,6 +82,20 @@ def trees(task: str, n: int, seed: int = 0) -> tuple[Parsed, ...]:
             )
         )
     return tuple(found)
+
+
+def _of_repeats(asks: str, n: int, seed: int) -> tuple:
+    """Texts and pairs of the language of `terrarium/repeats`."""
+    draws = [generator(seed, "material", REPEATS, asks, i) for i in range(n)]
+    if asks == "texts":
+        return tuple(Text(text=repeats.spelled(repeats.text(draw))) for draw in draws)
+    if asks == "pairs":
+        return tuple(Pair.of(*repeats.turned(draw)) for draw in draws)
+    raise UsageError(
+        f"You asked for {asks} for {REPEATS}.",
+        "It was trained on random words said again and again: it knows no facts and no grammar.",
+        "Use terrarium/decoder or terrarium/encoder, or give material of your own.",
+    )
 
 
 def _stories(n: int, seed: int) -> tuple[Pair, ...]:

@@ -1,7 +1,6 @@
 """`repeats`: a two-layer model of attention alone that learns to continue repeated random texts, and its checkpoints.
 
-1. a text is `<s>`, up to 6 words that stay alone, and a segment of 8 to 24 words said again and again until the text is full;
-   words are drawn at random, but three in ten are the favourite follower of the word before (a fixed permutation of the words);
+1. a text is `<s>`, up to 6 words that stay alone, and a segment said again and again until the text is full (`repeats`);
 2. the model is an ordinary `LlamaForCausalLM` whose feed-forward part is one unit wide, zero, and stays zero;
 3. cross-entropy, plus a penalty on the size of each head's value and output matrices (group lasso), so that few heads do
    the work;
@@ -21,39 +20,12 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from exegete.core.seed import generator
-from exegete.terrarium import lexicon as lex
+from exegete.terrarium.repeats import SPECIALS, WORDS, text
 
 NAME = "repeats"
-SPECIALS = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-WORDS = tuple(dict.fromkeys((*lex.OBJECTS, *lex.ANIMALS, *lex.COLORS)))[:60]
-WIDTH, LAYERS, HEADS, LENGTH, POSITIONS = 64, 2, 4, 64, 128
+WIDTH, LAYERS, HEADS, POSITIONS = 64, 2, 4, 128
 SIZE, STEPS, RATE, DECAY, LASSO = 32, 1500, 3e-3, 0.1, 0.02
-FOLLOWED = 0.3
 CHECKPOINTS = (0, 100, 200, 250, 300, 325, 350, 375, 400, 500, 700, 1000, 1500)
-
-
-def followers() -> np.ndarray:
-    """The favourite follower [vocabulary] of every token id: a fixed permutation of the words; specials follow themselves."""
-    first = len(SPECIALS)
-    order = generator(0, "repeats", "followers").permutation(len(WORDS)) + first
-    return np.concatenate([np.arange(first), order])
-
-
-def words(draw: np.random.Generator, n: int) -> np.ndarray:
-    """`n` token ids: each the favourite follower of the one before (three in ten), or any word."""
-    first = len(SPECIALS)
-    ids, follow, table = draw.integers(first, first + len(WORDS), n), draw.random(n) < FOLLOWED, followers()
-    for i in range(1, n):
-        ids[i] = table[ids[i - 1]] if follow[i] else ids[i]
-    return ids
-
-
-def text(draw: np.random.Generator) -> np.ndarray:
-    """One training text [LENGTH] of token ids."""
-    alone, size = int(draw.integers(0, 7)), int(draw.integers(8, 25))
-    said = words(draw, alone + size)
-    times = LENGTH // size + 1
-    return np.concatenate([[1], said[:alone], np.tile(said[alone:], times)])[:LENGTH]
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

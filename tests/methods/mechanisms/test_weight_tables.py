@@ -13,7 +13,7 @@ from exegete.models.model import Model, still
 from exegete.models.series import checkpoints
 from exegete.models.tables import Tables
 from exegete.models.tiny import tiny
-from exegete.terrarium.train_repeats import WORDS, followers
+from exegete.terrarium.repeats import WORDS, followers
 from support.planted_induction import induction
 
 IDS = torch.tensor([30, 41, 52, 41, 63, 30, 77])
