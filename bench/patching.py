@@ -1,15 +1,21 @@
-"""Activation patching sweeps at GPT-2-small size (12 x 768, random weights): every head; every position in every layer.
+"""Activation patching sweeps, beside one forward a cell, TransformerLens and nnsight (where they are installed).
 
-Two texts of 16 tokens (heads) and 32 (positions), the difference of two logits at the last one. Values first, then CPU time
-of this process: exegete against one whole forward a cell by bare hooks, and against TransformerLens where it is installed.
+heads       144 heads of a 12 x 768 GPT-2 (random weights), all positions, 16 tokens: what each head's output of the clean text
+            brings to the corrupt one
+residuals   6 layers x 64 positions of a 6 x 256 GPT-2: the residual that enters a layer, position by position
+
+What is measured is the difference of two logits at the last position. Values of all arms are compared first, as changes from
+the corrupt text's value. The limit is one forward a cell with a bare hook; the goals are the ratios that must be stayed under.
+
+    OMP_NUM_THREADS=1 python bench/patching.py
 """
 
-from importlib import import_module
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from exegete.core.request import Text
 from exegete.core.site import Site
@@ -17,121 +23,165 @@ from exegete.core.target import Target
 from exegete.models.cells import Spot, base_run, run_cells
 from exegete.models.lab import Lab
 from exegete.models.load import load
-from timing import agree, compare, emit, model, word_tokenizer
+from timing import compare, emit, model, word_tokenizer
 
-A, B, SEEDS = 100, 200, (1, 2)
-
-
-def texts(length: int) -> list[torch.Tensor]:
-    """A clean and a corrupt text."""
-    draws = (torch.Generator().manual_seed(s) for s in SEEDS)
-    return [torch.randint(6, 50000, (1, length), generator=g) for g in draws]
+A, B = 100, 200
+Sweep = Callable[[], Tensor]
 
 
-def gap(logits: torch.Tensor) -> torch.Tensor:
-    """What is measured."""
+def ids(length: int, vocab: int, seed: int) -> Tensor:
+    """Random tokens [1, length]."""
+    return torch.randint(210, vocab, (1, length), generator=torch.Generator().manual_seed(seed))
+
+
+def told(logits: Tensor) -> Tensor:
+    """What is measured [batch]."""
     return logits[:, -1, A] - logits[:, -1, B]
 
 
-class Sweep:
-    """One sweep on one model: by exegete, by bare hooks, by TransformerLens."""
+def exegete(module: Any, clean: Tensor, corrupt: Tensor, kind: str) -> Sweep:
+    """`run_cells` over all heads (kind z) or all residuals by position (kind resid_pre)."""
+    config = module.config
+    loaded = load((module, word_tokenizer(config.vocab_size)))
+    target = Target(kind="next", label=(A,), against=(B,), scale="logit")
+    layers = [Site(kind, layer=i) for i in range(config.n_layer)]
+    if kind == "z":
+        cells = [(Spot(s, head=h),) for s in layers for h in range(config.n_head)]
+    else:
+        cells = [(Spot(s, positions=(p,)),) for s in layers for p in range(clean.shape[1])]
 
-    def __init__(self, module: Any, kind: str, length: int) -> None:
-        self.module, self.kind = module, kind
-        self.clean, self.corrupt = texts(length)
-        self.loaded = load((module, word_tokenizer(50257)))
-        self.peer: Any = self._lens() if find_spec("transformer_lens") else None
+    def sweep() -> Tensor:
+        lab = Lab(loaded)
+        aim = lab.aim([Text(ids=tuple(corrupt[0].tolist()))], target)
+        seen = lab.run({"input_ids": clean}, read=layers, rows=aim.positions)
+        found = run_cells(base_run(lab, aim, ""), cells, {s: seen[s] for s in layers})
+        return torch.from_numpy(found[:, 0]).reshape(config.n_layer, -1)
 
-    def exegete(self) -> np.ndarray:
-        """Effects [layer, head or position]."""
-        lab = Lab(self.loaded)
-        target = Target(kind="next", label=(A,), against=(B,), scale="logit")
-        there, here = (lab.aim([Text(ids=tuple(t[0].tolist()))], target) for t in (self.clean, self.corrupt))
-        sites = [Site(self.kind, layer=i) for i in range(12)]
-        seen = lab.run(there.inputs, read=sites, rows=there.positions)
-        each = range(12) if self.kind == "z" else range(self.clean.shape[1])
-        cells = [
-            (Spot(s, head=j) if self.kind == "z" else Spot(s, positions=(j,)),) for s in sites for j in each
-        ]
-        found = run_cells(base_run(lab, here, ""), cells, {s: seen[s] for s in sites})
-        return found.reshape(12, -1)
+    return sweep
 
-    def hooks(self) -> np.ndarray:
-        """The same, one forward a cell."""
-        blocks = self.module.transformer.h
-        parts = [b.attn.c_proj if self.kind == "z" else b for b in blocks]
-        kept: dict[int, torch.Tensor] = {}
-        hooks = [
-            p.register_forward_pre_hook(lambda _m, a, i=i: kept.update({i: a[0]}))
-            for i, p in enumerate(parts)
-        ]
-        self.module(input_ids=self.clean, use_cache=False, logits_to_keep=1)
+
+def one_a_cell(module: Any, clean: Tensor, corrupt: Tensor, kind: str) -> Sweep:
+    """The naive sweep: one bare hook and one forward for every cell."""
+    config, blocks = module.config, module.transformer.h
+    where = [b.attn.c_proj if kind == "z" else b for b in blocks]
+    size = config.n_embd // config.n_head
+
+    def sweep() -> Tensor:
+        kept: list[Tensor] = []
+        hooks = [m.register_forward_pre_hook(lambda _m, a: kept.append(a[0].clone())) for m in where]
+        module(clean, use_cache=False, logits_to_keep=1)
         for h in hooks:
             h.remove()
-        n = 12 if self.kind == "z" else self.clean.shape[1]
-        return np.array([[self._one(p, kept[i], j) for j in range(n)] for i, p in enumerate(parts)])
+        n = config.n_head if kind == "z" else clean.shape[1]
+        out = torch.zeros(config.n_layer, n)
+        for layer, m in enumerate(where):
+            for j in range(n):
+                part = (..., slice(j * size, (j + 1) * size)) if kind == "z" else (slice(None), j)
 
-    def _one(self, part: Any, source: torch.Tensor, j: int) -> float:
-        def patch(_m: Any, a: Any) -> Any:
-            x = a[0].clone()
-            where = (..., slice(64 * j, 64 * j + 64)) if self.kind == "z" else (slice(None), j)
-            x[where] = source[where]
-            return (x, *a[1:])
+                def put(_m: Any, a: Any, source: Tensor = kept[layer], part: Any = part) -> Any:
+                    x = a[0].clone()
+                    x[part] = source[part]
+                    return (x, *a[1:])
 
-        handle = part.register_forward_pre_hook(patch)
-        out = self.module(input_ids=self.corrupt, use_cache=False, logits_to_keep=1)
-        handle.remove()
-        return float(gap(out.logits)[0])
+                hook = m.register_forward_pre_hook(put)
+                out[layer, j] = told(module(corrupt, use_cache=False).logits)[0]
+                hook.remove()
+        return out
 
-    def _lens(self) -> Any:
-        """The peer's own sweep, and its bridge to the same weights."""
-        patching: Any = import_module("transformer_lens.patching")
-        bridges: Any = import_module("transformer_lens.model_bridge")
-        patching.tqdm = lambda x, **_: x  # no progress bar
-        twin = model("gpt2-small")
-        twin.set_attn_implementation("eager")
-        bridge = bridges.TransformerBridge.boot_transformers(
-            "gpt2", hf_model=twin, tokenizer=word_tokenizer(50257), device="cpu"
+    return sweep
+
+
+def transformer_lens(module: Any, clean: Tensor, corrupt: Tensor, kind: str) -> Sweep:
+    """TransformerLens' own sweeps, on its bridge around the same module."""
+    import transformer_lens.patching as patching
+    from transformer_lens.model_bridge import TransformerBridge
+
+    patching.tqdm = lambda x, **_: x
+    module.config._attn_implementation = "eager"
+    tokenizer = word_tokenizer(module.config.vocab_size)
+    bridge = TransformerBridge.boot_transformers("gpt2", hf_model=module, tokenizer=tokenizer, device="cpu")
+    bridge.eval()
+    sweep = patching.get_act_patch_attn_head_out_all_pos if kind == "z" else patching.get_act_patch_resid_pre
+
+    def run() -> Tensor:
+        _, cache = bridge.run_with_cache(clean)
+        return sweep(bridge, corrupt, cache, lambda logits: told(logits)[0])
+
+    return run
+
+
+def nnsight_loop(module: Any, clean: Tensor, corrupt: Tensor, kind: str) -> Sweep:
+    """nnsight, one trace a cell."""
+    import nnsight
+
+    config = module.config
+    wrapped = nnsight.LanguageModel(module, tokenizer=word_tokenizer(config.vocab_size))
+    size, blocks = config.n_embd // config.n_head, range(config.n_layer)
+    n = config.n_head if kind == "z" else clean.shape[1]
+
+    def place(layer: int) -> Any:
+        block = wrapped.transformer.h[layer]
+        return block.attn.c_proj if kind == "z" else block
+
+    def sweep() -> Tensor:
+        with wrapped.trace(clean, use_cache=False):
+            kept = nnsight.save([place(layer).input for layer in blocks])
+        out = torch.zeros(config.n_layer, n)
+        for layer in blocks:
+            for j in range(n):
+                part = (..., slice(j * size, (j + 1) * size)) if kind == "z" else (slice(None), j)
+                with wrapped.trace(corrupt, use_cache=False):
+                    place(layer).input[part] = kept[layer][part]
+                    logits = wrapped.lm_head.output[:, -1].save()
+                out[layer, j] = logits[0, A] - logits[0, B]
+        return out
+
+    return sweep
+
+
+def case(name: str, size: str, length: int, kind: str, goal: float, rounds: int) -> None:
+    """One sweep, all arms. `goal`: the most that Exegete may take of one forward a cell."""
+    module = model(size)
+    clean, corrupt = (ids(length, module.config.vocab_size, seed) for seed in (1, 2))
+    limit = "one forward a cell"
+    arms: dict[str, Sweep] = {limit: one_a_cell(module, clean, corrupt, kind)}
+    arms["exegete"] = exegete(module, clean, corrupt, kind)
+    for package, label, make in (
+        ("transformer_lens", "TransformerLens", transformer_lens),
+        ("nnsight", "nnsight", nnsight_loop),
+    ):
+        if find_spec(package) is None:
+            emit("skipped", bench=name, arm=label, why=f"{package} is not installed")
+        else:
+            arms[label] = make(model(size), clean, corrupt, kind)
+    base = float(told(module(corrupt, use_cache=False).logits))
+    want = arms[limit]() - base
+    for arm, sweep in arms.items():
+        gap = float((sweep() - base - want).abs().max())
+        emit(
+            "check",
+            bench=name,
+            arm=arm,
+            max_abs=gap,
+            largest=float(want.abs().max()),
+            ok=gap <= 1e-5 * max(1.0, abs(base)),
         )
-        bridge.eval()
-        name = "attn_head_out_all_pos" if self.kind == "z" else "resid_pre"
-        return bridge, getattr(patching, f"get_act_patch_{name}")
-
-    def lens(self) -> np.ndarray:
-        """The peer's sweep, its clean run included."""
-        bridge, sweep = self.peer
-        _, cache = bridge.run_with_cache(self.clean)
-        return sweep(bridge, self.corrupt, cache, lambda x: gap(x)[0]).numpy()
-
-
-def run(name: str, sweep: Sweep, goals: tuple[float, float]) -> None:
-    """Values, then time as a multiple of exegete's own; goals are least multiples (hooks, peer)."""
-    want = sweep.hooks()
-    agree(name, "exegete", sweep.exegete(), want, 1e-5 * max(1.0, float(np.abs(want).max())))
-    arms: dict[str, Any] = {"exegete": sweep.exegete, "hooks, one forward a cell": sweep.hooks}
-    if sweep.peer is not None:
-        agree(name, "transformer_lens", sweep.lens(), want)
-        arms["transformer_lens"] = sweep.lens
-    else:
-        emit("skipped", bench=name, arm="transformer_lens", why="it is not installed")
-    ratios = compare(name, arms, "exegete", rounds=3, warm=False)
-    for arm, goal in zip(list(arms)[1:], goals):
+    slow = dict.fromkeys(("TransformerLens", "nnsight"), 1)
+    ratios = compare(name, arms, limit, rounds=rounds, goal={"exegete": goal}, fewer=slow, warm=False)
+    if "TransformerLens" in ratios:
         emit(
             "figure",
             bench=name,
-            arm=f"{arm} / exegete",
-            value=ratios[arm],
-            goal=goal,
-            reached=ratios[arm] >= goal,
+            arm="TransformerLens / exegete",
+            value=ratios["TransformerLens"] / ratios["exegete"],
         )
 
 
 @torch.inference_mode()
 def main() -> None:
     """Both sweeps."""
-    module = model("gpt2-small")
-    run("patching 144 heads", Sweep(module, "z", 16), (5.0, 5.0))
-    run("patching every position", Sweep(module, "resid_pre", 32), (6.0, 10.0))
+    case("patching, 144 heads", "gpt2-small", 16, "z", goal=0.5, rounds=3)
+    case("patching, 6 x 64 residuals", "gpt2-tiny", 64, "resid_pre", goal=1 / 6, rounds=3)
 
 
 if __name__ == "__main__":
