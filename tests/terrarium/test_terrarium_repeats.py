@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM
 
 import exegete as xg
 from exegete.core.errors import UsageError
+from exegete.core.results.head_redundancy import HeadRedundancy
 from exegete.core.seed import generator
 from exegete.methods.attention.head_redundancy import HeadRedundancyStudy
 from exegete.models.load import load
@@ -125,6 +126,7 @@ def test_it_has_no_facts_and_no_trees(asks):
 
 def test_the_front_door_takes_its_material():
     found = xg.study("terrarium/repeats", HeadRedundancyStudy(n_points=3, n_random=1, n_queries=2))
+    assert isinstance(found, HeadRedundancy)
     rise = found.trust.scores[1]
     assert found.curves.loss[:, 0].max() < 2.5  # far below ln 60 = 4.1: it reads its texts
     assert rise.n_failed == 0

@@ -54,6 +54,37 @@ def test_decoder_reads_the_row_of_each_output(family):
         assert np.allclose(scores, naive[named], atol=1e-6)
 
 
+def bar(r):
+    held = r - np.eye(len(r))
+    for i, line in enumerate(held):
+        if line.sum() != 0:
+            held[i] = line / line.sum()
+    return held + np.eye(len(r))
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_a_classifier_whose_decoder_reads_the_text_again(family):
+    """Both places of a token count: in the encoder, and one to the right in the decoder, whose start token is no token."""
+    model = eager(family, "sequence")
+    q = ask(model, TEXT, 1)
+    out = model.module(torch.as_tensor(q.ids)[None], output_attentions=True)
+    scalar, n = out.logits[0, 1], len(q.ids)
+    ss, tt, ts = np.eye(n), np.eye(n), np.zeros((n, n))
+    for p in out.encoder_attentions:
+        ss = ss + grad_times(p, scalar) @ ss
+    for own, across in zip(out.decoder_attentions, out.cross_attentions):
+        a = grad_times(own, scalar)
+        tt, ts = tt + a @ tt, ts + a @ ts
+        ts = ts + bar(tt).T @ grad_times(across, scalar) @ bar(ss)
+    at = int(np.flatnonzero(q.ids == model.config.eos_token_id)[-1])  # where the classifier reads
+    again = np.append((tt - np.eye(n))[at, 1:], 0.0)
+    units = q.units("token")
+    found = Chefer().attribute(q, units)
+    slots = [u.tokens[0] for u in units]
+    assert np.allclose(found.total, (ts[at] + again)[slots], atol=1e-6)
+    assert not np.allclose(found.total, ts[at][slots], atol=1e-6)  # the decoder's own reading is part of it
+
+
 def test_encoder_decoder_follows_the_bimodal_updates():
     model = eager("t5")
     q = ask(model, TEXT, Target(kind="continuation", label=(20, 30)))
@@ -70,13 +101,6 @@ def test_encoder_decoder_follows_the_bimodal_updates():
     ss, tt, ts = np.eye(s), np.eye(t), np.zeros((t, s))
     for p in out.encoder_attentions:
         ss = ss + grad_times(p, scalar) @ ss
-
-    def bar(r):
-        held = r - np.eye(len(r))
-        for i, line in enumerate(held):
-            if line.sum() != 0:
-                held[i] = line / line.sum()
-        return held + np.eye(len(r))
 
     for own, across in zip(out.decoder_attentions, out.cross_attentions):
         a = grad_times(own, scalar)

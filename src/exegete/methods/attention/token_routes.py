@@ -24,6 +24,7 @@ from exegete.methods.contracts.attribution import Scores, by_unit
 from exegete.models.capture import trace
 from exegete.models.model import still
 from exegete.models.question import Branch, Question
+from exegete.models.stack_slots import stack_slots
 from exegete.ops.routes import Routes, carried, double, single
 
 SUMS = 1e-9  # float64 sums of products of rows that sum to 1
@@ -150,12 +151,6 @@ def _shares(q: Question, values: Tensor, last: Tensor) -> np.ndarray:
         rows.append(weight / weight.sum() if weight.sum() > 0 else np.full(len(weight), 1 / len(weight)))
     q.meter.backwards += len(rows)
     return np.stack(rows)
-
-
-def stack_slots(q: Question) -> tuple[np.ndarray, np.ndarray]:
-    """Slots that the first stack reads, and those that a decoder reads (-1 for a start token that is no slot)."""
-    main = np.flatnonzero(~q.dec)
-    return main, np.concatenate([[-1], main[:-1]]) if q.model.rereads else np.flatnonzero(q.dec)
 
 
 def slots_of(q: Question, site: Site) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,8 @@
    each stack carries its own map, and cross-attention adds to the map of decoder on source (`ops.relevance`);
 4. read the row of the position that the output is made at: the target's own position, for a pooled classifier the
    positions the pooling reads (by |gradient · last residual|; one for CLS and last-token pooling). The identity that the
-   row started with is taken off: a token is not credited for standing where the output is read.
+   row started with is taken off: a token is not credited for standing where the output is read. A classifier whose decoder
+   reads the text again, one place to the right, holds a token at two places: their relevance is added.
 
 Scores are magnitudes (>= 0) and do not sum to the output. Pattern times gradient stands for the LRP relevance of the
 pattern (2021b), so that nothing but attention is needed. Several outputs: one row each, and their sum.
@@ -30,6 +31,7 @@ from exegete.methods.contracts.attribution import AttributionMethod, Scores, by_
 from exegete.models.capture import trace
 from exegete.models.model import still
 from exegete.models.question import Question
+from exegete.models.stack_slots import stack_slots
 from exegete.ops.relevance import carry, cross, head_average
 
 
@@ -71,7 +73,7 @@ class Chefer(AttributionMethod):
 def _relevance(q: Question) -> np.ndarray:
     """Relevance of every slot for every output [R, S]."""
     sites = [s for s in q.model.map.sites() if s.kind in ("pattern", "cross_pattern")]
-    last = Site("final_in", stack="dec" if q.dec.any() else "")
+    last = Site("final_in", stack=q.model.map.stacks[-1])
     with still(q.model.module), torch.enable_grad(), trace(q.model, [*sites, last], keep_graph=True) as t:
         values = q.run(q.embeddings()[None])[0]
         seen = [t[s] for s in sites]
@@ -103,17 +105,25 @@ def _row(
     q: Question, layers: list[tuple[Site, np.ndarray]], position: int | None, reads: np.ndarray | None
 ) -> np.ndarray:
     """Relevance of the slots [S] at `position`, or in the shares `reads` over positions."""
-    width = {True: int(q.dec.sum()), False: int((~q.dec).sum())}
-    own = {side: np.eye(n) for side, n in width.items()}  # False: main stack or encoder, True: decoder
-    across = np.zeros((width[True], width[False]))
+    places = stack_slots(q)  # of the main stack or encoder, and of the decoder
+    own = [np.eye(len(p)) for p in places]
+    across = np.zeros((len(places[1]), len(places[0])))
+    two = len(places[1]) > 0
     for site, attention in layers:
-        side = bool(width[True]) and site.stack == "dec"
+        side = int(two and site.stack == "dec")
         if site.kind == "cross_pattern":
-            across = across + cross(own[True], attention, own[False])
+            across = across + cross(own[1], attention, own[0])
         else:
             own[side] = carry(own[side], attention)
             across = carry(across, attention) if side else across
-    two = bool(width[True])
-    weights = np.eye(width[two])[position] if reads is None else reads
-    within = weights @ (own[two] - np.eye(width[two]))
-    return np.concatenate([weights @ across, within]) if two else within
+    weights = np.eye(len(own[two]))[position] if reads is None else reads
+    within = weights @ (own[two] - np.eye(len(own[two])))
+    return _onto(q, (weights @ across, within) if two else (within, np.zeros(0)))
+
+
+def _onto(q: Question, held: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Relevance of the places of both stacks as that of slots [S]; a slot that both read holds both, a start token nothing."""
+    out = np.zeros(len(q.ids))
+    for slots, relevance in zip(stack_slots(q), held):
+        np.add.at(out, slots[slots >= 0], relevance[slots >= 0])
+    return out
