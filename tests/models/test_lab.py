@@ -58,6 +58,17 @@ def test_whole_logits_and_rows_give_the_same_measure():
     assert torch.allclose(aim.measure(whole.logits), aim.measure(rows.logits), atol=1e-6)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
+def test_an_answer_as_long_as_the_batch_is_measured_where_it_stands(family):
+    """A prompt of one token with a long answer: as many rows are asked for as there are places, and they are not the places."""
+    lab = Lab(load(tiny(family)))
+    texts = [xg.Text(ids=(50,)), xg.Text(ids=(60, 61, 62))]
+    aim = lab.aim(texts, [xg.Target(label=word, scale="logprob") for word in ("abcd", "a")])
+    assert aim.positions is not None and aim.positions.shape == aim.inputs["input_ids"].shape
+    alone = torch.cat([lab.measure(aim.only(i)) for i in range(2)])
+    assert torch.allclose(lab.measure(aim), alone, atol=1e-4)
+
+
 def test_every_pass_is_counted():
     lab = lab_of("gpt2", "causal")
     reading = lab.read(texts("causal"))

@@ -294,7 +294,7 @@ class _Working:
         main = self.inputs.get("decoder_input_ids", ids)
         head = model.unembedding()
         self.stack.enter_context(still(model.module))
-        if self.rows is not None and head is not None and self.rows.shape[1] < main.shape[1]:
+        if self.rows is not None and head is not None and self.rows.shape[1] <= main.shape[1]:
             rows = self.rows if self.copies is None else self.rows.expand(self.copies, -1)
             self.stack.enter_context(gathered(head, rows.to(model.device), main.shape[1]))
         if model.task in ("causal", "seq2seq"):
