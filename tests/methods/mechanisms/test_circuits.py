@@ -16,7 +16,7 @@ from exegete.core.errors import InputError, TargetError, UnsupportedModel, Usage
 from exegete.core.material import Pair
 from exegete.core.target import Target
 from exegete.evaluate.truth.compiled import compiled, compiled_names
-from exegete.methods.mechanisms.acdc import ACDC, kl_distance, prune
+from exegete.methods.mechanisms.acdc import ACDC, _log_probs, kl_distance, prune
 from exegete.methods.mechanisms.circuit_faithfulness import CircuitFaithfulness
 from exegete.methods.mechanisms.circuit_overlap import CircuitOverlapStudy
 from exegete.methods.mechanisms.circuit_pairs import read_pairs
@@ -373,7 +373,37 @@ def test_acdc_as_a_study():
     c = made("comparison")
     f = ACDC(**LIGHT)(c.model, c.pairs(4))
     assert set(f.kept_edges) == set(c.edges)
-    assert {s.name: s for s in f.trust.scores}["median rise of kept edges"].value > 0.1
+    assert f.scores[f.kept].min() >= 0.01  # the threshold: no edge is kept that could go
+
+
+def test_a_classifier_of_one_logit_says_yes_or_no():
+    """A softmax over one logit is always 1: every circuit would be as good as the whole model, and every edge cut."""
+    c = made("copy")
+    aim = judged("copy").pairs.aim
+    p = _log_probs(aim, torch.tensor([[2.0], [-1.0]])).exp()
+    assert torch.allclose(p[:, 1], torch.tensor([2.0, -1.0], dtype=torch.float64).sigmoid())
+    assert torch.allclose(p.sum(1), torch.ones(2, dtype=torch.float64))
+    assert c.model.task == "causal"
+
+
+def test_half_precision_is_held_to_its_own_rounding():
+    module = tiny("llama")
+    pairs = [Pair.of(xg.Text(ids=(5, 6, 7, 8)), xg.Text(ids=(5, 9, 7, 8)), (21,), (22,))]
+    for dtype in (torch.bfloat16, torch.float16):
+        (module[0] if isinstance(module, tuple) else module).to(dtype)
+        f = EdgeAttributionPatching(n_edges=60, n_top=2, ig_steps=0, **LIGHT)(load(module), pairs)
+        assert [x.name for x in f.checks if not x.passed] == []
+        assert f.checks[-1].value < 0.1
+
+
+def test_the_words_say_what_pairs_that_did_not_choose_say():
+    c = made("indirect_object")
+    f = NodePatching()(c.model, c.pairs(12))
+    assert f"{f.trust.scores[0].value:.3g}" in f.lede
+    turned = [p.model_copy(update={"answer": p.against, "against": p.answer}) for p in c.pairs(12)]
+    g = NodePatching()(c.model, turned)  # the same change, told of the other answer
+    assert " loses " in f.lede
+    assert " gains " in g.lede
 
 
 # -- overlap ---------------------------------------------------------------------------------------------------------------
@@ -435,6 +465,9 @@ def test_a_saved_circuit_is_judged_again_and_one_of_another_model_is_refused(tmp
     assert again.kept_edges == f.kept_edges
     assert again.trust.scores[0].n == 4  # pairs that found nothing are all there to judge
     assert abs(again.trust.scores[0].value - 1) < 0.1
+    assert "did not find it" not in again.lede  # nobody knows
+    assert "on the pairs given" in again.lede
+    assert "flatters it" in again.notes[0]
     with pytest.raises(UsageError, match="same layers and heads"):
         CircuitFaithfulness(circuit=path)(made("indirect_object").model, made("indirect_object").pairs(4))
     again_path = str(tmp_path / "nodes.xg")

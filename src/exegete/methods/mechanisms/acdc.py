@@ -29,7 +29,6 @@ from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.results.circuits import Circuit
 from exegete.core.target import Target
-from exegete.core.trust import Score
 from exegete.methods.mechanisms.circuit_runs import Judge
 from exegete.methods.mechanisms.circuit_study import CircuitStudy
 from exegete.methods.mechanisms.circuit_verdict import trimmed
@@ -68,23 +67,9 @@ class ACDC(CircuitStudy):
         # kept edges come first on the curve, then those cut last
         strength = np.where(keep, 2.0 + rises / max(1e-12, np.abs(rises).max()), order)
         title = "Which edges can the answer not do without?"
-        found = self.finding(
-            halves, keep, strength, np.full(keep.shape, np.nan), title, (_spared(keep, rises),)
-        )
+        found = self.finding(halves, keep, strength, np.full(keep.shape, np.nan), title)
         scores = rises[found.edges[:, 1], found.edges[:, 0]]
         return found.model_copy(update={"scores": scores})
-
-
-def _spared(keep: np.ndarray, rises: np.ndarray) -> Score:
-    """How much more kept edges moved the output when they were tried than the ones that were cut."""
-    kept, cut = rises[keep], rises[~keep & (rises != 0)]
-    return Score(
-        name="median rise of kept edges",
-        value=float(np.median(kept)) if len(kept) else 0.0,
-        control=float(np.median(np.abs(cut))) if len(cut) else 0.0,
-        control_name="edges that were cut",
-        n=max(1, len(kept)),
-    )
 
 
 @dataclass
@@ -175,9 +160,11 @@ def kl_distance(judge: Judge) -> Distance:
 
 
 def _log_probs(aim: Aim, logits: Tensor) -> Tensor:
-    """Log-probabilities [batch, vocab] at the place of each text's answer."""
+    """Log-probabilities [batch, vocab] (of one logit: [batch, 2]) at the place of each text's answer."""
     at = aim.positions
     if logits.dim() == 3 and logits.shape[1] != 1 and at is not None:  # the head was run on every place
         logits = pick(logits, at.to(logits.device).repeat(len(logits) // len(at), 1))
-    logits = logits[:, 0] if logits.dim() == 3 else logits
-    return logits.double().log_softmax(-1)
+    logits = (logits[:, 0] if logits.dim() == 3 else logits).double()
+    if logits.shape[-1] == 1:  # a classifier of one logit: yes or no
+        logits = torch.cat([torch.zeros_like(logits), logits], -1)
+    return logits.log_softmax(-1)

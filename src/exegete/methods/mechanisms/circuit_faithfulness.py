@@ -55,7 +55,7 @@ class CircuitFaithfulness(CircuitStudy):
         title = "Is the circuit faithful, complete and minimal?"
         if self.circuit:
             keep, scores = load_circuit(self.circuit, halves.graph, lab.model.name)
-            halves = replace(halves, judge=Judge(lab, halves.graph, halves.pairs, self.ablation))
+            halves = replace(halves, judge=Judge(lab, halves.graph, halves.pairs, self.ablation), saved=True)
         else:
             scores = edge_scores(lab, halves.graph, halves.find.grounds, self.ig_steps)
             keep = smallest(halves.find, scores, 0.85)

@@ -33,7 +33,7 @@ from exegete.methods.mechanisms.circuit_verdict import Bench, strongest, trimmed
 from exegete.methods.mechanisms.edge_scores import edge_scores
 from exegete.models.edges import EdgeGraph, edge_graph
 from exegete.models.lab import Lab
-from exegete.ops.circuit import iou, overlap_by_chance
+from exegete.ops.circuit import iou, normalised_interval, overlap_by_chance
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,9 @@ def _served(a: _Task, b: _Task, transfer: np.ndarray, random: np.ndarray) -> tup
             chance=0.0,
             control=float(c) if np.isfinite(c) else None,
             control_name="random circuits of the same size" if np.isfinite(c) else "",
+            interval=normalised_interval(
+                y.judge.values(x.keep[None])[0], y.judge.empty, y.judge.full, y.judge.lab.seed
+            ),
             n=len(y.judge),
             n_failed=0 if np.isfinite(v) else len(y.judge),
         )

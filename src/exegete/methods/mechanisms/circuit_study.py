@@ -27,12 +27,15 @@ TASKS = ("causal", "masked", "sequence", "token")
 
 @dataclass(frozen=True)
 class Halves:
-    """The graph, and judges on the pairs that find and on those that judge."""
+    """The graph, and judges on the pairs that find and on those that judge; `saved`: the circuit was found elsewhere, on pairs
+    that are not known.
+    """
 
     graph: EdgeGraph
     find: Judge
     judge: Judge
     pairs: Pairs
+    saved: bool = False
 
     @property
     def same(self) -> bool:
@@ -89,11 +92,6 @@ def _finding(
     edges, last = graph.edges, len(graph.writers)
     pick = lambda x: x[edges[:, 1], edges[:, 0]]  # noqa: E731
     foil = f" rather than {aim.foils[0]!r}" if aim.rows[0][0].foil is not None else ""
-    notes = (
-        ("The pair that found the circuit also judges it: give several for a fair judgement.",)
-        if halves.same
-        else ()
-    )
     return Circuit(
         title=title,
         lede=_lede(v, int(keep.sum()), len(edges), halves),
@@ -119,7 +117,7 @@ def _finding(
         curve=v.curve,
         random=v.random,
         checks=v.checks,
-        notes=notes,
+        notes=_notes(halves),
         trust=Trust(scores=(*v.scores, *extra), seed=study.seed),
     )
 
@@ -128,14 +126,28 @@ def _lede(v: Verdict, kept: int, total: int, halves: Halves) -> str:
     s = v.scores[0]
     if s.n_failed:
         return f"{kept} of {total} edges are kept, but clean and corrupt texts move the target alike: nothing can be told."
-    where = "on the pair that found it" if halves.same else "on pairs that did not find it"
-    told = f"{kept} of {total} edges carry {s.value:.0%} of the target {where}"
+    told = f"{kept} of {total} edges carry {s.value:.0%} of the target on {_where(halves)}"
     random = f"random circuits of the same size carry {s.control or 0.0:.0%}"
     if s.value > 1.2:
         return f"{told}, more than the whole model: what works against it is cut; {random}."
     if s.beats_control and s.beats_chance:
         return f"{told}; {random}."
     return f"{told}, no more than chance allows for: {random}."
+
+
+def _where(halves: Halves) -> str:
+    if halves.saved:
+        return "the pairs given"
+    return "the pair that found it" if halves.same else "pairs that did not find it"
+
+
+def _notes(halves: Halves) -> tuple[str, ...]:
+    if halves.saved:
+        return (
+            "Where these pairs also found the saved circuit, the judgement flatters it: give other pairs.",
+        )
+    same = "The pair that found the circuit also judges it: give several for a fair judgement."
+    return (same,) if halves.same else ()
 
 
 def _level(kind: str, layer: int) -> int:

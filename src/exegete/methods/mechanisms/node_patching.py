@@ -134,14 +134,15 @@ def _finding(
 ) -> NodeEffects:
     mean = effect.mean(0)
     low, high = _intervals(effect, lab.seed)
-    (i, j), node, score = _strongest(effect, noise, lab.seed)
+    node, sign, score = _strongest(effect, noise, lab.seed)
     span = float(ends[:, 0].mean() - ends[:, 1].mean())
-    word = "loses" if direction == "noising" else "regains"
-    share = f", {mean[i, j] / span:.0%} of what separates the two texts" if span else ""
+    more, less = ("loses", "gains") if direction == "noising" else ("regains", "loses")
+    word = more if sign > 0 else less
+    share = f", {score.value / span:.0%} of what separates the two texts" if span else ""
     tail = "" if score.beats_control else "; a random change of the same length does as much"
     return NodeEffects(
         title="Which heads and feed-forward parts carry the answer?",
-        lede=f"Through {node} alone the target {word} {mean[i, j]:.3g}{share}{tail}.",
+        lede=f"Through {node} alone the target {word} {score.value:.3g}{share}{tail}.",
         context=(("clean", " ".join(pairs.aim.tokens[0])), ("direction", direction)),
         heads=mean[:, :-1], mlps=mean[:, -1], heads_low=low[:, :-1], heads_high=high[:, :-1],
         mlps_low=low[:, -1], mlps_high=high[:, -1], full=float(ends[:, 0].mean()), empty=float(ends[:, 1].mean()),
@@ -149,8 +150,8 @@ def _finding(
     )  # fmt: skip
 
 
-def _strongest(effect: np.ndarray, noise: np.ndarray, seed: int) -> tuple[tuple[int, int], str, Score]:
-    """Place, name and score of the part that is strongest on every other pair, judged on the rest.
+def _strongest(effect: np.ndarray, noise: np.ndarray, seed: int) -> tuple[str, float, Score]:
+    """Name of the part, sign of its effect, and score of the part that is strongest on every other pair, judged on the rest.
 
     Chosen and judged on the same pairs, it would flatter itself.
     """
@@ -169,7 +170,7 @@ def _strongest(effect: np.ndarray, noise: np.ndarray, seed: int) -> tuple[tuple[
         interval=bootstrap_mean(held, seed),
         n=len(held),
     )
-    return (i, j), node, score
+    return node, sign, score
 
 
 def _intervals(effect: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
