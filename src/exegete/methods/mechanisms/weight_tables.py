@@ -167,7 +167,7 @@ class _Read(NamedTuple):
 def _bigrams(lab: Lab, tables: Tables, ids: Tensor) -> tuple[list[Bigram], np.ndarray, np.ndarray, float]:
     """Rows, KL(model || table) and KL(model || another token's row) [token], and the median scale of the final norm."""
     rows, kl, other, scales = [], [], [], []
-    for some in ids.split(_ROWS):
+    for some in ids.tensor_split(-(-len(ids) // _ROWS)):  # never one token alone: it would be its own control
         table = tables.said(tables.embedded(some)).double().log_softmax(-1)
         model, scale = _alone(lab, tables, some)
         apart = (model.exp() * (model - table)).sum(-1)
