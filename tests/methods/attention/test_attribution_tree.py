@@ -6,7 +6,8 @@ import torch
 
 from exegete.core.errors import ModelError
 from exegete.methods.attention.attribution_tree import AttributionTreeStudy
-from exegete.methods.attention.head_pruning import heads_of, kept, points
+from exegete.methods.attention.head_orders import points
+from exegete.methods.attention.head_pruning import kept, numbered
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
@@ -37,8 +38,8 @@ def test_heads_are_really_pruned():
     """Against hooks that put zeros where a head hands on its part."""
     lab = Lab(load(tiny("bert", "sequence")))
     module, aim = lab.model.module, lab.aim([TEXTS[0]], None)
-    heads = heads_of([np.zeros(4), np.zeros(4)])
-    orders, sizes = np.array([[5, 0, 2, 1, 3, 4, 6, 7]]), points(8, 4)
+    heads = numbered([np.zeros(4), np.zeros(4)])
+    orders, sizes = np.array([[5, 0, 2, 1, 3, 4, 6, 7]]), points(8, 5)
     sites = lab.model.map.sites("pattern")
     found = kept(lab, aim, sites, orders, sizes, heads)[0]
     answer = None

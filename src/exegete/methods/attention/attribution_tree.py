@@ -27,7 +27,8 @@ from exegete.core.results.attention_attribution import AttributionMaps, Attribut
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
-from exegete.methods.attention.head_pruning import heads_of, kept, points
+from exegete.methods.attention.head_orders import points
+from exegete.methods.attention.head_pruning import kept, numbered
 from exegete.methods.attention.judged import beaten, mean_score
 from exegete.methods.attention.scaled_attention import WORDS, Steps, Weighed, weigh
 from exegete.methods.attention.token_routes import only_branch, pattern_sites, slots_of
@@ -136,8 +137,8 @@ class AttributionTreeStudy(Study):
         self, lab: Lab, items: tuple[Any, ...], target: Target, sites: list[Site], orders: tuple[Any, Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Heads pruned [point], and probabilities kept [text, order, point]: attribution, confidence, random orders."""
-        heads = heads_of(orders[0])
-        sizes = points(len(heads), self.n_points)
+        heads = numbered(orders[0])
+        sizes = points(len(heads), self.n_points + 1)
         chance = random_orders(len(heads), self.n_random, lab.rng("heads"))
         every = np.stack([*(_rising(values) for values in orders), *chance])
         aim, found = lab.aim(items, target), []

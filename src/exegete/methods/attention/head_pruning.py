@@ -15,28 +15,21 @@ import torch
 
 from exegete.core.site import Site
 from exegete.methods.attention.bench import probabilities
+from exegete.methods.attention.head_orders import without
 from exegete.models.edit import Scale
 from exegete.models.lab import Aim, Lab
 
 
-def heads_of(importance: Sequence[np.ndarray]) -> np.ndarray:
+def numbered(importance: Sequence[np.ndarray]) -> np.ndarray:
     """Every head as (attention, head) [n, 2], in order."""
     return np.array([(a, h) for a, heads in enumerate(importance) for h in range(len(heads))])
-
-
-def points(n_heads: int, n_points: int) -> np.ndarray:
-    """Numbers of heads to prune [point], from 0 to all, in about equal steps."""
-    return np.unique(np.round(np.linspace(0, n_heads, n_points + 1)).astype(int))
 
 
 def kept(
     lab: Lab, aim: Aim, patterns: Sequence[Site], orders: np.ndarray, sizes: np.ndarray, heads: np.ndarray
 ) -> np.ndarray:
     """Probability of the whole model's answer [order, point] with the first heads of each order [order, n] pruned."""
-    gone = np.zeros((len(orders), len(sizes), len(heads)), dtype=bool)
-    for o, order in enumerate(orders):
-        for p, size in enumerate(sizes):
-            gone[o, p, order[:size]] = True
+    gone = ~np.stack([without(order, sizes) for order in orders])
     rows, back = np.unique(gone.reshape(-1, len(heads)), axis=0, return_inverse=True)
     found = _answers(lab, aim, patterns, rows, heads)
     return found[back.ravel()].reshape(gone.shape[:2])

@@ -4,7 +4,7 @@
    said twice (`head_evidence`);
 2. measure the same in `n_twins` copies of the model with shuffled weights. A model without structure has a head beyond all of
    them once in n_twins + 1 times a type, before the bars of 3;
-3. a head passes for a type when it puts at least `least` of its attention there, and when the whole interval over texts lies
+3. a head passes for a type when it puts at least `threshold` of its attention there, and when the whole interval over texts lies
    above uniform attention and above the most that any head of the copies reaches. Of several types it gets the one furthest
    above uniform attention; "fixed distance" only where no other passes;
 4. the score of a type is its best head: chosen on every other text, scored on the rest, against the best copy's best head,

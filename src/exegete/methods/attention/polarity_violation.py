@@ -25,7 +25,7 @@ from exegete.methods.attention.bench import ROUNDING, Seen, benches, deleted, gr
 from exegete.methods.attention.judged import beaten, mean_score
 from exegete.methods.contracts.study import Study
 from exegete.models.lab import Lab
-from exegete.ops.relevance import carry
+from exegete.ops.routes import carried, single
 
 SCORES = ("attention", "rollout", "gradient x attention")
 
@@ -104,10 +104,8 @@ def _text(text: Seen) -> tuple[list[int], list[float], list[float], list[float]]
 
 def rollout(text: Seen) -> np.ndarray:
     """Attention rollout [tok]: the product over layers of half the head mean plus half the identity, at the read queries."""
-    whole = np.eye(text.length)
-    for layer in text.pattern.double().mean(1).cpu().numpy():
-        whole = carry(whole, layer) / 2
-    return whole[list(text.rows)].mean(0)
+    start = np.eye(text.length)[list(text.rows)].mean(0, keepdims=True)
+    return carried(single(list(text.pattern.double().mean(1).cpu().numpy()), True), start)[0][0]
 
 
 def _piece(text: Seen, k: int) -> str:
