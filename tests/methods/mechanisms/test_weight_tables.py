@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from exegete.core.errors import SiteError
-from exegete.methods.mechanisms.weight_tables import WeightTablesStudy
+from exegete.methods.mechanisms.weight_tables import _ROWS, WeightTablesStudy, _bigrams
 from exegete.models.capture import run
 from exegete.models.lab import Lab
 from exegete.models.load import load
@@ -145,3 +145,13 @@ def test_chunks_change_nothing(monkeypatch):
 def test_a_head_that_is_not_there_is_refused(name):
     with pytest.raises(SiteError, match="layer 0, head 3"):
         WeightTablesStudy(heads=(name,))(load("terrarium/repeats"))
+
+
+def test_no_token_is_its_own_control():
+    """Rows come in chunks; a chunk of one token would be held against itself."""
+    lab = Lab(load(tiny("gpt2")))
+    tables = Tables(lab)
+    with torch.no_grad():
+        rows, apart, other, _ = _bigrams(lab, tables, tables.ids[: _ROWS + 1])
+    assert len(rows) == _ROWS + 1
+    assert (np.abs(other - apart) > 1e-6).all()
