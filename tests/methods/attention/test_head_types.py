@@ -13,7 +13,7 @@ from exegete.methods.attention.head_evidence import ON_TEXTS, on_repeats, on_tex
 from exegete.methods.attention.head_reading import heads_of
 from exegete.methods.attention.head_removal import Removal, tasks_of
 from exegete.methods.attention.head_types import HeadTypesStudy
-from exegete.methods.attention.map_classifier import trained
+from exegete.methods.attention.map_classifier import _trained, trained
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
@@ -186,3 +186,18 @@ def test_trained_induction_heads_are_found_and_what_they_are_for_is_lost_without
     assert right[1] < 0.3
     assert loss[1] > loss[0] + 1
     assert loss[2] < loss[1] - 1
+
+
+def test_what_is_trained_once_is_what_would_be_trained_again():
+    first, again = trained(True, [8, 12], 10, 3), trained(True, [12, 9, 8], 10, 3)
+    assert again is first  # of the same sizes
+    _trained.cache_clear()
+    anew = trained(True, [8, 12], 10, 3)
+    maps = describe(
+        np.stack([synthetic(k, 10, True, np.random.default_rng(0)) for k in KINDS]), visible(10, True)
+    )
+    assert anew is not first
+    assert anew.score == first.score
+    assert np.array_equal(anew(maps), first(maps))
+    assert trained(True, [8, 12], 10, 4) is not anew
+    assert not np.array_equal(trained(False, [8, 12], 10, 3)(maps), first(maps))

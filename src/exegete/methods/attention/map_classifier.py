@@ -12,6 +12,7 @@ Cost: no model pass; 5 n maps of each kind of mask. Reference: Kovaleva et al. 2
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -90,9 +91,14 @@ class Album:
 
 def trained(causal: bool, lengths: Sequence[int], n: int, seed: int) -> MapClassifier:
     """A classifier for maps of these lengths, trained on `n` maps of each kind."""
+    low, high = (int(np.clip(f(lengths), LEAST, MOST)) for f in (min, max))
+    return _trained(causal, low, high, n, seed)
+
+
+@lru_cache(maxsize=8)  # the same maps by rule serve every model and its twins
+def _trained(causal: bool, low: int, high: int, n: int, seed: int) -> MapClassifier:
     from sklearn.ensemble import RandomForestClassifier
 
-    low, high = (int(np.clip(f(lengths), LEAST, MOST)) for f in (min, max))
     sizes = np.unique(np.linspace(low, high, SIZES).astype(int))
     x, y = _maps(causal, sizes, n, NOISE, generator(seed, "maps", causal))
     held, truth = _maps(causal, sizes, max(10, n // 2), MORE_NOISE, generator(seed, "held-out maps", causal))
