@@ -406,6 +406,15 @@ def test_the_words_say_what_pairs_that_did_not_choose_say():
     assert " gains " in g.lede
 
 
+def test_texts_that_are_alike_tell_nothing_of_parts():
+    c = made("copy")
+    alike = [p.model_copy(update={"corrupt": p.clean}) for p in c.pairs(4)]
+    f = NodePatching()(c.model, alike)
+    assert f.lede.startswith("No part moves the target")
+    assert f.trust.scores[0].n_failed == f.trust.scores[0].n == 2
+    assert f.trust.scores[0].beats_chance is None
+
+
 # -- overlap ---------------------------------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,10 @@ from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
 from exegete.methods.mechanisms.circuit_pairs import Pairs, read_pairs
 from exegete.models.lab import Lab
+from exegete.ops.circuit import NOISE
 from exegete.ops.stats import bootstrap_mean
+
+FLAT = "No part moves the target: the two texts are alike to the model."
 
 
 @register
@@ -135,6 +138,8 @@ def _finding(
     mean = effect.mean(0)
     low, high = _intervals(effect, lab.seed)
     node, sign, score = _strongest(effect, noise, lab.seed)
+    flat = np.abs(effect).max() <= NOISE * np.abs(ends).max()
+    score = _untold(score) if flat else score
     span = float(ends[:, 0].mean() - ends[:, 1].mean())
     more, less = ("loses", "gains") if direction == "noising" else ("regains", "loses")
     word = more if sign > 0 else less
@@ -142,7 +147,7 @@ def _finding(
     tail = "" if score.beats_control else "; a random change of the same length does as much"
     return NodeEffects(
         title="Which heads and feed-forward parts carry the answer?",
-        lede=f"Through {node} alone the target {word} {score.value:.3g}{share}{tail}.",
+        lede=FLAT if flat else f"Through {node} alone the target {word} {score.value:.3g}{share}{tail}.",
         context=(("clean", " ".join(pairs.aim.tokens[0])), ("direction", direction)),
         heads=mean[:, :-1], mlps=mean[:, -1], heads_low=low[:, :-1], heads_high=high[:, :-1],
         mlps_low=low[:, -1], mlps_high=high[:, -1], full=float(ends[:, 0].mean()), empty=float(ends[:, 1].mean()),
@@ -171,6 +176,12 @@ def _strongest(effect: np.ndarray, noise: np.ndarray, seed: int) -> tuple[str, f
         n=len(held),
     )
     return node, sign, score
+
+
+def _untold(score: Score) -> Score:
+    """A score where no part moves the target by more than rounding does: nothing is told."""
+    nothing = {"value": 0.0, "chance": None, "control": None, "control_name": "", "interval": None}
+    return score.model_copy(update={**nothing, "skipped": FLAT, "n_failed": score.n})
 
 
 def _intervals(effect: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
