@@ -265,7 +265,8 @@ def graph(f: Graph) -> GraphPicture:
 
 def _edge(e: Edge, place: dict[str, tuple[float, float]], end: float) -> EdgePicture:
     (x1, y1), (x2, y2) = place[e.source], place[e.target]
-    tip = f"{e.source} → {e.target} {e.sort}: {number(e.weight, sign=True)}".replace(" :", ":")
+    sort = "" if e.target.endswith(e.sort) else f" {e.sort}"  # "logits", "3.mlp" say it already
+    tip = f"{e.source} → {e.target}{sort}: {number(e.weight, sign=True)}"
     return (
         x1,
         y1,

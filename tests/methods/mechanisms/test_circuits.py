@@ -474,7 +474,7 @@ def test_a_saved_circuit_is_judged_again_and_one_of_another_model_is_refused(tmp
     assert again.kept_edges == f.kept_edges
     assert again.trust.scores[0].n == 4  # pairs that found nothing are all there to judge
     assert abs(again.trust.scores[0].value - 1) < 0.1
-    assert "did not find it" not in again.lede  # nobody knows
+    assert "not used to find it" not in again.lede  # nobody knows
     assert "on the pairs given" in again.lede
     assert "flatters it" in again.notes[0]
     with pytest.raises(UsageError, match="same layers and heads"):

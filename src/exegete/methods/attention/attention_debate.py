@@ -180,7 +180,10 @@ def _verdict(tests: tuple[_Test, ...]) -> str:
         return "Attention may be read as explanation here: every test says yes."
     if any(t.answer == "no" for t in tests if t.key in FAITHFUL):
         return "Attention should not be read as explanation here."
-    return "Undecided: these texts do not show that attention may be read as explanation."
+    return (
+        "Undecided: not every test says yes, and none of those on removal, erasure and polarity, which would settle it, "
+        "says no."
+    )
 
 
 def _count(tests: tuple[_Test, ...]) -> str:

@@ -138,7 +138,7 @@ def _lede(v: Verdict, kept: int, total: int, halves: Halves) -> str:
 def _where(halves: Halves) -> str:
     if halves.saved:
         return "the pairs given"
-    return "the pair that found it" if halves.same else "pairs that did not find it"
+    return "the pair that found it" if halves.same else "pairs that were not used to find it"
 
 
 def _notes(halves: Halves) -> tuple[str, ...]:

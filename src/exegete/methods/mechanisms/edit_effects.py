@@ -48,6 +48,12 @@ class Said:
                 "It names no new answer.",
                 "Say what the model is to answer: --new ANSWER, or Fact(..., new=...).",
             )
+        if fact.new == fact.answer:
+            raise InputError(
+                f"You asked to edit the fact {fact.prompt!r}.",
+                f"The new answer is the old one, {fact.new!r}.",
+                "Give another new answer.",
+            )
         self.lab, self.prompts = lab, (fact.prompt, *fact.paraphrases)
         near = tuple(fact.neighbours)
         texts = [*self.prompts, *self.prompts, *(p for p, _ in near)]

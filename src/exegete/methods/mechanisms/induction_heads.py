@@ -244,8 +244,8 @@ def _lede(kinds: _Kinds, scores: tuple[Score, ...]) -> str:
     names = ", ".join(f"{i}.h{h}" for i, h in kinds.induction)
     cost = scores[2]
     needed = "are needed" if cost.beats_control else "are NOT needed more than others"
-    against = "" if cost.control is None else f", against {cost.control:.2f} without as many others"
+    against = "" if cost.control is None else f"; removing as many other heads costs {cost.control:.2f}"
     return (
-        f"{_heads(len(kinds.induction), 'induction ')}: {names}. They {needed}: without them repetition is worth "
-        f"{cost.value:.2f} nats less of {-learning.value:.2f}{against}."
+        f"{_heads(len(kinds.induction), 'induction ')}: {names}. They {needed}: removing them costs "
+        f"{cost.value:.2f} of the {-learning.value:.2f} nats that repetition saves{against}."
     )

@@ -94,7 +94,7 @@ def context_of(pairs: Pairs, direction: Direction, corruption: str) -> tuple[tup
     first = pairs.several[0]
     more = f" (first of {len(pairs.several)})" if len(pairs.several) > 1 else ""
     other = _text(first.corrupt) if corruption != "noise" else f"{_text(first.clean)} (with noise)"
-    said = first.clean.aim.answers[0] + _foil(first)
+    said = first.clean.aim.answers[0].strip() + _foil(first)
     return (
         (f"clean{more}", _text(first.clean)),
         (f"corrupt{more}", other),
@@ -209,16 +209,13 @@ def _told(grid: PatchGrid, score: Score, direction: Direction) -> str:
 
 
 def _text(side: Side) -> str:
-    return (
-        "".join(t.text for t in side.tokens)
-        if any(t.text[:1].isspace() for t in side.tokens)
-        else " ".join(t.text for t in side.tokens)
-    )
+    """What was read, as it was written."""
+    return side.aim.encoded[0].text
 
 
 def _foil(both: Both) -> str:
     name = both.clean.aim.foils[0]
-    return f" rather than {name}" if both.clean.aim.rows[0][0].foil is not None and name else ""
+    return f" rather than {name.strip()}" if both.clean.aim.rows[0][0].foil is not None and name else ""
 
 
 def notes_of(pairs: Pairs) -> tuple[str, ...]:
