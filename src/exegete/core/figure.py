@@ -10,6 +10,7 @@
 A figure holds no torch and no HTML. Every text in it may be hostile; the pictures escape it.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import numpy as np
@@ -64,6 +65,24 @@ class Curves(Figure):
     series: tuple[Series, ...]
     x_names: tuple[str, ...] = ()
     marks: tuple[tuple[float, str], ...] = ()
+
+
+def banded(name: str, y: np.ndarray, interval: np.ndarray) -> Series:
+    """A line with its band from `interval` [point, 2]; without one where any end is unknown (NaN)."""
+    if np.isnan(interval).any():
+        return Series(name=name, y=y)
+    return Series(name=name, y=y, low=interval[:, 0], high=interval[:, 1])
+
+
+def by_layer(
+    layers: Iterable[int], title: str, caption: str, y_axis: str, series: tuple[Series, ...]
+) -> Curves:
+    """Curves over layers, by their numbers."""
+    names = tuple(f"layer {i}" for i in layers)
+    x = np.arange(len(names), dtype=np.float64)
+    return Curves(
+        title=title, caption=caption, x=x, x_axis="layer", x_names=names, y_axis=y_axis, series=series
+    )
 
 
 class Node(Value):

@@ -108,16 +108,8 @@ def decompose(lab: Lab, aim: Aim, ids: Tensor, *, units: int = 0, sources: int =
     layers = [_layer(walk, i) for i in reversed(range(bound.n_layers))][::-1]
     embedding = (at[walk.site("resid_pre", 0)] * walk.u).sum(-1)
     at_row = torch.arange(len(aim), device=ids.device)
-    said = measured_rows(aim, seen.logits)[at_row, ids]
+    said = aim.at_rows(seen.logits)[:, 0][at_row, ids]
     return _shares(walk, layers, embedding, out, said)
-
-
-def measured_rows(aim: Aim, logits: Tensor) -> Tensor:
-    """Logits [batch, vocab] at the first measured row of every text, from those of whole texts or of the rows."""
-    at, rows = aim.positions, torch.arange(len(aim), device=logits.device)
-    if at is None or logits.shape[1] == at.shape[1]:
-        return logits[:, 0]
-    return logits[rows, at[:, 0].to(logits.device)]
 
 
 def _shares(

@@ -90,11 +90,18 @@ class Aim:
         """Values [batch], differentiable, from logits of whole texts [batch, tok, vocab], of the aim's rows
         [batch, row, vocab], or pooled [batch, class]. One text may be measured in many rows of a batch.
         """
-        if logits.dim() == 2:
-            logits = logits[:, None]
-        elif logits.shape[1] != self._width and (at := self.positions) is not None:
-            logits = pick(logits, at.to(logits.device).expand(len(logits), -1))
+        logits = self.at_rows(logits)
         return torch.stack([self._one(logits[i], self.rows[i % len(self)]) for i in range(len(logits))])
+
+    def at_rows(self, logits: Tensor) -> Tensor:
+        """Logits [batch, row, vocab] where the aim reads them, from those of whole texts [batch, tok, vocab], of these rows
+        themselves, or pooled [batch, class] (one row). The aim's texts may stand in the batch several times, in turn.
+        """
+        if logits.dim() == 2:
+            return logits[:, None]
+        if logits.shape[1] == self._width or (at := self.positions) is None:
+            return logits
+        return pick(logits, at.to(logits.device).repeat(len(logits) // len(self), 1))
 
     def only(self, i: int) -> "Aim":
         """The aim at text i alone, without the padding that the others need."""

@@ -88,7 +88,8 @@ def _one(edit: "ModelEdit", only: int | None) -> "ModelEdit":
     n = len(getattr(edit, "cases", ()))
     if only is None and (edit.deltas or edit.sites):
         return edit
-    if only is None or only > n or not hasattr(edit, "only"):
+    pick = getattr(edit, "only", None)
+    if only is None or only > n or pick is None:
         found = f"It holds {n} edits that were made apart." if n > 1 else f"It holds {max(n, 1)} edit."
         do = (
             f"Give --only N, from 1 to {n}; or make them as one: exegete edit ... --together"
@@ -96,7 +97,7 @@ def _one(edit: "ModelEdit", only: int | None) -> "ModelEdit":
             else "Leave --only out."
         )
         raise UsageError(f"You asked to apply {'the edit' if only is None else f'edit {only}'}.", found, do)
-    return edit.only(only - 1)  # type: ignore[attr-defined]
+    return pick(only - 1)
 
 
 def _texts(texts: list[str] | None, edit: "ModelEdit") -> list[str]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exegete.core.figure import AnyFigure, Curves, Series, Table
+from exegete.core.figure import AnyFigure, Curves, Series, Table, banded, by_layer
 from exegete.core.results.finding import Finding
 from exegete.core.value import Value
 
@@ -92,12 +92,9 @@ class FeedForwardValues(Finding):
             rows=rows,
         )
 
-    def _x(self) -> dict[str, object]:
-        names = tuple(f"layer {i}" for i in self.layers)
-        return {"x": np.arange(len(names), dtype=np.float64), "x_axis": "layer", "x_names": names}
-
     def _balance(self) -> Curves:
-        return Curves(
+        return by_layer(
+            layers=self.layers,
             title="Promotion and elimination of the answer",
             caption="Sums of the positive and of the negative shares of a layer's units.",
             y_axis="share of the logit",
@@ -107,7 +104,6 @@ class FeedForwardValues(Finding):
                 Series(name="promotion of random tokens", y=self.promotion_random, control=True),
                 Series(name="elimination of random tokens", y=self.elimination_random, control=True),
             ),
-            **self._x(),  # type: ignore[arg-type]
         )
 
     def _rival(self) -> str:
@@ -117,16 +113,15 @@ class FeedForwardValues(Finding):
         self, title: str, caption: str, found: tuple[np.ndarray, np.ndarray, np.ndarray]
     ) -> Curves:
         mine, random, interval = found
-        band = {} if np.isnan(interval).any() else {"low": interval[:, 0], "high": interval[:, 1]}
         control = Series(
             name="other units", y=random.mean(1), low=random.min(1), high=random.max(1), control=True
         )
-        return Curves(
+        return by_layer(
+            layers=self.layers,
             title=title,
             caption=caption,
             y_axis="log-probability",
-            series=(Series(name="chosen units", y=mine, **band), control),  # type: ignore[arg-type]
-            **self._x(),  # type: ignore[arg-type]
+            series=(banded("chosen units", mine, interval), control),
         )
 
     def _exits(self) -> Curves:

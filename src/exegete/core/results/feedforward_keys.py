@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exegete.core.figure import AnyFigure, Curves, Series, Table
+from exegete.core.figure import AnyFigure, Series, Table, banded, by_layer
 from exegete.core.results.finding import Finding
 from exegete.core.value import Value
 
@@ -53,35 +53,31 @@ class FeedForwardKeys(Finding):
 
     def figures(self) -> tuple[AnyFigure, ...]:
         """Agreement by layer, shared endings by layer, and the units that agree most."""
-        agree = Curves(
+        agree = by_layer(
+            layers=self.layers,
             title="Does the value say what comes next where the key fires?",
             caption=f"Share of the {self.n_triggers} strongest triggers of a unit at which the token that its value pushes up"
             f" most came next; mean over {self.n_units} units a layer, with its 95 % interval.",
             y_axis="share of triggers",
             series=(
-                _banded("a unit's own value", self.agreement, self.agreement_interval),
+                banded("a unit's own value", self.agreement, self.agreement_interval),
                 Series(name="the value of another unit of the layer", y=self.agreement_random, control=True),
             ),
-            **self._x(),  # type: ignore[arg-type]
         )
-        shared = Curves(
+        shared = by_layer(
+            layers=self.layers,
             title="What do the triggers of a unit have in common?",
             caption="Share of a unit's triggers that end in its most common token, or pair of tokens; muted: as many random"
             " places of the same texts.",
             y_axis="share of triggers",
             series=(
-                _banded("same last token", self.last, self.last_interval),
-                _banded("same last two tokens", self.pair, self.pair_interval),
+                banded("same last token", self.last, self.last_interval),
+                banded("same last two tokens", self.pair, self.pair_interval),
                 Series(name="last token, random places", y=self.last_random, control=True),
                 Series(name="last two, random places", y=self.pair_random, control=True),
             ),
-            **self._x(),  # type: ignore[arg-type]
         )
         return (agree, shared, self._table())
-
-    def _x(self) -> dict[str, object]:
-        names = tuple(f"layer {i}" for i in self.layers)
-        return {"x": np.arange(len(names), dtype=np.float64), "x_axis": "layer", "x_names": names}
 
     def _table(self) -> Table:
         return Table(
@@ -98,9 +94,3 @@ class FeedForwardKeys(Finding):
                 for k in self.keys
             ),
         )  # fmt: skip
-
-
-def _banded(name: str, y: np.ndarray, interval: np.ndarray) -> Series:
-    if np.isnan(interval).any():
-        return Series(name=name, y=y)
-    return Series(name=name, y=y, low=interval[:, 0], high=interval[:, 1])

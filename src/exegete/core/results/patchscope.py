@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from exegete.core.figure import AnyFigure, Curves, Grid, Series, Table
+from exegete.core.figure import AnyFigure, Curves, Grid, Series, Table, banded
 from exegete.core.results.finding import Finding
 from exegete.core.value import Value
 
@@ -46,9 +46,6 @@ class PatchscopeFinding(Finding):
 
     def figures(self) -> tuple[AnyFigure, ...]:
         """Precision by layer, the first text read layer by layer, and what the prompt says for the first texts."""
-        band = (
-            {} if np.isnan(self.interval).any() else {"low": self.interval[:, 0], "high": self.interval[:, 1]}
-        )
         curves = Curves(
             title="From which layer on does the state hold what the model will say?",
             caption="Share of texts for which the prompt, going on with the state, says the model's own next token. After the"
@@ -58,7 +55,7 @@ class PatchscopeFinding(Finding):
             x_names=self.layers,
             y_axis="share of texts",
             series=(
-                Series(name="patchscope", y=self.precision, **band),  # type: ignore[arg-type]
+                banded("patchscope", self.precision, self.interval),
                 Series(name="logit lens", y=self.lens),
                 Series(name="says the token read", y=self.repeats),
                 Series(name="states of unrelated places", y=self.unrelated, control=True),

@@ -129,7 +129,10 @@ class Blueprint:
 
     def _write(self, module: Any, rng: np.random.Generator, turn: Tensor) -> None:
         """Put the weights into the module, with noise, and with the residual turned."""
-        leak = lambda x: x + LEAK * _draw(rng, *x.shape)  # noqa: E731
+
+        def leak(x: Tensor) -> Tensor:
+            return x + LEAK * _draw(rng, *x.shape)
+
         module.transformer.wte.weight.copy_(leak(self.embed) @ turn)
         module.transformer.wpe.weight.copy_(leak(self.place) @ turn)
         head = torch.zeros(len(self.vocabulary), self.width)

@@ -22,6 +22,7 @@ from exegete.core.results.truth import CircuitTruth
 from exegete.core.seed import generator
 from exegete.core.trust import Score, Trust
 from exegete.evaluate.truth.compiled import Compiled, compiled, compiled_names
+from exegete.methods.contracts.study import Study
 from exegete.methods.mechanisms.acdc import ACDC
 from exegete.methods.mechanisms.edge_attribution_patching import EdgeAttributionPatching
 from exegete.methods.mechanisms.node_patching import NodePatching
@@ -90,13 +91,13 @@ def against_gold(found: Finding, gold: Compiled, seed: int = 0) -> tuple[Score, 
 
 
 def _ask(label: str, method: Method, gold: Compiled, n_pairs: int, seed: int) -> Finding:
-    if not hasattr(method, "study"):
+    if not isinstance(method, Study):
         raise UsageError(
             f"You held {label!r} against known circuits.",
             f"{method.id!r} explains the words of a text.",
             "Give studies of circuits, such as acdc.",
         )
-    return method(gold.model, gold.pairs(n_pairs, seed))  # type: ignore[operator]
+    return method(gold.model, gold.pairs(n_pairs, seed))
 
 
 def _gold(names: tuple, gold: tuple, found: Finding, of: Compiled) -> np.ndarray:

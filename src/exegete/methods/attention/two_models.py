@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from exegete.core.errors import ModelError
+from exegete.core.request import Text
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.model import Model
@@ -37,9 +38,9 @@ def other_model(lab: Lab, name: str, seed: int) -> Model:
     return other
 
 
-def same_tokens(lab: Lab, other: Lab, text: object, ids: torch.Tensor) -> None:
+def same_tokens(lab: Lab, other: Lab, text: Text, ids: torch.Tensor) -> None:
     """Refuse a text that the two models do not read as the same tokens."""
-    theirs = other.read([text]).inputs["input_ids"]  # type: ignore[list-item]
+    theirs = other.read([text]).inputs["input_ids"]
     if theirs.shape == ids.shape and bool((theirs == ids).all()):
         return
     raise ModelError(
@@ -68,7 +69,7 @@ def moved_copy(model: Model, other: Model, rng: np.random.Generator) -> tuple[Mo
 
 def _body(module: nn.Module) -> nn.Module:
     """The model without its head."""
-    return getattr(module, "base_model", module)  # type: ignore[return-value]
+    return getattr(module, "base_model", module)
 
 
 def _shape(model: Model) -> dict[str, object]:

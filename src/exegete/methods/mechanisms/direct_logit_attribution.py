@@ -11,7 +11,7 @@ taking the maximum gives no advantage. Control: the usual size of the same part'
 A direct share says what was written, not what would be lost: later parts may make up for a lost part (study `self_repair`).
 Self-check: shares sum to the logit, heads and units to their parts (1e-4 of the largest; 2e-2 in half precision).
 
-Cost: one forward a text. Reference: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"; Wang et al. 2022
+Cost: one forward a text, and one more where the target is the model's own choice. Reference: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits"; Wang et al. 2022
 (arXiv:2211.00593), sec. 3.
 """
 
@@ -53,7 +53,7 @@ class DirectLogitAttribution(Study):
         where="transformer-circuits.pub/2021/framework", equation="sec. 'Splitting attention head terms'",
     )  # fmt: skip
     needs: ClassVar[tuple[Need, ...]] = ("text", "logprobs", "sites")
-    passes: ClassVar[str] = "1 forward a text"
+    passes: ClassVar[str] = "1 forward a text; 1 more where the model chooses the target"
     n_random: int = Field(50, ge=2, le=1000, description="random tokens of the control")
     n_top: int = Field(10, ge=1, le=1000, description="how many hidden units, and heads by token, are listed")
     seed: int = Field(0, description="seed of the random tokens")

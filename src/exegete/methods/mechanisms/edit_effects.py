@@ -20,7 +20,6 @@ from exegete.core.material import Fact
 from exegete.core.request import Text
 from exegete.core.target import Target
 from exegete.models.encode import limit
-from exegete.models.forward import pick
 from exegete.models.lab import Aim, Lab
 
 _TOP = 5  # likeliest tokens that generation draws from
@@ -106,10 +105,7 @@ def generated(lab: Lab, prompt: str, n: int, *names: object) -> tuple[int, ...]:
 
 def _heard(lab: Lab, aim: Aim) -> tuple[np.ndarray, np.ndarray]:
     """(probability [text] of each text's target, whether each of its tokens is the first choice [text])."""
-    at = aim.positions
-    logits = lab.run(aim.inputs, rows=at).logits
-    if at is not None and logits.shape[1] != at.shape[1]:
-        logits = pick(logits, at.to(logits.device))
+    logits = aim.at_rows(lab.run(aim.inputs, rows=aim.positions).logits)
     logits = logits.float().log_softmax(-1).double()
     likely, first = [], []
     for row, wanted in zip(logits, aim.rows):

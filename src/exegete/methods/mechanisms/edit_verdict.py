@@ -1,6 +1,7 @@
 """What rank-one edits came to, in scores with their controls and in words. No pass of the model."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -83,11 +84,15 @@ def _scores(scored: Sequence[Outcome], n_failed: int) -> dict[str, Score]:
 
 
 def _score(
-    name: str, rows: list[tuple[float, float]], control: str, n_failed: int, better: str = "higher"
+    name: str,
+    rows: list[tuple[float, float]],
+    control: str,
+    n_failed: int,
+    better: Literal["higher", "lower"] = "higher",
 ) -> Score:
     values = np.array(rows)
     return Score(
-        name=name, value=float(values[:, 0].mean()), better=better, control=float(values[:, 1].mean()),  # type: ignore[arg-type]
+        name=name, value=float(values[:, 0].mean()), better=better, control=float(values[:, 1].mean()),
         control_name=control, interval=bootstrap_mean(values[:, 0]), n=len(values), n_failed=n_failed,
     )  # fmt: skip
 

@@ -157,9 +157,12 @@ def _told(tokens: Sequence[Token], at: int) -> str:
 
 def _resampled(lab: Lab, items: Sequence[Pair], i: int) -> Text:
     """The clean text of another pair of as many tokens."""
-    size = lambda p: lab.read([p.clean]).lengths[0]  # noqa: E731
-    mine = size(items[i])
-    fit = [p.clean for j, p in enumerate(items) if j != i and p.clean != items[i].clean and size(p) == mine]
+    mine, *others = (lab.read([p.clean]).lengths[0] for p in (items[i], *items))
+    fit = [
+        p.clean
+        for j, (p, size) in enumerate(zip(items, others))
+        if j != i and p.clean != items[i].clean and size == mine
+    ]
     if not fit:
         raise InputError(
             f"You asked to resample the corrupt run of {items[i].clean.text or items[i].id!r}.",

@@ -29,7 +29,6 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.models.encode import Encoded
 from exegete.models.feedforward import FeedForward
-from exegete.models.forward import pick
 from exegete.models.lab import Aim, Lab
 from exegete.ops.rank_one import direction
 
@@ -154,10 +153,7 @@ def _descend(lab: Lab, loss: Loss, width: int, size: float, recipe: Recipe) -> t
 
 def _essence(aim: Aim, logits: Tensor) -> Tensor:
     """Log-probabilities [vocab] after the last text of the aim."""
-    at = aim.positions
-    if at is not None and logits.shape[1] != at.shape[1]:
-        logits = pick(logits, at.to(logits.device))
-    return logits[-1, 0].float().log_softmax(-1)
+    return aim.at_rows(logits)[-1, 0].float().log_softmax(-1)
 
 
 def _last_before(encoded: Encoded, end: int) -> int:

@@ -195,9 +195,7 @@ def roles_of(n: int, subject: tuple[int, ...], last: int) -> tuple[str, ...]:
 def _first(aim: Aim, logits: Tensor) -> bool:
     """Whether every token of the answer is the model's first choice."""
     rows = aim.rows[0]
-    if logits.shape[1] != len(rows):
-        logits = logits[:, [r.position or 0 for r in rows]]
-    return logits[0].argmax(-1).tolist() == [r.id for r in rows]
+    return aim.at_rows(logits)[0].argmax(-1).tolist() == [r.id for r in rows]
 
 
 def _with(values: Tensor, spots: tuple[int, int], states: Tensor) -> Tensor:

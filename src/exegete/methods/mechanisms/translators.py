@@ -54,8 +54,7 @@ class Training:
 
 def train(lab: Lab, texts: Sequence[str], how: Training) -> Translators:
     """Translators of a model, trained on texts. Raises `ModelError` when the training diverges."""
-    resid, _ = read_batch(lab, texts[: how.batch])
-    found = Translators.none(len(resid) - 1, resid.shape[-1], resid.device)
+    found = Translators.none(lab.model.map.n_layers, lab.model.map.d_model, lab.model.device)
     weights = (found.weight.requires_grad_(), found.bias.requires_grad_())
     steps = torch.optim.Adam(weights, lr=how.rate)
     with lab.working(how.n_steps, "training the lens") as shown, torch.enable_grad():

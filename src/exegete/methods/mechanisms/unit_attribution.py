@@ -20,7 +20,6 @@ from torch import Tensor
 
 from exegete.core.site import Site
 from exegete.models.feedforward import FeedForward
-from exegete.models.forward import pick
 from exegete.models.lab import Aim, Lab
 
 _TINY = 1e-30  # an answer of probability 0 has nothing to attribute
@@ -96,8 +95,6 @@ def switched(lab: Lab, aim: Aim, parts: Parts, sets: Sequence[tuple[Units, float
         at = None if aim.positions is None else aim.positions.repeat(len(some), 1)
         edit = {part.act: _times(part, n, some, size) for n, part in parts.items()}
         logits = lab.run(inputs, edit=edit, rows=at).logits
-        if at is not None and logits.shape[1] != at.shape[1]:
-            logits = pick(logits, at.to(logits.device))
         found.append(aim.measure(logits.double()).reshape(len(some), size))
     value = torch.cat(found).clamp(max=-1e-12)
     return (value - torch.log(-torch.expm1(value))).cpu().numpy()
