@@ -18,14 +18,20 @@ from exegete.cli import letters
 from exegete.cli.commands.apply import apply
 from exegete.cli.commands.attend import attend
 from exegete.cli.commands.circuit import circuit
+from exegete.cli.commands.cloze import cloze
 from exegete.cli.commands.compare import compare
+from exegete.cli.commands.concept import concept
 from exegete.cli.commands.edit import edit
 from exegete.cli.commands.evaluate import evaluate
 from exegete.cli.commands.explain import explain
+from exegete.cli.commands.features import features
 from exegete.cli.commands.heads import heads
 from exegete.cli.commands.lens import lens
 from exegete.cli.commands.list import list_things
+from exegete.cli.commands.neurons import neurons
+from exegete.cli.commands.pairs import pairs
 from exegete.cli.commands.patch import patch
+from exegete.cli.commands.probe import probe
 from exegete.cli.commands.prove import prove
 from exegete.cli.commands.show import show
 from exegete.cli.commands.trace import trace
@@ -52,7 +58,10 @@ app = typer.Typer(
 app.command("explain")(explain)
 app.command("compare")(compare)
 app.command("evaluate")(evaluate)
-for study_verb in (attend, lens, trace, patch, circuit, heads, edit):
+for study_verb in (
+    *(attend, lens, trace, patch, circuit, heads, edit),
+    *(probe, pairs, cloze, neurons, features, concept),
+):
     app.command(study_verb.__name__)(study_verb)
 app.command("apply")(apply)
 app.command("show")(show)

@@ -14,7 +14,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 from exegete.core.errors import UsageError, suggest
 
 # verbs whose method's fields are flags too
-WITH_METHOD = ("explain", "attend", "lens", "trace", "patch", "circuit", "heads", "edit")
+WITH_METHOD = (
+    *("explain", "attend", "lens", "trace", "patch", "circuit", "heads", "edit"),
+    *("probe", "pairs", "cloze", "neurons", "features", "concept"),
+)
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 

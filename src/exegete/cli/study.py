@@ -1,4 +1,4 @@
-"""The verbs that make studies (attend, lens, trace, patch, circuit, heads, edit): one function, seven names.
+"""The verbs that make studies (attend, lens, trace, patch, ..., probe, pairs, cloze, neurons, features, concept): one function.
 
 1. the method's parameters come from its fields, as for `explain`; 2. what it is asked about comes from the words and a few
 flags (`cli.material`); 3. the front door makes the study; 4. the finding goes where it was asked for.
