@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["EXEGETE_CACHE"] = "off"  # a test that finds yesterday's activations tests nothing
 
 from jaxtyping import install_import_hook
 

@@ -38,6 +38,9 @@ _HOMES = {
     "Pair": "exegete.core.material",
     "Fact": "exegete.core.material",
     "Parsed": "exegete.core.material",
+    "Mark": "exegete.core.material",
+    "Marked": "exegete.core.material",
+    "Minimal": "exegete.core.material",
     "Finding": "exegete.core.results.finding",
     "Result": "exegete.core.result",
     "Attribution": "exegete.core.result",
@@ -56,6 +59,9 @@ __all__ = ["__version__", *_HOMES]
 if TYPE_CHECKING:
     from exegete.core.errors import ExegeteError as ExegeteError
     from exegete.core.material import Fact as Fact
+    from exegete.core.material import Mark as Mark
+    from exegete.core.material import Marked as Marked
+    from exegete.core.material import Minimal as Minimal
     from exegete.core.material import Pair as Pair
     from exegete.core.material import Parsed as Parsed
     from exegete.core.method import Method as Method

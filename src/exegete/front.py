@@ -175,7 +175,10 @@ def study(
     if request is None and chosen.asks != "nothing":  # type: ignore[attr-defined]
         from exegete.terrarium.material import material
 
-        request = material(chosen.asks, loaded.task, chosen.most, chosen.usual, model=loaded.name)  # type: ignore[attr-defined]
+        asked: Any = chosen
+        request = material(
+            asked.asks, loaded.task, asked.most, asked.usual, model=loaded.name, kind=asked.kind
+        )
     goal = Target.of(target, against=against, scale=scale)
     return chosen(loaded, request, goal, progress=progress)  # type: ignore[operator]
 

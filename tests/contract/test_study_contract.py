@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from exegete.core.errors import ExegeteError, MissingNeed
-from exegete.core.material import Fact, Pair, Parsed
+from exegete.core.material import Fact, Minimal, Pair, Parsed
 from exegete.core.method import method_of
 from exegete.core.reference import Reference
 from exegete.core.registry import METHODS
@@ -30,10 +30,13 @@ from exegete.models.model import Model
 from exegete.models.prove import probe_inputs
 from exegete.models.tiny import families, tasks, tiny
 from exegete.show.render import notebook, page, terminal
+from exegete.terrarium.labelled import marked
 from support.light import light
 
 ALL = {name: cls for name, cls in METHODS if issubclass(cls, Study)}
 VERBS = ("attend", "lens", "trace", "patch", "circuit", "heads", "edit")
+VERBS += ("probe", "pairs", "cloze", "neurons", "features", "concept")
+FAMILIES = ("attention", "mechanism", "probing", "neurons", "features", "concepts")
 # one family of each kind that computes differently: plain, grouped queries, sandwich norms, parallel parts, routed experts,
 # parts that add the residual themselves, an encoder, shared layers, encoder-decoders before and after norms
 KINDS = ("gpt2", "llama", "gemma2", "gpt_neox", "mixtral", "bloom", "bert", "albert", "t5", "bart")
@@ -42,6 +45,10 @@ TREE = Parsed(
     heads=(1, 2, -1, 5, 5, 2),
     relations=("det", "nsubj", "root", "case", "det", "obl"),
 )
+
+
+# labelled texts of the embedded language, few and short enough for models whose tokenizers cut them into bytes
+N_MARKED = {"concept": 65}
 
 
 def model_of(family: str, task: str | None = None) -> Model:
@@ -76,6 +83,15 @@ def material(model: Model, cls: type[Study]) -> Any:
         return tuple(made[: cls.most])
     if cls.asks == "trees":
         return (TREE,) * max(6, cls.least)
+    if cls.asks == "marked":
+        return marked(cls.kind, N_MARKED.get(cls.kind, 24))
+    if cls.asks == "minimal":
+        said = ("the cat sat on the mat", "john gave a book to mary", "we can do this", "it is a great film")
+        rows = [
+            Minimal(good=t, bad=" ".join(reversed(t.split())), phenomenon=f"order {i % 2}")
+            for i, t in enumerate(said)
+        ]
+        return tuple(rows)
     mask = f" {model.tokenizer.mask_token}" if model.task == "masked" else ""
     prompts = [f"mary went to the{mask}", f"john gave a{mask}"]
     near = (("the cat sat on the" + mask, "mat"),)
@@ -104,7 +120,7 @@ def test_declared(name):
     assert cls.build(study.params()) == study
     assert method_of(name) == study
     assert cls.id == name
-    assert cls.family in ("attention", "mechanism")
+    assert cls.family in FAMILIES
     assert cls.verb in VERBS
     assert cls.asks in ("nothing", *MATERIAL)
     assert cls.summary().endswith(".")

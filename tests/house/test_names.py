@@ -22,7 +22,10 @@ VERBS = {
 }
 TYPES = {
     "Model", "Method", "Text", "Segment", "Target", "Site", "Result", "Attribution", "Comparison", "MetricTable",
-    "Listing", "Finding", "Pair", "Fact", "Parsed", "Trust", "Score", "Check", "Cost", "ExegeteError",
+    "Listing", "Finding", "Pair", "Fact", "Parsed",
+    "Mark",
+    "Marked",
+    "Minimal", "Trust", "Score", "Check", "Cost", "ExegeteError",
 }  # fmt: skip
 
 

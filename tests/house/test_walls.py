@@ -27,7 +27,7 @@ def test_a_breach_is_caught(tmp_path):
         (package / floor).mkdir(parents=True)
         (package / floor / "__init__.py").write_text("")
     (package / "__init__.py").write_text("")
-    for room in ("attribution", "attention", "mechanisms"):
+    for room in ("attribution", "attention", "mechanisms", "probing", "neurons", "features", "concepts"):
         (package / "methods" / room).mkdir()
         (package / "methods" / room / "__init__.py").write_text("")
     (package / "methods" / "attention" / "bad.py").write_text("import exegete.methods.attribution\n")

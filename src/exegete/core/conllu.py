@@ -13,7 +13,7 @@ from pathlib import Path
 from exegete.core.errors import InputError
 from exegete.core.material import Parsed
 
-_ID, _FORM, _TAG, _HEAD, _RELATION = 0, 1, 3, 6, 7
+_ID, _FORM, _TAG, _FEATURES, _HEAD, _RELATION = 0, 1, 3, 5, 6, 7
 
 
 def read_conllu(path: str | PathLike[str], most: int | None = None) -> tuple[Parsed, ...]:
@@ -70,6 +70,7 @@ def _sentence(block: Sequence[tuple[int, str]], where: str, name: str) -> Parsed
         heads=tuple(heads),
         relations=tuple(c[_RELATION] for _, c in rows),
         tags=tuple(c[_TAG] for _, c in rows),
+        features=tuple(c[_FEATURES].strip("_") for _, c in rows),
         id=name,
     )
 

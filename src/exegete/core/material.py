@@ -1,9 +1,13 @@
-"""What studies are made on: pairs of texts, facts, parsed sentences. Pure data.
+"""What studies are made on: pairs of texts, facts, parsed sentences, labelled texts. Pure data.
 
 Pair      a clean text and a corrupt one that differ in what is studied, with the answer to each
 Fact      a prompt that names a subject and is completed by an answer, with paraphrases and neighbours
 Parsed    a sentence with its dependency tree
+Marked    a text in which things are labelled: the whole, words, or pairs of stretches
+Minimal   an acceptable sentence and one that is not, which differ in as little as possible
 """
+
+from functools import cached_property
 
 from pydantic import Field, model_validator
 
@@ -72,15 +76,23 @@ class Parsed(Given):
     heads: tuple[int, ...]
     relations: tuple[str, ...]
     tags: tuple[str, ...] = Field(default=(), description="part of speech a word")
+    features: tuple[str, ...] = Field(default=(), description='morphology a word, "Number=Plur|Case=Nom"')
     id: str = ""
 
     @model_validator(mode="after")
     def _whole(self) -> "Parsed":
         n = len(self.words)
-        if not n or len(self.heads) != n or len(self.relations) != n or len(self.tags) not in (0, n):
+        if (
+            not n
+            or len(self.heads) != n
+            or len(self.relations) != n
+            or len(self.tags) not in (0, n)
+            or len(self.features) not in (0, n)
+        ):
             raise InputError(
                 f"You gave a parsed sentence of {n} words.",
-                f"It has {len(self.heads)} heads, {len(self.relations)} relations and {len(self.tags)} tags.",
+                f"It has {len(self.heads)} heads, {len(self.relations)} relations, {len(self.tags)} tags and "
+                f"{len(self.features)} features.",
                 "Give one of each a word.",
             )
         wrong = [h for i, h in enumerate(self.heads) if not -1 <= h < n or h == i]
@@ -96,3 +108,93 @@ class Parsed(Given):
     def text(self) -> str:
         """The words joined by spaces."""
         return " ".join(self.words)
+
+    @cached_property
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        """Characters (start, end) of every word in `text`."""
+        found, at = [], 0
+        for word in self.words:
+            found.append((at, at + len(word)))
+            at += len(word) + 1
+        return tuple(found)
+
+    def feature(self, i: int, name: str) -> str:
+        """The value of one feature of word i, `feature(3, "Number") == "Plur"`; "" where it has none."""
+        if not self.features:
+            return ""
+        named = dict(part.split("=", 1) for part in self.features[i].split("|") if "=" in part)
+        return named.get(name, "")
+
+
+Tag = str | float | tuple[float, ...]
+
+
+class Mark(Given):
+    """One labelled thing of a text: the whole of it (no span), a stretch of characters (one), or a pair of them (two)."""
+
+    label: Tag = Field(description="a class name, a number, or several numbers (latitude and longitude)")
+    spans: tuple[tuple[int, int], ...] = Field(
+        default=(), max_length=2, description="(start, end) in characters"
+    )
+
+
+class Marked(Given):
+    """A text in which things are labelled."""
+
+    text: str
+    marks: tuple[Mark, ...]
+    id: str = ""
+
+    @model_validator(mode="after")
+    def _inside(self) -> "Marked":
+        if not self.text.strip() or not self.marks:
+            raise InputError(
+                "You gave a labelled text.",
+                "The text is empty."
+                if not self.text.strip()
+                else f"Nothing is labelled in {self.text!r:.80}.",
+                "Give a text and at least one mark.",
+            )
+        n = len(self.text)
+        wrong = [s for m in self.marks for s in m.spans if not 0 <= s[0] < s[1] <= n]
+        if wrong:
+            raise InputError(
+                f"You marked the characters {wrong[0]} of {self.text!r:.80}.",
+                f"The text has {n} characters.",
+                "Give (start, end) as character positions, end not included.",
+            )
+        return self
+
+    @classmethod
+    def of(cls, text: str, label: Tag, id: str = "") -> "Marked":
+        """A whole text with its label."""
+        return cls(text=text, marks=(Mark(label=label),), id=id)
+
+    @property
+    def labels(self) -> tuple[Tag, ...]:
+        """The label of every mark."""
+        return tuple(m.label for m in self.marks)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What each mark stands on: its first stretch, or the whole text."""
+        return tuple(self.text[slice(*m.spans[0])] if m.spans else self.text for m in self.marks)
+
+
+class Minimal(Given):
+    """A minimal pair: `good` is acceptable, `bad` is not; `phenomenon` names what they differ in."""
+
+    good: str
+    bad: str
+    phenomenon: str = ""
+    id: str = ""
+
+    @model_validator(mode="after")
+    def _two(self) -> "Minimal":
+        if not self.good.strip() or not self.bad.strip() or self.good == self.bad:
+            raise InputError(
+                f"You gave the minimal pair {self.good!r:.60} / {self.bad!r:.60}.",
+                "Both are the same." if self.good == self.bad else "One of them is empty.",
+                "Give an acceptable sentence and one that is not.",
+            )
+        return self

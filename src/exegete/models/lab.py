@@ -144,8 +144,11 @@ class Lab:
         """Texts as one right-padded batch of the main stack. Raises `InputError` for what cannot be read."""
         if not texts:
             raise InputError("You asked about texts.", "There are none.", "Give at least one.")
-        encoded = tuple(encode(self.model, Text.of(t)) for t in texts)
-        return Reading(self._batch([np.array([t.id for t in e.tokens]) for e in encoded]), encoded)
+        return self.batch_of([encode(self.model, Text.of(t)) for t in texts])
+
+    def batch_of(self, encoded: Sequence[Encoded]) -> Reading:
+        """Texts that were read by the tokenizer before, as one right-padded batch."""
+        return Reading(self._batch([np.array([t.id for t in e.tokens]) for e in encoded]), tuple(encoded))
 
     def passed(self, reading: Reading) -> dict[str, Tensor]:
         """Inputs of a pass over texts whose output is not measured: an encoder-decoder's decoder reads its start token."""

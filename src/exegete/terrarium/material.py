@@ -5,7 +5,9 @@ pairs    stories of two people in which the repeated name is changed (decoder), 
          (encoder), a polar word turned (classifiers); both texts have the same tokens but one
 facts    prompts of the invented world, with paraphrases, and neighbours of the same relation about other people; for the
          classifiers reviews of two clauses with the clause that is not heeded as subject and its own label as answer
-trees    sentences of the grammar with their dependency trees
+trees    sentences of the grammar with their dependency trees, tags and features
+marked   labelled texts (`terrarium.labelled`)
+minimal  pairs of a sentence and the same with the verb in the wrong number, six kinds
 
 `terrarium/repeats` reads sixty words and no sentences: its texts are segments said again and again, its pairs segments that
 begin again, with the word changed at which they go on; it knows no facts and no trees.
@@ -15,30 +17,39 @@ from functools import cache
 from random import Random
 
 from exegete.core.errors import UsageError
-from exegete.core.material import Fact, Pair, Parsed
+from exegete.core.material import Fact, Minimal, Pair, Parsed
 from exegete.core.request import Text
 from exegete.core.seed import generator
-from exegete.terrarium import corpora, facts, inflect, repeats
+from exegete.terrarium import corpora, facts, inflect, labelled, repeats
 from exegete.terrarium import lexicon as lex
 from exegete.terrarium.grammar import Grammar
 
-DEFAULT = {"texts": 40, "pairs": 20, "facts": 40, "trees": 200}
+DEFAULT = {"texts": 40, "pairs": 20, "facts": 40, "trees": 200, "marked": 400, "minimal": 300}
 
 
 REPEATS = "terrarium/repeats"
 
 
 def material(
-    asks: str, task: str, most: int | None = None, n: int | None = None, seed: int = 0, model: str = ""
+    asks: str,
+    task: str,
+    most: int | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    model: str = "",
+    kind: str = "",
 ) -> tuple:
     """`n` items of the kind a study asks about, for an embedded model of that task; never more than `most`.
 
-    `model` is the model's name, for one that reads a language of its own. Raises `UsageError` for what it has none of.
+    `model` is the model's name, for one that reads a language of its own; `kind` says which labelled texts. Raises
+    `UsageError` for what it has none of.
     """
     size = min(n or DEFAULT[asks], most or 10**9)
     if model == REPEATS:
         return _of_repeats(asks, size, seed)
-    make = {"texts": texts, "pairs": pairs, "facts": known_facts, "trees": trees}[asks]
+    if asks == "marked":
+        return labelled.marked(kind, size, seed)
+    make = {"texts": texts, "pairs": pairs, "facts": known_facts, "trees": trees, "minimal": minimal}[asks]
     return make(task, size, seed)
 
 
@@ -79,9 +90,16 @@ def trees(task: str, n: int, seed: int = 0) -> tuple[Parsed, ...]:
                 heads=tuple(w.head for w in words),
                 relations=tuple(w.deprel for w in words),
                 tags=tuple(w.upos for w in words),
+                features=tuple(w.feats for w in words),
             )
         )
     return tuple(found)
+
+
+def minimal(task: str, n: int, seed: int = 0) -> tuple[Minimal, ...]:
+    """Sentences and the same with the verb in the wrong number; the phenomenon says what stands between subject and verb."""
+    found = corpora.minimal_pairs(n, f"material-{seed}")
+    return tuple(Minimal(good=p.good, bad=p.bad, phenomenon=p.kind.replace("_", " ")) for p in found)
 
 
 def _of_repeats(asks: str, n: int, seed: int) -> tuple:

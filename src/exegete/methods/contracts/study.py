@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from exegete.core.errors import InputError, ModelError, UsageError
-from exegete.core.material import Fact, Pair, Parsed
+from exegete.core.material import Fact, Marked, Minimal, Pair, Parsed
 from exegete.core.method import Method
 from exegete.core.request import Text
 from exegete.core.results.finding import Finding
@@ -30,15 +30,24 @@ from exegete.models.lab import Lab
 from exegete.models.model import Model, still
 from exegete.models.prove import probe_inputs
 
-Asks = Literal["nothing", "texts", "pairs", "facts", "trees"]
-MATERIAL: dict[str, type] = {"texts": Text, "pairs": Pair, "facts": Fact, "trees": Parsed}
+Asks = Literal["nothing", "texts", "pairs", "facts", "trees", "marked", "minimal"]
+MATERIAL: dict[str, type] = {
+    "texts": Text,
+    "pairs": Pair,
+    "facts": Fact,
+    "trees": Parsed,
+    "marked": Marked,
+    "minimal": Minimal,
+}
+ALSO: dict[str, tuple[type, ...]] = {"marked": (Parsed,)}  # a treebank can be read as labelled texts
 
 
 class Study(Method):
     """Base of all studies. Subclasses set the class attributes and declare their parameters as fields.
 
-    verb     the verb of the command line that reaches it: attend, lens, trace, patch, circuit, heads or edit
+    verb     the verb of the command line that reaches it: attend, lens, trace, patch, circuit, heads, edit, probe, pairs, ...
     asks     what it is asked about; `least` and `most` limit the number of items (most 1: a single text or pair)
+    kind     which of the terrarium's labelled texts fit it, where it asks about these (`terrarium.labelled`)
     usual    how many of the terrarium's own items are taken where none are named; None: as many as the kind has by default
     finds    the type of its finding
     home     the embedded model it is shown on when none is named
@@ -49,6 +58,7 @@ class Study(Method):
     asks: ClassVar[Asks] = "texts"
     least: ClassVar[int] = 1
     most: ClassVar[int | None] = None
+    kind: ClassVar[str] = ""
     usual: ClassVar[int | None] = None
     finds: ClassVar[type[Finding]] = Finding
     home: ClassVar[str] = "terrarium/decoder"
@@ -115,19 +125,19 @@ class Study(Method):
         return found
 
     def _several(self, request: Any) -> Sequence[Any]:
-        kind = MATERIAL[self.asks]
+        kinds = (MATERIAL[self.asks], *ALSO.get(self.asks, ()))
         if request is None:
             return ()
         if self.asks == "texts":
             many = isinstance(request, (list, tuple)) and all(isinstance(r, (str, Text)) for r in request)
             return request if many else [request]
-        if isinstance(request, (list, tuple)) and all(isinstance(r, kind) for r in request):
+        if isinstance(request, (list, tuple)) and all(isinstance(r, kinds) for r in request):
             return request
         return [request]
 
     def _item(self, item: Any) -> Any:
         kind = MATERIAL[self.asks]
-        if isinstance(item, kind):
+        if isinstance(item, (kind, *ALSO.get(self.asks, ()))):
             return item
         if kind is Text:
             return Text.of(item)

@@ -1,0 +1,1 @@
+"""Directions with names: are they there, are they used, what happens along them?"""

@@ -1,0 +1,1 @@
+"""Sparse features: dictionaries learned from activations."""

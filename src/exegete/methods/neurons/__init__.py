@@ -1,0 +1,1 @@
+"""What single units do: which matter, when they fire, in words."""

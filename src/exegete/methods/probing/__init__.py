@@ -1,0 +1,1 @@
+"""What layers encode: classifiers, trees, minimal pairs, cloze questions."""

@@ -1,0 +1,85 @@
+"""The terrarium's own labelled texts: what probes and concepts are shown on where nothing else is given.
+
+word      sentences whose words carry their part of speech
+pair      sentences whose words carry their relation to their head: (word, head)
+text      reviews with their label: negative, neutral, positive
+topic     sentences with their topic
+number    sentences with the number of their words
+concept   short sentences of the concepts "positive adjective", "negative adjective" and "size", and of random sets
+          ("random 0", "random 1", ...): one frame, and in it an adjective of the concept, or any noun
+
+Cost: none beside generating sentences. Every set repeats for the same seed.
+"""
+
+from random import Random
+
+from exegete.core.errors import UnknownName
+from exegete.core.material import Mark, Marked
+from exegete.terrarium import corpora
+from exegete.terrarium import lexicon as lex
+from exegete.terrarium.gold import Sentence
+from exegete.terrarium.grammar import Grammar
+
+KINDS = ("word", "pair", "text", "topic", "number", "concept")
+N_RANDOM = 10  # random sets beside the concepts
+
+
+def marked(kind: str, n: int, seed: int = 0) -> tuple[Marked, ...]:
+    """`n` labelled texts of a kind. Raises `UnknownName` for a kind that there is not."""
+    if kind not in KINDS:
+        raise UnknownName("kind of labelled text", kind, KINDS)
+    if kind in ("word", "pair"):
+        return tuple(_words(s) if kind == "word" else _pairs(s) for s in _sentences(n, seed))
+    if kind == "text":
+        found = corpora.sentiment(n, "test", f"labelled-{seed}")
+        return tuple(Marked.of(e.text, e.sentence.label) for e in found)
+    if kind == "topic":
+        return tuple(Marked.of(s.text, s.topic or "") for s in corpora.topics(n, "test", f"labelled-{seed}"))
+    if kind == "number":
+        return tuple(Marked.of(s.text, float(len(s.words))) for s in _sentences(n, seed))
+    return _concepts(n, seed)
+
+
+def _sentences(n: int, seed: int) -> list[Sentence]:
+    grammar, found = Grammar(f"labelled-{seed}"), []
+    while len(found) < n:
+        s = grammar.sentence()
+        if len(s.words) > 2:
+            found.append(s)
+    return found
+
+
+def _words(s: Sentence) -> Marked:
+    marks = tuple(Mark(label=w.upos, spans=(span,)) for w, span in zip(s.words, s.spans))
+    return Marked(text=s.text, marks=marks)
+
+
+def _pairs(s: Sentence) -> Marked:
+    marks = tuple(
+        Mark(label=w.deprel, spans=(s.spans[i], s.spans[w.head]))
+        for i, w in enumerate(s.words)
+        if w.head >= 0
+    )
+    return Marked(text=s.text, marks=marks)
+
+
+_FRAMES = (
+    "the {noun} was {word}",
+    "we saw the {word} {noun}",
+    "there is a {word} {noun} here",
+    "the {noun} looks {word} today",
+)
+
+
+def _concepts(n: int, seed: int) -> tuple[Marked, ...]:
+    """Sentences of three concepts and of random sets, in turn, so that any n has them all about equally often."""
+    random = Random(f"concepts-{seed}")
+    names = ("positive adjective", "negative adjective", "size", *(f"random {i}" for i in range(N_RANDOM)))
+    words = {"positive adjective": lex.GOOD, "negative adjective": lex.BAD, "size": lex.SIZES}
+    found = []
+    for i in range(n):
+        name = names[i % len(names)]
+        frame, noun = random.choice(_FRAMES), random.choice(lex.OBJECTS + lex.SITES)
+        word = random.choice(words.get(name, lex.NEUTRAL_ADJECTIVES + lex.COLORS))
+        found.append(Marked.of(frame.format(noun=noun, word=word), name))
+    return tuple(found)
