@@ -158,7 +158,7 @@ def test_correlations_are_those_of_scipy():
     a, b = rng.normal(size=(4, 9)), rng.integers(0, 4, (4, 9))
     b[3] = 1
     got = rank_agreement(a, b)
-    assert got[:3] == pytest.approx([spearmanr(x, y).statistic for x, y in zip(a[:3], b[:3])])
+    assert got[:3] == pytest.approx([spearmanr(x, y)[0] for x, y in zip(a[:3], b[:3])])
     assert np.isnan(got[3])
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from exegete.core.figure import Curves, Edge, Graph, Grid, Maps, Node, Series, Table, Tokens
+from exegete.core.figure import Arc, Arcs, Curves, Edge, Graph, Grid, Maps, Node, Series, Table, Tokens
 from exegete.core.results.finding import Finding
 from exegete.core.trust import Check, Score, Trust
 from exegete.show.figures import curves, graph, picture, steps
@@ -38,7 +38,12 @@ MAPS = Maps(
     queries=("a", "b", HOSTILE), keys=("a", "b", HOSTILE),
 )  # fmt: skip
 TOKENS = Tokens(title="tokens", tokens=("a", HOSTILE), values=np.array([0.2, 1.0]))
-FIGURES = {f.kind: f for f in (GRID, CURVES, GRAPH, TABLE, MAPS, TOKENS)}
+ARCS = Arcs(
+    title="arcs", words=("the", HOSTILE, "sat", "."), left_out=(3,),
+    gold=(Arc(head=1, word=0, label="det"), Arc(head=2, word=1, label=HOSTILE)),
+    predicted=(Arc(head=1, word=0, label="det"), Arc(head=0, word=2, label="x")),
+)  # fmt: skip
+FIGURES = {f.kind: f for f in (GRID, CURVES, GRAPH, TABLE, MAPS, TOKENS, ARCS)}
 
 
 class Sample(Finding):
@@ -143,4 +148,4 @@ def test_weights_of_edges_are_seen():
 
 
 def test_every_kind_has_a_picture():
-    assert {picture(f).kind for f in FIGURES.values()} == {"grid", "curves", "graph", "table", "maps"}
+    assert {picture(f).kind for f in FIGURES.values()} == {"grid", "curves", "graph", "table", "maps", "arcs"}

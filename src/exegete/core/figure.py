@@ -6,6 +6,7 @@
     Table    rows of words and numbers, searchable
     Maps     attention patterns, one a head; each can be shown as a heat map or as arcs
     Tokens   a text with a number a token
+    Arcs     a sentence with its dependency tree above the words and a predicted one below
 
 A figure holds no torch and no HTML. Every text in it may be hostile; the pictures escape it.
 """
@@ -157,4 +158,27 @@ class Tokens(Figure):
     unit: str = ""
 
 
-AnyFigure = Annotated[Grid | Curves | Graph | Table | Maps | Tokens, Field(discriminator="kind")]
+class Arc(Value):
+    """An arc between two words by their places, from the head to the word; `label` names the relation."""
+
+    head: int
+    word: int
+    label: str = ""
+
+
+class Arcs(Figure):
+    """A sentence [word] with the arcs of its tree, `gold`, and those predicted.
+
+    `directed`: a predicted arc is right only where head and word are the same; else the pair alone counts. An arc with the right
+    ends and another label is half right, where both have labels. `left_out` are words that take no part (punctuation).
+    """
+
+    kind: Literal["arcs"] = "arcs"
+    words: tuple[str, ...]
+    gold: tuple[Arc, ...]
+    predicted: tuple[Arc, ...]
+    directed: bool = True
+    left_out: tuple[int, ...] = ()
+
+
+AnyFigure = Annotated[Grid | Curves | Graph | Table | Maps | Tokens | Arcs, Field(discriminator="kind")]

@@ -6,6 +6,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
+from exegete.show.arcs import ArcsPicture
+from exegete.show.arcs_terminal import ArcsText
 from exegete.show.figures import (
     Cell,
     CurvesPicture,
@@ -43,6 +45,8 @@ def _body(p: Picture) -> RenderableType:
         return TableText(p)
     if isinstance(p, GraphPicture):
         return Group(*(Text(f"  {tip}") for tip in strongest(p.edges, 15)))
+    if isinstance(p, ArcsPicture):
+        return ArcsText(p)
     return _maps(p)
 
 

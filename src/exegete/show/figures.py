@@ -6,6 +6,7 @@
     Table    rows, numbers to the right
     Maps     thumbnails of all maps, one of them open (`show.maps`)
     Tokens   one row of shaded tokens
+    Arcs     a sentence between two trees (`show.arcs`)
 
 Positions on colour scales are shares of the figure's largest value, as everywhere (`show.color`).
 """
@@ -15,7 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from exegete.core.figure import AnyFigure, Curves, Edge, Graph, Grid, Maps, Series, Table, Tokens
+from exegete.core.figure import AnyFigure, Arcs, Curves, Edge, Graph, Grid, Maps, Series, Table, Tokens
+from exegete.show.arcs import ArcsPicture, arcs
 from exegete.show.color import limit, share
 from exegete.show.maps import MapsPicture, maps
 from exegete.show.words import number, one_line, plural
@@ -110,7 +112,7 @@ class TablePicture:
     kind: str = "table"
 
 
-Picture = GridPicture | CurvesPicture | GraphPicture | TablePicture | MapsPicture
+Picture = GridPicture | CurvesPicture | GraphPicture | TablePicture | MapsPicture | ArcsPicture
 
 
 def picture(figure: AnyFigure) -> Picture:
@@ -128,6 +130,8 @@ def _made(figure: AnyFigure) -> Picture:
         return graph(figure)
     if isinstance(figure, Table):
         return table(figure)
+    if isinstance(figure, Arcs):
+        return arcs(figure)
     return maps(figure) if isinstance(figure, Maps) else tokens(figure)
 
 
