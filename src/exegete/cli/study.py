@@ -15,6 +15,7 @@ from exegete.cli.emit import Output, say
 from exegete.core.errors import UnknownName, UsageError
 
 _METHOD = "Method"
+_KINDS = {"marked": "labelled texts", "minimal": "minimal pairs", "trees": "parsed sentences"}  # in words
 
 Words = Annotated[
     list[str] | None,
@@ -112,7 +113,8 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
         from exegete.cli.progress import RichProgress
 
         if items is None and chosen.asks != "nothing":  # type: ignore[attr-defined]
-            say(f"Nothing was given to look at: the terrarium's own {chosen.asks} are taken.")  # type: ignore[attr-defined]
+            kind = _KINDS.get(chosen.asks, chosen.asks)  # type: ignore[attr-defined]
+            say(f"Nothing was given to look at: the terrarium's own {kind} are taken.")
         found = front.study(reader, chosen, items, goal, progress=RichProgress())
         if export:
             _export(found, export)
