@@ -165,7 +165,7 @@ def test_kept_tables_are_found_again_and_never_for_another_model(tmp_path, monke
             other = harvest(lab, items(), site)
             assert np.abs(next(iter(other.values.values())) - next(iter(a.values.values()))).max() > 1e-3
         assert lab.meter.forwards > 0, change
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith("making-")]
+    assert not [p for p in (tmp_path / "activations").iterdir() if p.name.startswith("making-")]
 
 
 def test_the_folder_stays_under_its_limit(tmp_path, monkeypatch):
@@ -174,7 +174,7 @@ def test_the_folder_stays_under_its_limit(tmp_path, monkeypatch):
     model = load(tiny("gpt2"))
     for text in TEXTS:
         harvest(Lab(model), [Marked.of(text, "x")], ["0.resid_post"])
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list((tmp_path / "activations").iterdir())) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

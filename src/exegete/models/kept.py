@@ -3,7 +3,7 @@
 1. `kept(identity)` hashes what is given; `open()` returns the arrays that are kept under it, memory-mapped, or None;
 2. `make` gives an empty array, on disk where it is large, `commit` puts the arrays under the hash: they are written to a folder
    of another name which is then renamed, so that a reader sees all of them or none;
-3. the folder `$EXEGETE_CACHE` (default ~/.cache/exegete/activations; "off" keeps nothing) is held under
+3. the folder `activations` in `$EXEGETE_CACHE` (default ~/.cache/exegete; "off" keeps nothing) is held under
    `$EXEGETE_CACHE_GB` (default 10): what was used longest ago goes first.
 
 Memory: arrays above 64 MB lie on disk also where nothing is kept (a temporary folder, removed with the process).
@@ -98,7 +98,7 @@ def _root() -> Path | None:
     named = os.environ.get("EXEGETE_CACHE", "")
     if named == "off":
         return None
-    return Path(named).expanduser() if named else Path("~/.cache/exegete/activations").expanduser()
+    return Path(named or "~/.cache/exegete").expanduser() / "activations"
 
 
 def _shrink(root: Path, newest: str) -> None:
