@@ -8,7 +8,7 @@ from exegete.cli.main import dispatch
 from exegete.cli.material import Asked, request
 from exegete.cli.params import WITH_METHOD
 from exegete.core.errors import InputError, UnknownName, UsageError
-from exegete.core.material import Fact, Pair
+from exegete.core.material import Fact, Marked, Minimal, Pair
 from exegete.core.registry import METHODS
 from exegete.core.store import open_result
 from exegete.methods.contracts.study import Study
@@ -20,7 +20,7 @@ class Asking:
     id = "asking"
 
     def __init__(self, asks: str) -> None:
-        self.asks = asks
+        self.asks, self.kind = asks, ""
 
 
 def ask(kind: str, *words: str, **flags):
@@ -59,6 +59,43 @@ def test_trees_from_a_file(tmp_path):
     assert ask("trees", str(path))[0].words == ("Yes",)
 
 
+def test_facts_of_lama_keep_their_blank_for_cloze_alone(tmp_path):
+    path = tmp_path / "f.jsonl"
+    path.write_text('{"sub_label": "Dante", "obj_label": "Florence", "template": "[X] was born in [Y] ."}\n')
+    asked = {"words": (str(path),), "model": "mine"}
+    assert request(Asking("facts"), Asked(**asked, verb="cloze"))[0].prompt == "Dante was born in [MASK] ."
+    assert request(Asking("facts"), Asked(**asked, verb="trace"))[0].prompt == "Dante was born in"
+
+
+def test_minimal_pairs_from_words_and_files(tmp_path, capsys):
+    assert ask("minimal", "the dogs run", "the dogs runs") == Minimal(
+        good="the dogs run", bad="the dogs runs"
+    )
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"good": "a", "bad": "b"}\n{"good": "c", "bad": "c"}\n')
+    assert ask("minimal", str(path)) == [Minimal(good="a", bad="b")]
+    assert "left out (first: line 2)" in capsys.readouterr().err
+
+
+def test_labelled_texts_from_files(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("said,kind\nit was good,1\n")
+    flags = {"text_column": "said", "label_column": "kind"}
+    assert ask("marked", str(path), **flags) == [Marked.of("it was good", "1")]
+    numbers = Asking("marked")
+    numbers.kind = "number"
+    asked = Asked(words=(str(path),), verb="probe", model="mine", **flags)
+    assert request(numbers, asked) == [Marked.of("it was good", 1.0)]
+    tree = tmp_path / "t.conllu"
+    tree.write_text("1\tYes\t_\tINTJ\t_\t_\t0\troot\t_\t_\n")
+    assert ask("marked", str(tree))[0].tags == ("INTJ",)
+    line = tmp_path / "t.jsonl"
+    line.write_text('{"text": "a b c", "targets": [{"span1": [0, 1], "label": "x"}]}\n')
+    assert ask("marked", str(line), spans="word")[0].words == ("a",)
+    with pytest.raises(UnknownName, match="unit of spans"):
+        ask("marked", str(line), spans="words")
+
+
 def test_nothing_given_means_the_terrariums_own_for_its_models_only():
     assert ask("texts", model="terrarium/decoder") is None
     with pytest.raises(UsageError, match="fits only the embedded models"):
@@ -73,6 +110,10 @@ def test_nothing_given_means_the_terrariums_own_for_its_models_only():
         ("nothing", ("a",), {}, "at no text"),
         ("facts", ("a b",), {"subject": "a"}, "--target"),
         ("trees", ("a b",), {}, "treebank"),
+        ("marked", ("the food was good",), {}, "from a file"),
+        ("minimal", ("the dogs run",), {}, "two sentences"),
+        ("texts", ("a",), {"text_column": "b"}, "--text-column"),
+        ("pairs", ("a",), {"spans": "word"}, "--spans"),
     ],
 )
 def test_flags_that_do_not_fit_get_a_letter(kind, words, flags, said):

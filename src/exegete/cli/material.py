@@ -3,7 +3,10 @@
 texts    TEXT, FILE or -                                            as for `explain`
 pairs    CLEAN --corrupt CORRUPT [--target A --against B]           or a .jsonl with clean, corrupt, answer, against
 facts    PROMPT --subject S --target ANSWER [--new NEW]             or a .jsonl with prompt, subject, answer, ...
+         or rows of LAMA (sub_label, obj_label, template)
 trees    FILE.conllu
+marked   FILE of labelled texts: .jsonl .csv .tsv .parquet .conll .conllu (`core.read_marked`)
+minimal  GOOD BAD, or a file of pairs (`core.read_pairs`)
 
 Nothing given: the terrarium's own material, for the embedded models only.
 """
@@ -13,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exegete.cli.emit import say
 from exegete.cli.inputs import decode, given
 from exegete.core.conllu import read_conllu
 from exegete.core.embedded import PREFIX
-from exegete.core.errors import InputError, UsageError
-from exegete.core.material import Fact, Pair
+from exegete.core.errors import InputError, UnknownName, UsageError
+from exegete.core.material import Fact, Minimal, Pair
+from exegete.core.read_marked import SUFFIXES, read_marked
+from exegete.core.read_pairs import is_fact_file, read_facts, read_minimal
 from exegete.core.request import Text
+from exegete.core.rows import OBJECTS, TABLES, rows_of, suffix_of
 
 FIELDS = {
     "pairs": ("clean", "corrupt", "answer", "against", "id"),
@@ -39,6 +46,9 @@ class Asked:
     truncate: bool = False
     model: str = ""
     verb: str = ""
+    text_column: str | None = None
+    label_column: str | None = None
+    spans: str | None = None
 
 
 def request(study: Any, asked: Asked) -> Any:
@@ -57,15 +67,26 @@ def request(study: Any, asked: Asked) -> Any:
             "Nothing was given to look at; the terrarium's own material fits only the embedded models.",
             f"Give {_wanted(study.asks, asked.verb)}",
         )
-    return {"texts": _texts, "pairs": _pairs, "facts": _facts, "trees": _trees}[study.asks](asked)
+    if study.asks == "marked":
+        return _marked(asked, getattr(study, "kind", ""))
+    made = {"texts": _texts, "pairs": _pairs, "facts": _facts, "trees": _trees, "minimal": _minimal}
+    return made[study.asks](asked)
+
+
+_TAKES = {
+    "pairs": ("corrupt",),
+    "facts": ("subject", "new"),
+    "marked": ("text_column", "label_column", "spans"),
+}
 
 
 def _fits(study: Any, asked: Asked) -> None:
-    takes = {"pairs": {"corrupt"}, "facts": {"subject", "new"}}.get(study.asks, set())
-    wrong = [f for f in ("corrupt", "subject", "new") if getattr(asked, f) is not None and f not in takes]
+    takes = _TAKES.get(study.asks, ())
+    flags = (f for several in _TAKES.values() for f in several)
+    wrong = [f for f in flags if getattr(asked, f) is not None and f not in takes]
     if wrong:
         raise UsageError(
-            f"You gave --{wrong[0]} to `exegete {asked.verb}`.",
+            f"You gave --{wrong[0].replace('_', '-')} to `exegete {asked.verb}`.",
             f"The study {study.id!r} is asked about {study.asks}.",
             f"Leave it out, or choose another --method: exegete list methods {asked.verb}",
         )
@@ -91,6 +112,8 @@ def _pairs(asked: Asked) -> Any:
 
 
 def _facts(asked: Asked) -> Any:
+    if _file(asked, (*OBJECTS, *TABLES)) and is_fact_file(rows_of(asked.words[0], "facts")):
+        return list(read_facts(asked.words[0], blank=asked.verb == "cloze"))
     rows = _rows(asked, "facts")
     if rows is not None:
         return [_made(Fact, row, n, asked) for n, row in rows]
@@ -113,6 +136,50 @@ def _trees(asked: Asked) -> Any:
             f"Give {_wanted('trees', asked.verb)}",
         )
     return list(read_conllu(asked.words[0]))
+
+
+def _marked(asked: Asked, kind: str) -> Any:
+    """Labelled texts; labels are numbers where the study asks for numbers."""
+    if not _file(asked, SUFFIXES):
+        raise UsageError(
+            f"You ran `exegete {asked.verb}` on {' '.join(asked.words)!r:.60}.",
+            "This study reads labelled texts from a file.",
+            f"Give {_wanted('marked', asked.verb)}",
+        )
+    if asked.spans not in (None, "word", "character"):
+        raise UnknownName("unit of spans", str(asked.spans), ("word", "character"))
+    found = read_marked(
+        asked.words[0],
+        text=asked.text_column,
+        label=asked.label_column,
+        unit=asked.spans,  # type: ignore[arg-type]
+        numbers=kind == "number",
+    )
+    return list(found)
+
+
+def _minimal(asked: Asked) -> Any:
+    if _file(asked, (*OBJECTS, *TABLES)):
+        alike: list[str] = []
+        found = list(read_minimal(asked.words[0], alike))
+        if alike:
+            say(f"{len(alike)} pairs of twice the same sentence are left out (first: {alike[0].lower()}).")
+        return found
+    if len(asked.words) != 2:
+        raise UsageError(
+            f"You ran `exegete {asked.verb}` on {len(asked.words)} text{'' if len(asked.words) == 1 else 's'}.",
+            "A minimal pair is two sentences: one that is said well and one that is not.",
+            f"Give {_wanted('minimal', asked.verb)}",
+        )
+    return Minimal(good=asked.words[0], bad=asked.words[1])
+
+
+def _file(asked: Asked, suffixes: tuple[str, ...]) -> bool:
+    """Whether the words are one file of these kinds, by its name."""
+    word = asked.words[0]
+    return (
+        len(asked.words) == 1 and suffix_of(word) in suffixes and not any(c.isspace() for c in word.strip())
+    )
 
 
 def _rows(asked: Asked, kind: str) -> list[tuple[int, dict[str, Any]]] | None:
@@ -161,4 +228,7 @@ def _wanted(asks: str, verb: str) -> str:
         "pairs": f'a clean and a corrupt text: exegete {verb} "CLEAN" --corrupt "CORRUPT", or a .jsonl of pairs.',
         "facts": f'a fact: exegete {verb} "PROMPT" --subject S --target ANSWER, or a .jsonl of facts.',
         "trees": f"a treebank: exegete {verb} FILE.conllu",
+        "marked": f"labelled texts: exegete {verb} FILE.csv with columns text and label, or .jsonl lines such as "
+        '{"text": "the food was good", "label": "positive"}',
+        "minimal": f'two sentences: exegete {verb} "the dogs run" "the dogs runs", or a .jsonl of good and bad.',
     }[asks]

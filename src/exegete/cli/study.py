@@ -21,7 +21,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TEXT|FILE|-",
-        help="What is asked about: a text, a prompt, or a file (.txt .csv .jsonl .conllu); "
+        help="What is asked about: a text, a prompt, or a file (.txt .csv .jsonl .parquet .conll .conllu); "
         "nothing: the terrarium's own material.",
         show_default=False,
     ),
@@ -36,6 +36,28 @@ Subject = Annotated[
 ]
 New = Annotated[
     str | None, typer.Option("--new", help="The answer that an edit puts in.", rich_help_panel=o.WHAT)
+]
+TextColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--text-column", help="The column of texts in a table; else the usual names.", rich_help_panel=o.WHAT
+    ),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--label-column",
+        help="The column of labels in a table; else the usual names.",
+        rich_help_panel=o.WHAT,
+    ),
+]
+Spans = Annotated[
+    str | None,
+    typer.Option(
+        "--spans",
+        help="What the spans of labelled stretches count: word or character.",
+        rich_help_panel=o.WHAT,
+    ),
 ]
 Model = Annotated[
     str | None,
@@ -72,6 +94,9 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
         corrupt: Corrupt = None,
         subject: Subject = None,
         new: New = None,
+        text_column: TextColumn = None,
+        label_column: LabelColumn = None,
+        spans: Spans = None,
         target: o.Target = None,
         against: o.Against = None,
         scale: o.Scale = "auto",
@@ -103,7 +128,10 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
         source = model or getattr(chosen, "home", "")
         _belongs(chosen, name)
         said = (*(words or []), *more)
-        asked = Asked(said, corrupt, subject, new, target, against, truncate, source, name)
+        asked = Asked(
+            *(said, corrupt, subject, new, target, against, truncate, source, name),
+            *(text_column, label_column, spans),
+        )
         output.check()
         _check_export(export)
         items = request(chosen, asked)

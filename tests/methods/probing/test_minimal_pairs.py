@@ -177,6 +177,13 @@ def test_turned_pairs_are_all_wrong():
     assert "does not beat chance" in r.lede
 
 
+def test_one_pair_does_not_beat_chance():
+    r = MinimalPairs().study(Lab(bigram(FOLLOWS)), pairs()[:1], Target())
+    assert r.accuracy[0] == 1
+    assert not any(s.beats_chance for s in r.trust.scores)
+    assert "likelier than the other. One pair cannot be told from chance" in r.lede
+
+
 def test_sums_favour_the_short_and_means_do_not():
     follows = {
         "<s>": {"mary": 0.5},

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
+from scipy.stats import binomtest
 
 from exegete.core.errors import InputError
 from exegete.core.material import Minimal
@@ -152,16 +153,19 @@ class MinimalPairs(Study):
 
     def _score(self, rows: Nested, name: str, y: np.ndarray, failed: int, why: str) -> Score:
         """Accuracy over all phenomena, beside one control."""
-        known = not np.isnan(rows.interval[0]).any()
-        none = bool(np.isnan(y[0]))
+        n, none = int(rows.n[0]), bool(np.isnan(y[0]))
+        low, high = rows.interval[0]
+        if np.isnan(low):  # a phenomenon of a single pair: the exact interval of all pairs as one set
+            sure = binomtest(round(float(rows.mean[0]) * n), n).proportion_ci()
+            low, high = sure.low, sure.high
         return Score(
             name="pairs in which the acceptable sentence is likelier",
             value=float(rows.mean[0]),
             chance=0.5,
             control=None if none else float(y[0]),
             control_name="" if none else name,
-            interval=(float(rows.interval[0, 0]), float(rows.interval[0, 1])) if known else None,
-            n=int(rows.n[0]) + failed,
+            interval=(float(low), float(high)),
+            n=n + failed,
             n_failed=failed,
             skipped=why if none else "",
         )
@@ -242,11 +246,17 @@ def _examples(read: Sequence[Both | None], names: Sequence[str], margin: np.ndar
 
 
 def _lede(rows: Nested, scores: Sequence[Score], failed: int) -> str:
-    first = scores[0]
-    between = f" (95 %: {first.interval[0]:.0%} to {first.interval[1]:.0%})" if first.interval else ""
+    first, n = scores[0], int(rows.n[0])
+    low, high = first.interval or (0.0, 1.0)
+    if n == 1:
+        more = {0.0: "less likely", 0.5: "as likely"}.get(first.value, "likelier")
+        return (
+            f"The acceptable sentence is {more}{' than' if more != 'as likely' else ' as'} the other. "
+            "One pair cannot be told from chance (50 %): give more of its kind."
+        )
     words = [
-        f"In {first.value:.0%}{between} of {int(rows.n[0]):,} pairs the acceptable sentence is the likelier one; "
-        "chance is 50 %."
+        f"In {first.value:.0%} (95 %: {low:.0%} to {high:.0%}) of {n:,} pairs the acceptable sentence is the likelier "
+        "one; chance is 50 %."
     ]
     told = [s for s in scores if s.control is not None]
     won = [s for s in told if s.beats_control]

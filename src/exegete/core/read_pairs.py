@@ -1,0 +1,150 @@
+"""Minimal pairs and cloze facts from files.
+
+minimal pairs   sentence_good, sentence_bad, and of field, linguistics_term, UID what there is (BLiMP): the phenomenon is their path
+                good, bad, phenomenon                                                  our own names; rows of any table too
+facts           sub_label, obj_label, and template ("[X] was born in [Y] .") or masked_sentences ("... [MASK] ...") (LAMA)
+                prompt, subject, answer (or attribute), relation (or relation_id)
+
+Rows come from .jsonl, .json, .csv, .tsv or .parquet, packed with gzip or not. Every fault is a letter that names its line.
+"""
+
+from typing import Any
+
+from exegete.core.errors import ExegeteError, InputError
+from exegete.core.material import Fact, Minimal
+from exegete.core.rows import Row, asked, fault, rows_of
+
+BLANK = "[MASK]"  # what stands where the answer goes, whatever the model's own mask is
+_PAIRS, _FACTS = "minimal pairs", "facts"
+_GOOD_BAD = (("sentence_good", "sentence_bad"), ("good", "bad"))
+_LEVELS = ("field", "linguistics_term", "UID")
+
+
+def read_minimal(path: str, alike: list[str] | None = None) -> tuple[Minimal, ...]:
+    """The minimal pairs of a file. Raises `InputError` naming the line that does not fit.
+
+    Published sets hold a pair of twice the same sentence here and there: given a list `alike`, such pairs are left out and their
+    places put into it.
+    """
+    found = []
+    for row in rows_of(path, _PAIRS):
+        names = _names(row, path)
+        if alike is not None and row[1][names[0]] == row[1][names[1]]:
+            alike.append(row[0])
+        else:
+            found.append(_pair(row, names, path))
+    if not found:
+        raise InputError(
+            asked(path, _PAIRS), "Both sentences of every pair are the same.", "Give pairs that differ."
+        )
+    return tuple(found)
+
+
+def _names(given: Row, path: str) -> tuple[str, str]:
+    """The fields of the acceptable and the other sentence."""
+    place, row = given
+    names = next((n for n in _GOOD_BAD if n[0] in row and n[1] in row), None)
+    if names is None:
+        raise fault(
+            path, _PAIRS, place, f"has the fields {', '.join(row) or 'none'}",
+            "Give sentence_good and sentence_bad, or good and bad.",
+        )  # fmt: skip
+    for name in names:
+        if not isinstance(row[name], str):
+            raise fault(path, _PAIRS, place, f"has no sentence in {name!r} (it holds {row[name]!r:.40})")
+    return names
+
+
+def _pair(given: Row, names: tuple[str, str], path: str) -> Minimal:
+    place, row = given
+    levels = [str(row[k]) for k in _LEVELS if row.get(k)]
+    own = row.get("phenomenon")
+    path_of = str(own) if own else "/".join(dict.fromkeys(levels))
+    try:
+        return Minimal(
+            good=row[names[0]],
+            bad=row[names[1]],
+            phenomenon=path_of,
+            id=str(row.get("pairID", row.get("id", ""))),
+        )
+    except ExegeteError as e:
+        raise fault(path, _PAIRS, place, f"does not fit: {e.found.rstrip('.')}", e.do) from None
+
+
+def is_fact_file(rows: list[Row]) -> bool:
+    """Whether the rows are facts in the manner of LAMA."""
+    return "obj_label" in rows[0][1]
+
+
+def read_facts(path: str, blank: bool = True) -> tuple[Fact, ...]:
+    """The facts of a file. `blank`: keep "[MASK]" where the answer goes; else cut the prompt there, refusing what follows.
+
+    Raises `InputError` naming the line that does not fit.
+    """
+    return tuple(_fact(row, path, blank) for row in rows_of(path, _FACTS))
+
+
+def _fact(given: Row, path: str, blank: bool) -> Fact:
+    place, row = given
+    make = _of_lama if "obj_label" in row else _of_ours
+    try:
+        fields = make(row)
+    except KeyError as e:
+        raise fault(
+            path, _FACTS, place, f"has no field {e.args[0]!r}; it has {', '.join(row) or 'none'}",
+            "Give prompt, subject and answer; or sub_label, obj_label and template.",
+        ) from None  # fmt: skip
+    prompts = [fields["prompt"], *fields.get("paraphrases", ())]
+    if not blank:
+        prompts = [_cut(p, path, place) for p in prompts]
+    try:
+        return Fact(**{**fields, "prompt": prompts[0], "paraphrases": tuple(prompts[1:])})
+    except ExegeteError as e:
+        raise fault(path, _FACTS, place, f"does not fit: {e.found.rstrip('.')}", e.do) from None
+
+
+def _of_lama(row: dict[str, Any]) -> dict[str, Any]:
+    subject, answer = str(row["sub_label"]), str(row["obj_label"])
+    relation = str(row.get("predicate_id") or row.get("relation") or row.get("pred") or "")
+    if "template" in row:
+        prompts = [str(row["template"]).replace("[X]", subject).replace("[Y]", BLANK)]
+    else:
+        prompts = list(map(str, row["masked_sentences"]))
+        prompts = (
+            [" ".join(prompts)]
+            if sum(BLANK in p for p in prompts) == 1
+            else [p for p in prompts if BLANK in p]
+        )
+        if not prompts:
+            raise KeyError("template")
+    return {
+        "prompt": prompts[0],
+        "paraphrases": tuple(prompts[1:]),
+        "subject": subject,
+        "answer": answer,
+        "relation": relation,
+    }
+
+
+def _of_ours(row: dict[str, Any]) -> dict[str, Any]:
+    known = ("prompt", "subject", "answer", "new", "relation", "paraphrases", "neighbours", "id")
+    found = {k: v for k, v in row.items() if k in known}
+    for name, other in (("answer", "attribute"), ("relation", "relation_id")):
+        if name not in found and other in row:
+            found[name] = row[other]
+    for name in ("prompt", "subject", "answer"):
+        if name not in found:
+            raise KeyError(name)
+    return found
+
+
+def _cut(prompt: str, path: str, place: str) -> str:
+    """The prompt up to the blank. Raises `InputError` where more than an end mark follows it."""
+    head, found, tail = prompt.partition(BLANK)
+    if found and tail.strip(" .!?"):
+        raise InputError(
+            asked(path, _FACTS),
+            f"{place} goes on after the answer ({tail.strip()!r:.40}), which this study cannot read.",
+            "Use `exegete cloze` with a masked model, or a prompt that ends with the answer.",
+        )
+    return head.rstrip() if found else prompt
