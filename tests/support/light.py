@@ -31,6 +31,8 @@ LIGHT: dict[str, object] = {
     "n_trial": 1,
     "n_generated": 3,
     "letters": ("the", "was"),
+    "n_greedy": 3,
+    "largest": 2,
     "n_seeds": 2,
     "n_sets": 2,
     "n_texts": 3,
