@@ -1,0 +1,146 @@
+"""Structural probe: is the sentence's tree in the geometry of the words?
+
+1. read every sentence once; a word is the mean of its tokens (`tree_table`);
+2. at every layer train B so that |B(h_i - h_j)|^2 is the distance in the tree, and another so that |B h_i|^2 is the depth
+   (`ops.tree_probe`), on training sentences, stopped on development sentences;
+3. the layer of each measure is chosen on development sentences; test sentences are judged: UUAS and DSpr of the distance probe,
+   root accuracy and NSpr of the depth probe;
+4. the same, layer choice included, on the model with randomised weights, and with random projections that nothing was trained
+   of; the embeddings (words without their sentence) are the first layer;
+5. the distance probe of the best layer is trained anew from other random starts.
+
+Chance knows the order of the words alone: the chain of neighbours, distance in words, the most usual place of a root.
+
+Cost: 2 forwards a sentence, then no pass. Reference: Hewitt & Manning 2019.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from exegete.core.method import Need, register
+from exegete.core.reference import Reference
+from exegete.core.results.tree_by_layer import TreeByLayer
+from exegete.core.target import Target
+from exegete.core.trust import Score, Trust
+from exegete.methods.contracts.study import Study
+from exegete.methods.probing.tree_profile import CHANCE, Profile, score, stacked, trained, untrained
+from exegete.methods.probing.tree_table import Parts, TreeTable, examples, layer_name, read_table
+from exegete.methods.probing.twins import TWIN, twin_of
+from exegete.models.harvest import layer_sites
+from exegete.models.lab import Lab
+from exegete.ops.tree_probe import Training
+from exegete.ops.tree_scores import MEASURES, UUAS, TreeRead, linear_read, read_trees
+
+RANDOM = "random projections, untrained"
+WORDS = "the embeddings of the words alone"
+
+
+@register
+class StructuralProbe(Study):
+    """Trees read off the distances between words at every layer: UUAS, DSpr, roots and depths."""
+
+    id: ClassVar[str] = "structural_probe"
+    family: ClassVar[str] = "probing"
+    techniques: ClassVar[tuple[str, ...]] = ("E7",)
+    verb: ClassVar[str] = "probe"
+    asks: ClassVar[Any] = "trees"
+    least: ClassVar[int] = 3
+    usual: ClassVar[int | None] = 400
+    finds: ClassVar[type] = TreeByLayer
+    home: ClassVar[str] = "terrarium/encoder"
+    reference: ClassVar[Reference] = Reference(
+        authors="Hewitt and Manning", year=2019, title="A Structural Probe for Finding Syntax in Word Representations",
+        where="NAACL-HLT", equation="eq. 1-3, sec. 4",
+    )  # fmt: skip
+    needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
+    passes: ClassVar[str] = "2 forwards a sentence"
+    rank: int = Field(64, ge=1, le=65536, description="rank of the linear map")
+    n_steps: int = Field(2000, ge=1, le=1_000_000, description="most training steps of a probe")
+    batch: int = Field(20, ge=1, le=4096, description="sentences a step")
+    rate: float = Field(2e-3, gt=0, le=10, description="first learning rate")
+    n_seeds: int = Field(
+        3, ge=1, le=100, description="random starts that the best layer's probe is trained from"
+    )
+    seed: int = Field(0, description="seed of the split, the starts and the intervals")
+
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
+        """Over parsed sentences."""
+        sites = layer_sites(lab.model)
+        table = read_table(lab, items, sites)
+        parts, notes = table.parts(lab.rng("parts"))
+        twin, reason = twin_of(lab)
+        other = None if twin is None else read_table(twin, items, sites)
+        width = table.values[sites[0]][0].shape[1]
+        how = Training(min(self.rank, width), self.n_steps, self.batch, self.rate)
+        own = Profile.of(lab, table, parts, trained(lab, table, parts, how), "training probes")
+        random = Profile.of(lab, table, parts, untrained(lab, how), "random projections")
+        plain = None
+        if other is not None:
+            fitted = trained(lab, other, parts, how)
+            plain = Profile.of(lab, other, parts, fitted, "training probes of randomised weights")
+        linear = linear_read(table.gold.part(parts[2]), table.gold.part(parts[0]))
+        scores = _scores(lab, own, plain, random, linear, reason, table.n_failed)
+        at = own.best(UUAS)
+        seeds = self._seeds(lab, table, parts, how, own)
+        return TreeByLayer(
+            title="Is the tree of a sentence in the geometry of its words?",
+            lede=_words(scores, layer_name(sites[at])),
+            layers=tuple(layer_name(s) for s in sites),
+            measures=MEASURES,
+            values=own.values(),
+            intervals=own.intervals(lab),
+            controls=(TWIN, RANDOM),
+            by_control=stacked((plain, random), own.values().shape),
+            chance=np.array([linear.value(m) for m in MEASURES]),
+            chance_name=CHANCE,
+            best=tuple(own.best(m) for m in MEASURES),
+            seeds=np.array(seeds),
+            probe="the probe",
+            sentences=examples(table, parts[2], own.distances[at], own.test[at].right, own.test[at].total),
+            trust=Trust(scores=scores, seed=self.seed, notes=(*notes, _told_seeds(seeds))),
+        )
+
+    def _seeds(self, lab: Lab, table: TreeTable, parts: Parts, how: Training, own: Profile) -> list[float]:
+        """UUAS of the best layer from every random start, the first included."""
+        at, test = own.best(UUAS), table.gold.part(parts[2])
+        x = list(table.values.values())[at]
+        found = [own.test[at].value(UUAS)]
+        for start in range(1, self.n_seeds):
+            probe = trained(lab, table, parts, how, start)(x, "distance", at)
+            read = read_trees(probe.predict([x[i] for i in parts[2]]), test.depths, test)
+            found.append(read.value(UUAS))
+        return found
+
+
+def _scores(
+    lab: Lab, own: Profile, plain: Profile | None, random: Profile, linear: TreeRead, reason: str, failed: int
+) -> tuple[Score, ...]:  # fmt: skip
+    """Every measure against the untrained model; UUAS also against words alone and against random projections."""
+    first, *rest = [
+        score(lab, own.chosen(m), m, linear, None if plain is None else plain.chosen(m).value(m), TWIN, reason, failed)
+        for m in MEASURES
+    ]  # fmt: skip
+    bars = ((own.test[0].value(UUAS), WORDS, " beyond words"), (random.chosen(UUAS).value(UUAS), RANDOM, " beyond random projections"))  # fmt: skip
+    more = [score(lab, own.chosen(UUAS), UUAS, linear, bar, name, failed=failed, words=said) for bar, name, said in bars]  # fmt: skip
+    return (first, *more, *rest)
+
+
+def _told_seeds(seeds: Sequence[float]) -> str:
+    if len(seeds) < 2:
+        return "The probe of the best layer was trained from one random start."
+    return f"Trained from {len(seeds)} random starts, the best layer's UUAS is {min(seeds):.1%} to {max(seeds):.1%}."
+
+
+def _words(scores: Sequence[Score], layer: str) -> str:
+    first, words = scores[:2]
+    twin = "" if first.control is None else f", the same probe on randomised weights {first.control:.0%}"
+    told = (
+        f"At {layer}, distances between words give {first.value:.0%} of the edges of the tree; joining neighbours gives "
+        f"{first.chance:.0%}{twin}. Words alone, without their sentence, give {words.control:.0%}."
+    )
+    if not first.beats_chance or first.beats_control is False:
+        return f"{told} It does not beat these controls: the tree is not shown to be there."
+    return told if words.beats_control else f"{told} The layers do not add to that."
