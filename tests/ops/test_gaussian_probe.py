@@ -6,7 +6,7 @@ from scipy.stats import multivariate_normal
 
 from exegete.core.errors import InputError
 from exegete.ops import subset_probe
-from exegete.ops.gaussian_probe import fit, greedy
+from exegete.ops.gaussian_probe import along, fit, greedy
 
 
 def planted(n=400, dim=9, seed=0, noise=1.0):
@@ -24,11 +24,12 @@ def planted(n=400, dim=9, seed=0, noise=1.0):
 def refit(x, y, dims):
     """Mean log p(label | row) of Gaussians with the prior, fitted on these dimensions alone; scipy's densities."""
     joint = np.empty((len(x), y.max() + 1))
+    within = sum(((x[y == v][:, dims] - x[y == v][:, dims].mean(0)) ** 2).sum(0) for v in range(4)) / len(x)
     for v in range(joint.shape[1]):
         rows = x[y == v][:, dims]
-        n, d = rows.shape
+        n = len(rows)
         scatter = (rows - rows.mean(0)).T @ (rows - rows.mean(0))
-        covariance = (np.diag(rows.var(0)) + scatter) / ((d + 2) + n + d + 2)
+        covariance = (10.0 * np.diag(within) + scatter) / (10.0 + n)
         joint[:, v] = multivariate_normal(rows.mean(0), covariance).logpdf(x[:, dims]) + np.log(n / len(x))
     top = joint.max(1, keepdims=True)
     return float((joint[np.arange(len(x)), y] - top[:, 0] - np.log(np.exp(joint - top).sum(1))).mean())
@@ -71,6 +72,8 @@ def test_the_posterior_is_what_greedy_says():
     for k in range(1, 5):
         told = model.log_posterior(x, found.order[:k])[np.arange(len(x)), y].mean()
         assert told == pytest.approx(found.told[k], abs=1e-9)
+    assert np.allclose(along(model, x, y, found.order).mean(1), found.told, atol=1e-9)
+    assert sorted([*found.order, *found.rest]) == list(range(9))
 
 
 def test_planted_dimensions_come_first_and_the_copy_is_skipped():
@@ -97,9 +100,9 @@ def test_labels_that_say_nothing_gain_nothing():
     assert found.told[1:].max() - found.told[0] < 0.05
 
 
-def test_a_class_of_one_row_is_refused():
-    with pytest.raises(InputError, match="two rows"):
-        fit(np.zeros((3, 2)), np.array([0, 0, 1]), 2)
+def test_a_class_without_rows_is_refused():
+    with pytest.raises(InputError, match="no rows"):
+        fit(np.zeros((3, 2)), np.array([0, 0, 2]), 3)
 
 
 def test_a_subset_probe_is_the_probe_fitted_on_the_subset():

@@ -21,6 +21,8 @@ LIGHT: dict[str, object] = {
     "n_top": 2,
     "ranks": (1, 2),
     "n_steps": 5,
+    "n_slots": 2,
+    "n_candidates": 2,
     "n_samples": 2,
     "known_only": False,
     "keep": (0.1, 0.5),

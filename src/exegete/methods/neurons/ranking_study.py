@@ -1,0 +1,77 @@
+"""What all rankings of neurons have in common: reading, ranking, judging, and the untrained twin.
+
+1. `examples.gather`: neurons on labelled words; 2. `rank` orders them (each method's own); 3. the same on the model with
+randomised weights; 4. `judged.judge`: curves and scores on texts that no ranking saw.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from exegete.core.errors import ModelError
+from exegete.core.material import Marked
+from exegete.core.method import Need
+from exegete.core.results.finding import Finding
+from exegete.core.target import Target
+from exegete.core.trust import Trust
+from exegete.methods.contracts.study import Study
+from exegete.methods.neurons.examples import Examples, gather, marked_of, sites_of
+from exegete.methods.neurons.judged import Judged, Ranking, judge, scores, told
+from exegete.models.lab import Lab
+from exegete.models.randomise import Randomiser
+
+Place = Literal["resid_post", "resid_mid", "attn_out", "mlp_out", "mlp_act"]
+
+
+class RankingStudy(Study):
+    """Base of the studies that rank neurons by what they say of a label."""
+
+    family: ClassVar[str] = "neurons"
+    verb: ClassVar[str] = "neurons"
+    asks: ClassVar[Any] = "marked"
+    kind: ClassVar[str] = "word"
+    least: ClassVar[int] = 3
+    home: ClassVar[str] = "terrarium/encoder"
+    needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
+    passes: ClassVar[str] = "1 a text, and 1 of the untrained twin"
+    site: Place = Field("resid_post", description="what a neuron is: a dimension of this kind of place")
+    layers: tuple[int, ...] = Field((), description="layers to look at, side by side; none: all")
+    k: int = Field(10, ge=1, le=100_000, description="how many of the first neurons the scores are of")
+    n_random: int = Field(20, ge=2, le=10_000, description="random sets of neurons to hold against")
+    seed: int = Field(0, description="seed of the parts, the control task and the random sets")
+
+    @abstractmethod
+    def rank(self, lab: Lab, items: Sequence[Marked], ex: Examples) -> Ranking:
+        """The order of the neurons. It may use the training and the choosing rows, not the test rows."""
+
+    @abstractmethod
+    def finding(self, lab: Lab, ex: Examples, found: Ranking, judged: Judged, trust: Trust) -> Finding:
+        """The method's own finding."""
+
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Finding:
+        """Rank, and judge the ranking."""
+        marked = marked_of(items)
+        sites = sites_of(lab.model, self.site, self.layers)
+        ex = gather(lab, marked, sites)
+        found = self.rank(lab, marked, ex)
+        twin, why = self.untrained(lab)
+        other = None
+        if twin is not None:
+            theirs = gather(twin, marked, sites)
+            other = theirs, self.rank(twin, marked, theirs).order
+        judged = judge(ex, found.order, other, self.k, self.n_random, lab.rng("judge"))
+        trust = Trust(scores=scores(ex, judged, self.seed, why), seed=self.seed)
+        return self.finding(lab, ex, found, judged, trust)
+
+    def untrained(self, lab: Lab) -> tuple[Lab | None, str]:
+        """A lab with the randomised twin, on the same meter; or None and why there is none."""
+        try:
+            return Lab(Randomiser(self.seed)(lab.model), lab.seed, lab.meter, lab.progress), ""
+        except ModelError as e:
+            return None, e.found
+
+    def lede(self, ex: Examples, judged: Judged, trust: Trust) -> str:
+        """What every ranking says first."""
+        return told(ex, judged, trust.scores)

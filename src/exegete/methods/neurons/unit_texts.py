@@ -1,0 +1,130 @@
+"""Single units of a model on texts: records of all of them in one reading, and the activations of a few, token by token.
+
+    record     strongest texts, samples, rates and moments of every unit of some sites (`ops.topk_stream`): 1 forward a text
+    read_units the tokens of texts, and on each what a few units do: 1 forward a text
+    shuffled   the same texts with their tokens in random order: same words, same lengths, no context
+
+Units are named by site and number: "2.mlp_act[u17]"; the dimensions of all heads' outputs z lie side by side.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from exegete.core.errors import InputError, UsageError
+from exegete.core.request import Text
+from exegete.core.site import Site
+from exegete.models.encode import encode
+from exegete.models.harvest import layer_sites, stream
+from exegete.models.lab import Lab
+from exegete.models.model import Model
+from exegete.ops.topk_stream import UnitStream
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit: its site (whole) and its number there."""
+
+    site: Site
+    unit: int
+
+    def __str__(self) -> str:
+        return f"{self.site}[u{self.unit}]"
+
+
+@dataclass(frozen=True)
+class Read:
+    """One text as read: its tokens (those that stand for text) and what the units do at each, values [token, unit]."""
+
+    tokens: tuple[str, ...]
+    values: np.ndarray
+
+
+def sites_at(model: Model, kind: str, layers: Sequence[int]) -> tuple[Site, ...]:
+    """Places of a kind in the layers named (none: all). Raises `UsageError` for a layer or kind that there is not."""
+    found = layer_sites(model, kind, first=False)
+    known = [s.layer for s in found]
+    missing = [i for i in layers if i not in known]
+    if missing:
+        raise UsageError(
+            f"You asked for {kind} of layer {missing[0]}.",
+            f"{model.name} has it in the layers {known[0]} to {known[-1]}.",
+            "Name layers among these, or none for all.",
+        )
+    return tuple(s for s in found if not layers or s.layer in layers)
+
+
+def record(
+    lab: Lab, texts: Sequence[Text], sites: Sequence[Site], k: int
+) -> dict[Site, UnitStream]:  # fmt: skip
+    """What every unit of `sites` does on `texts`, `k` strongest of them held.
+
+    Raises `InputError` for fewer texts than `k`.
+    """
+    held: dict[Site, UnitStream] = {}
+    with lab.working(len(texts), "reading texts") as done:
+        for chunk in stream(lab, texts, sites):
+            for site, values in chunk.values.items():
+                if site not in held:
+                    held[site] = UnitStream(values.shape[1], k)
+                held[site].add(values, chunk.text, chunk.position)
+            done(len(set(chunk.text.tolist())))
+    if not held:
+        raise InputError(
+            "You asked what units do on texts.", "No text has a token.", "Give texts with words."
+        )
+    return {s: held[s].enough() for s in sites}
+
+
+def read_units(lab: Lab, texts: Sequence[Text], units: Sequence[Unit]) -> tuple[Read, ...]:
+    """Every text with what `units` do on each of its tokens, in the order of `texts`."""
+    sites = tuple(dict.fromkeys(u.site for u in units))
+    found: dict[int, Read] = {}
+    for chunk in stream(lab, texts, sites):
+        columns = [chunk.values[u.site][:, u.unit].cpu().numpy() for u in units]
+        values = np.stack(columns, 1).astype(np.float64)
+        for i in np.unique(chunk.text):
+            rows = chunk.text == i
+            found[int(i)] = Read(lab.pieces(chunk.ids[rows]), values[rows])
+    return tuple(found.get(i, Read((), np.zeros((0, len(units))))) for i in range(len(texts)))
+
+
+def shuffled(lab: Lab, texts: Sequence[Text]) -> tuple[Text, ...]:
+    """The texts with the tokens that stand for text in random order; special tokens stay where they are."""
+    rng, found = lab.rng("shuffled tokens"), []
+    for t in texts:
+        tokens = encode(lab.model, t.model_copy(update={"truncate": True})).tokens
+        ids = np.array([x.id for x in tokens])
+        plain = np.array([not x.special for x in tokens])
+        ids[plain] = rng.permutation(ids[plain])
+        found.append(Text(ids=tuple(int(i) for i in ids)))
+    return tuple(found)
+
+
+def chosen(records: Mapping[Site, UnitStream], units: Sequence[int], n: int) -> tuple[Unit, ...]:
+    """The units named, in every site; where none is, the `n` that peak highest above their own mean.
+
+    Raises `UsageError` for a unit that a site does not have.
+    """
+    if units:
+        for site, r in records.items():
+            wrong = [u for u in units if not 0 <= u < r.units]
+            if wrong:
+                raise UsageError(
+                    f"You asked for unit {wrong[0]} of {site}.",
+                    f"It has the units 0 to {r.units - 1}.",
+                    "Name units among these, or none for the strongest.",
+                )
+        return tuple(Unit(s, u) for s in records for u in units)
+    every = [(float(p), s, u) for s, r in records.items() for u, p in enumerate(peaks(r))]
+    every.sort(key=lambda e: -e[0])
+    return tuple(Unit(s, u) for _, s, u in every[:n])
+
+
+def peaks(r: UnitStream) -> np.ndarray:
+    """Mean of the k largest values above the unit's mean, in its standard deviations over tokens [unit]; 0 where it never moves."""
+    spread = r.spread
+    flat = spread <= 1e-6 * np.maximum(np.abs(r.mean), 1e-6)
+    high = r.value.astype(np.float64).mean(1) - r.mean
+    return np.where(flat, 0.0, high / np.where(flat, 1.0, spread))
