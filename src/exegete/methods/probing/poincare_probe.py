@@ -1,0 +1,115 @@
+"""Poincare probe: is the tree of a sentence better seen in hyperbolic space?
+
+1. as the structural probe: sentences read once, dealt, punctuation left out (`tree_table`);
+2. at every layer train P and Q so that the squared distance of exp_0(Q P h_i) and exp_0(Q P h_j) in the Poincare ball is the
+   distance in the tree: there is exponentially much room towards the rim, as there is in a tree towards its leaves;
+3. beside it the Euclidean probe of the same rank, trained in the same way, and the same probe on randomised weights; each has its
+   layer chosen on development sentences.
+
+There is no hyperbolic depth probe: the distance of exp_0(v) from the middle is 2 |v|, so that it would be the Euclidean one.
+
+Cost: 2 forwards a sentence, then no pass. Reference: Chen et al. 2021, "Probing BERT in Hyperbolic Spaces".
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from exegete.core.method import Need, register
+from exegete.core.reference import Reference
+from exegete.core.results.tree_by_layer import TreeByLayer
+from exegete.core.target import Target
+from exegete.core.trust import Score, Trust
+from exegete.methods.contracts.study import Study
+from exegete.methods.probing.tree_profile import CHANCE, Profile, score, stacked, trained
+from exegete.methods.probing.tree_table import examples, layer_name, read_table
+from exegete.methods.probing.twins import TWIN, twin_of
+from exegete.models.harvest import layer_sites
+from exegete.models.lab import Lab
+from exegete.ops.tree_probe import Training
+from exegete.ops.tree_scores import DSPR, UUAS, linear_read
+
+FLAT = "the Euclidean probe of the same rank"
+
+
+@register
+class PoincareProbe(Study):
+    """Trees read off hyperbolic distances between words at every layer, against Euclidean ones."""
+
+    id: ClassVar[str] = "poincare_probe"
+    family: ClassVar[str] = "probing"
+    techniques: ClassVar[tuple[str, ...]] = ("E8",)
+    verb: ClassVar[str] = "probe"
+    asks: ClassVar[Any] = "trees"
+    least: ClassVar[int] = 3
+    usual: ClassVar[int | None] = 300
+    finds: ClassVar[type] = TreeByLayer
+    home: ClassVar[str] = "terrarium/encoder"
+    reference: ClassVar[Reference] = Reference(
+        authors="Chen et al.", year=2021, title="Probing BERT in Hyperbolic Spaces", where="arXiv:2104.03869",
+        equation="sec. 3",
+    )  # fmt: skip
+    needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
+    passes: ClassVar[str] = "2 forwards a sentence"
+    rank: int = Field(64, ge=1, le=65536, description="rank of both probes")
+    n_steps: int = Field(1000, ge=1, le=1_000_000, description="most training steps of a probe")
+    batch: int = Field(20, ge=1, le=4096, description="sentences a step")
+    rate: float = Field(2e-3, gt=0, le=10, description="first learning rate")
+    seed: int = Field(0, description="seed of the split, the starts and the intervals")
+
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
+        """Over parsed sentences."""
+        sites = layer_sites(lab.model)
+        table = read_table(lab, items, sites)
+        parts, notes = table.parts(lab.rng("parts"))
+        twin, reason = twin_of(lab)
+        width = table.values[sites[0]][0].shape[1]
+        how = Training(min(self.rank, width), self.n_steps, self.batch, self.rate)
+        fitted = trained(lab, table, parts, how)
+        own = Profile.of(lab, table, parts, fitted, "hyperbolic probes", ("hyperbolic",))
+        flat = Profile.of(lab, table, parts, fitted, "Euclidean probes", ("distance",))
+        plain = None
+        if twin is not None:
+            other = read_table(twin, items, sites)
+            fitted = trained(lab, other, parts, how)
+            plain = Profile.of(lab, other, parts, fitted, "probes of randomised weights", ("hyperbolic",))
+        linear = linear_read(table.gold.part(parts[2]), table.gold.part(parts[0]))
+        bars = ((flat, FLAT, ", against flat space"), (plain, TWIN, ""))
+        scores = tuple(
+            score(lab, own.chosen(m), m, linear, None if bar is None else bar.chosen(m).value(m), name, reason, table.n_failed, words)
+            for m in (UUAS, DSPR) for bar, name, words in bars
+        )  # fmt: skip
+        at = own.best(UUAS)
+        return TreeByLayer(
+            title="Is the tree of a sentence better seen in hyperbolic space?",
+            lede=_words(scores, layer_name(sites[at]), flat.chosen(UUAS).value(UUAS)),
+            layers=tuple(layer_name(s) for s in sites),
+            measures=own.measures,
+            values=own.values(),
+            intervals=own.intervals(lab),
+            controls=(FLAT, TWIN),
+            by_control=stacked((flat, plain), own.values().shape),
+            chance=np.array([linear.value(m) for m in own.measures]),
+            chance_name=CHANCE,
+            best=tuple(own.best(m) for m in own.measures),
+            seeds=np.array([own.test[at].value(UUAS)]),
+            probe="the hyperbolic probe",
+            sentences=examples(table, parts[2], own.distances[at], own.test[at].right, own.test[at].total),
+            trust=Trust(scores=scores, seed=self.seed, notes=notes),
+        )
+
+
+def _words(scores: Sequence[Score], layer: str, flat: float) -> str:
+    against, own = scores[:2]
+    twin = "" if own.control is None else f", the same on randomised weights {own.control:.0%}"
+    told = (
+        f"At {layer}, hyperbolic distances give {own.value:.0%} of the edges of the tree, flat ones of the same rank {flat:.0%}; "
+        f"joining neighbours gives {own.chance:.0%}{twin}."
+    )
+    if not own.beats_chance or own.beats_control is False:
+        return f"{told} That does not beat these controls: the tree is not shown to be there."
+    if not against.beats_control:
+        return f"{told} Hyperbolic space is not shown to be better."
+    return told
