@@ -41,6 +41,9 @@ LIGHT: dict[str, object] = {
     "least_accuracy": 0.0,
     "most_labels": 60,
     "code": "both",
+    "project": 4,
+    "hidden": 4,
+    "n_seeds": 2,
 }
 
 

@@ -75,15 +75,22 @@ def banded(name: str, y: np.ndarray, interval: np.ndarray) -> Series:
     return Series(name=name, y=y, low=interval[:, 0], high=interval[:, 1])
 
 
+def curves_of(
+    names: Iterable[str], title: str, caption: str, x_axis: str, y_axis: str, series: tuple[Series, ...]
+) -> Curves:
+    """Curves over things that have names."""
+    told = tuple(names)
+    x = np.arange(len(told), dtype=np.float64)
+    return Curves(
+        title=title, caption=caption, x=x, x_axis=x_axis, x_names=told, y_axis=y_axis, series=series
+    )
+
+
 def by_layer(
     layers: Iterable[int], title: str, caption: str, y_axis: str, series: tuple[Series, ...]
 ) -> Curves:
     """Curves over layers, by their numbers."""
-    names = tuple(f"layer {i}" for i in layers)
-    x = np.arange(len(names), dtype=np.float64)
-    return Curves(
-        title=title, caption=caption, x=x, x_axis="layer", x_names=names, y_axis=y_axis, series=series
-    )
+    return curves_of((f"layer {i}" for i in layers), title, caption, "layer", y_axis, series)
 
 
 class Node(Value):

@@ -20,6 +20,7 @@ pairs [row, 2, width], for pool "all" [token, width] with offsets [2 * row + 1] 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -35,7 +36,8 @@ from exegete.models.kept import Kept, kept
 from exegete.models.lab import Lab, Reading
 from exegete.models.model import Model
 
-POOLS = ("last", "first", "mean", "max", "all")
+Pool = Literal["last", "first", "mean", "max", "all"]
+POOLS: tuple[str, ...] = get_args(Pool)
 
 
 @dataclass(frozen=True)
