@@ -125,6 +125,18 @@ def emphasised(pattern: Tensor, inside: Tensor, chosen: Tensor, alpha: Tensor | 
     return torch.where(sees & chosen.to(pattern.device)[:, :, None, None], new, pattern)
 
 
+def eraser(value: Tensor) -> EditLike:
+    """The affine map x - ((x - mean) B^T) A on the last axis; `value` [1 + 2 k, d] is the mean, A [k, d] and B [k, d]."""
+    k = (len(value) - 1) // 2
+
+    def _edit(x: Tensor) -> Tensor:
+        v = value.to(x.device, torch.float64 if x.dtype == torch.float64 else torch.float32)
+        wide = x.to(v.dtype)
+        return (wide - (wide - v[0]) @ v[1 + k :].T @ v[1 : 1 + k]).to(x.dtype)
+
+    return _edit
+
+
 # ---- checks --------------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +256,8 @@ def _site_edit(s: SiteEdit) -> EditLike:
     value = torch.from_numpy(np.array(s.value))
     if s.how == "emphasise":
         return _emphasiser(s, float(value))
+    if s.how == "erase":
+        return eraser(value)
     make: Callable[..., EditLike] = {"add": Add, "scale": Scale, "set": Set}[s.how]
     return make(value, positions=s.positions, heads=s.heads, units=s.units)
 

@@ -9,19 +9,7 @@ from exegete.core.store import open_result
 from exegete.methods.concepts.concept_direction import ConceptDirection
 from exegete.methods.concepts.contrast import contrast
 from exegete.models.load import load
-from exegete.terrarium import labelled
-
-FRAMES = ("the {} was {}", "we saw a {} that is {}", "a {} looks {} today")
-
-
-def texts(sets=("one", "two"), n=30):
-    """Good and bad things; the id names the data set and the pair."""
-    nouns, found = labelled.lex.OBJECTS + labelled.lex.SITES, []
-    for s, name in enumerate(sets):
-        for i in range(n):
-            for word, label in ((labelled.lex.GOOD[i % 15], "good"), (labelled.lex.BAD[i % 15], "bad")):
-                found.append(Marked.of(FRAMES[s].format(nouns[i], word), label, f"{name}:{i}"))
-    return found
+from support.concept_texts import texts
 
 
 def test_parts_share_no_text_and_pairs_share_an_id():

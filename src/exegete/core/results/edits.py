@@ -69,13 +69,14 @@ class SiteEdit(Value):
     """What becomes of the activations at `site` (its printed name).
 
     how          add: plus `value`;  scale: times `value`;  set: `value` itself;
-                 emphasise (patterns): attention to keys outside of `positions` times `value`, rows then sum to 1 again
+                 emphasise (patterns): attention to keys outside of `positions` times `value`, rows then sum to 1 again;
+                 erase: x - ((x - mean) B^T) A, with `value` [1 + 2 k, d] the mean, the k rows of A, the k rows of B
     value        broadcasts to the place
     heads, units the part of the site concerned; `positions` of tokens; None: all of it
     """
 
     site: str
-    how: Literal["add", "scale", "set", "emphasise"]
+    how: Literal["add", "scale", "set", "emphasise", "erase"]
     value: np.ndarray
     heads: tuple[int, ...] | None = None
     units: tuple[int, ...] | None = None

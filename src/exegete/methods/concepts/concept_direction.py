@@ -3,7 +3,7 @@
 1. texts of two labels are paired (`contrast`) and dealt into parts to learn on, to choose on, to score on;
 2. read at every layer; every method makes its direction (`ops.directions`) from the first part, with a threshold half way;
 3. the method and layer that are best on the second part are scored on the third;
-4. the same with shuffled labels, and in the model with randomised weights: both with the same choice of method and layer;
+4. the same with labels shuffled in all parts, and in the model with randomised weights: both with the same choice of method and layer;
 5. cosines between methods, and between two halves of the texts; where ids name several data sets, transfer between them.
 
 The finding holds all directions: it can be saved, and `concept_steering` applies them.
@@ -87,7 +87,9 @@ class ConceptDirection(Study):
         twin = Lab(Randomiser(self.seed)(lab.model), lab.seed, lab.meter)
         there = self._learn(_read(twin, found, sites, self.pool), parts, lab)
         own = self._learn(read, parts, lab)
-        shuffled = [self._learn(read, parts, lab, flip) for flip in self._flips(lab, len(parts[0]))]
+        shuffled = [
+            self._learn(_turned(read, flip), parts, lab) for flip in self._flips(lab, len(found.pairs))
+        ]
         i, j = own.best
         rows = own.scored_on[i]
         agreement = self._agreement(read[j], parts[0], own.directions[:, j], lab)
@@ -107,19 +109,14 @@ class ConceptDirection(Study):
             chosen=(i, j), agreement=agreement, sets=names, transfer=transfer, trust=Trust(scores=scores, seed=self.seed),
         )  # fmt: skip
 
-    def _learn(
-        self, read: np.ndarray, parts: tuple[np.ndarray, ...], lab: Lab, flip: np.ndarray | None = None
-    ) -> Learned:
-        """Every method at every layer from values [layer, pair, 2, d]; `flip` [pair] turns pairs of the part to learn on."""
+    def _learn(self, read: np.ndarray, parts: tuple[np.ndarray, ...], lab: Lab) -> Learned:
+        """Every method at every layer from values [layer, pair, 2, d]."""
         n = len(read)
         made = np.zeros((len(self.methods), n, read.shape[-1]))
         cut = np.zeros((len(self.methods), n))
         right = [np.zeros((len(self.methods), n, 2 * len(p))) for p in parts[1:]]
         for j, values in enumerate(read):
             first, second = values[parts[0], 0], values[parts[0], 1]
-            if flip is not None:
-                turn = flip[:, None]
-                first, second = np.where(turn, second, first), np.where(turn, first, second)
             for i, way in enumerate(self.methods):
                 v = direction(way, first, second, lab.rng("start", way, j))
                 made[i, j], cut[i, j] = v, midway(v, first, second)
@@ -210,6 +207,13 @@ def _read(
     """Values [layer, pair, 2, d]; a text that is cut off by the context fails as a letter of the table."""
     table = harvest(lab, found.items, sites, pool)
     return np.stack([np.asarray(table.values[s], dtype=np.float64)[found.pairs] for s in sites])
+
+
+def _turned(read: np.ndarray, flip: np.ndarray) -> np.ndarray:
+    """Values [layer, pair, 2, d] with the labels of the pairs `flip` [pair] exchanged, in every part: learning without labels
+    finds the same as ever, and only labels that mean nothing in the part to score on tell what is worth nothing.
+    """
+    return np.where(flip[None, :, None, None], read[:, :, ::-1], read)
 
 
 def _right(values: np.ndarray, v: np.ndarray, cut: float) -> np.ndarray:

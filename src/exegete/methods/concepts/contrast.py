@@ -14,9 +14,9 @@ import numpy as np
 
 from exegete.core.errors import InputError, UnknownName
 from exegete.core.material import Marked, Parsed
+from exegete.methods.concepts.concept_sets import RANDOM
 from exegete.ops.split import split
 
-RANDOM = ("random", "neutral")
 LEAST = 5  # pairs in all: three parts of at least one, and two to learn on
 
 
