@@ -86,7 +86,7 @@ def read_units(lab: Lab, texts: Sequence[Text], units: Sequence[Unit]) -> tuple[
         values = np.stack(columns, 1).astype(np.float64)
         for i in np.unique(chunk.text):
             rows = chunk.text == i
-            found[int(i)] = Read(lab.pieces(chunk.ids[rows]), values[rows])
+            found[int(i)] = Read(lab.pieces(chunk.ids[rows].tolist()), values[rows])
     return tuple(found.get(i, Read((), np.zeros((0, len(units))))) for i in range(len(texts)))
 
 
