@@ -37,7 +37,7 @@ class TreeByLayer(Finding):
         name = self.measures[m]
         flat = np.full(len(self.layers), float(self.chance[m]))
         controls = tuple(
-            Series(name=c, y=self.by_control[i, m], control=True)
+            Series(name=c, y=self.by_control[i, m])
             for i, c in enumerate(self.controls)
             if np.isfinite(self.by_control[i, m]).any()
         )

@@ -59,16 +59,18 @@ def layer_name(site: Site) -> str:
     return "embeddings" if site.kind == "resid_pre" else f"layer {site.layer}"
 
 
-def read_table(lab: Lab, items: Sequence[Parsed], sites: Sequence[Site]) -> TreeTable:
-    """Read every sentence once. Raises `InputError` where fewer than three are left, or heads stand in a circle."""
+def read_table(
+    lab: Lab, items: Sequence[Parsed], sites: Sequence[Site], least: int = len(PARTS)
+) -> TreeTable:
+    """Read every sentence once. Raises `InputError` where fewer than `least` are left, or heads stand in a circle."""
     counts = [counting(t) for t in items]
     usable = [i for i, c in enumerate(counts) if c.sum() >= FEWEST_WORDS]
-    if len(usable) < len(PARTS):
+    if len(usable) < least:
         raise _few(len(items), f"{len(usable)} of them have {FEWEST_WORDS} words or more.")
     table = harvest(lab, words_of([items[i] for i in usable]), sites, "mean")
     starts = np.searchsorted(table.item, np.arange(len(usable) + 1))
     found = [k for k, i in enumerate(usable) if starts[k + 1] - starts[k] == len(items[i].words)]
-    if len(found) < len(PARTS):
+    if len(found) < least:
         raise _few(len(items), f"The words of {len(found)} of them could be matched with tokens.")
     trees = tuple(items[usable[k]] for k in found)
     return TreeTable(
