@@ -5,7 +5,7 @@ import numpy as np
 from exegete.core.figure import AnyFigure, Curves, Series, Table, Tokens
 from exegete.core.results.finding import Finding
 
-SHOWN = 8  # texts drawn; the table has all
+SHOWN = 3  # texts drawn token by token; the table has all
 
 
 class FeatureShow(Finding):
@@ -34,10 +34,8 @@ class FeatureShow(Finding):
         """The strongest texts, the optimised inputs, and how large its values are."""
         found: list[AnyFigure] = [
             Tokens(
-                title=f"Where is feature {self.feature} strongest?" if i == 0 else "",
-                caption="The texts of the corpus with its largest values, the largest first."
-                if i == 0
-                else "",
+                title=f"Where is feature {self.feature} strongest?" if i == 0 else f"And then ({i + 1})",
+                caption="The text of the corpus with its largest value." if i == 0 else "",
                 label=f"{max(v):.2f}",
                 tokens=t,
                 values=np.array(v, dtype=np.float64),
@@ -45,6 +43,14 @@ class FeatureShow(Finding):
             )
             for i, (t, v) in enumerate(zip(self.texts[:SHOWN], self.values[:SHOWN]))
         ]
+        found.append(
+            Table(
+                title="In which texts is it strongest?",
+                caption="One place a text, in « », the largest value first.",
+                columns=("value", "text"),
+                rows=tuple((round(max(v), 2), _marked(t, v)) for t, v in zip(self.texts, self.values)),
+            )
+        )
         rows = tuple(
             (w, round(float(h), 3), round(float(s), 3), round(float(b), 3))
             for w, h, s, b in sorted(zip(self.wished, self.hard, self.soft, self.start), key=lambda r: -r[1])
@@ -75,3 +81,9 @@ class FeatureShow(Finding):
                 )
             )
         return tuple(found)
+
+
+def _marked(tokens: tuple[str, ...], values: tuple[float, ...]) -> str:
+    """A text with its strongest token in « »."""
+    best = int(np.argmax(values))
+    return " ".join(f"«{t.strip()}»" if i == best else t.strip() for i, t in enumerate(tokens))

@@ -258,15 +258,13 @@ def _lede(
     site: Site, out: Site, d: Dictionary, count: Counted, scores: tuple[Score, Score], variance: Values, lost: Values
 ) -> str:  # fmt: skip
     loss, share = scores
-    words = f"{d.n_features:,} features, of which {count.active:.1f} are on at a token, explain {share.value:.0%} of the variance of {out}"
+    words = f"{d.n_features:,} features, of which {count.active:.1f} are on at a token, explain {share.value:.1%} of the variance of {out}"
     if np.isfinite(loss.value):
-        words += f" and keep {loss.value:.0%} of what the model loses without it"
-        axes = f"; as many principal components keep {_mean(lost[AXES]):.0%}"
+        words += f" and bring back {loss.value:.1%} of what the model loses when it is set to zero"
+        others = f"as many random directions bring back {_mean(lost[CHANCE]):.1%}, principal components {_mean(lost[AXES]):.1%}"
     else:
-        axes = f"; as many principal components explain {_mean(variance[AXES]):.0%}"
-    words += (
-        f", on texts they never saw{axes}. {float((count.density == 0).mean()):.0%} of them are never on."
-    )
+        others = f"as many random directions explain {_mean(variance[CHANCE]):.1%}, principal components {_mean(variance[AXES]):.1%}"
+    words += f", on texts they never saw; {others}. {float((count.density == 0).mean()):.0%} of them are never on there."
     if not np.isfinite(loss.value):
         words += " Setting the place to zero does not hurt the model on these texts, so that nothing can be said of its use."
     elif not (loss.beats_chance and loss.beats_control):
