@@ -82,7 +82,7 @@ class ConceptSteering(ModelEdit):
         """The dose-response curve, what it costs, what is written, then the edit."""
         found: list[AnyFigure] = [
             self._curve(
-                "What does the direction do to the answer?", f"{self.target[0].upper()}{self.target[1:]} ({self.unit}), mean over texts.", self.unit,
+                "What does the direction do to the answer?", f"{self.target[0].upper()}{self.target[1:]}, mean over texts.", self.unit,
                 self.response, self.response_random,
             ),
             self._curve(
