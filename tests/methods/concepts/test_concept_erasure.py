@@ -23,16 +23,16 @@ def model():
 
 @pytest.fixture(scope="module")
 def found(model):
-    return ConceptErasureStudy(n_random=1, n_texts=4)(model, texts(n=20))
+    return ConceptErasureStudy(n_random=2, n_texts=4)(model, texts())
 
 
 def test_no_linear_rule_is_left_and_the_model_answers_alike(found):
     assert all(c.passed for c in found.all_checks)
     assert found.accuracy[0] > 0.9
     assert found.after.max() < 0.7
-    assert found.random.min() > 0.9  # as many directions, made for random labels
+    assert found.random.min() > 0.75  # as many directions, made for random labels
     assert found.gap[1] < 0.3 * found.gap[0]
-    assert found.gap[2] > 0.8 * found.gap[0]
+    assert found.gap[2] > 2 * found.gap[1]
 
 
 def test_the_saved_edit_does_the_same_and_is_taken_back(found, model, tmp_path):
