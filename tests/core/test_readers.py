@@ -275,7 +275,7 @@ def test_facts_with_our_names(tmp_path):
     ("row", "blank", "said"),
     [
         ({"sub_label": "x"}, True, "Line 2 has no field"),
-        ({"sub_label": "x", "obj_label": "y"}, True, "Line 2 has no field 'masked_sentences'"),
+        ({"sub_label": "x", "obj_label": "y"}, True, "Line 2 has no field 'template'"),
         (
             {**LAMA, "template": "it was in [Y]"},
             True,

@@ -86,14 +86,14 @@ def read_facts(path: str, blank: bool = True) -> tuple[Fact, ...]:
 
 def _fact(given: Row, path: str, blank: bool) -> Fact:
     place, row = given
-    make = _of_lama if "obj_label" in row else _of_ours
-    try:
-        fields = make(row)
-    except KeyError as e:
+    wanted = ("sub_label", "obj_label") if "obj_label" in row else ("prompt", "subject", "answer")
+    fields = _of_lama(row) if "obj_label" in row else _of_ours(row)
+    missing = [k for k in wanted if k not in (row if "obj_label" in row else fields)]
+    if missing or not fields.get("prompt"):
         raise fault(
-            path, _FACTS, place, f"has no field {e.args[0]!r}; it has {', '.join(row) or 'none'}",
-            "Give prompt, subject and answer; or sub_label, obj_label and template.",
-        ) from None  # fmt: skip
+            path, _FACTS, place, f"has no field {(missing or ['template'])[0]!r}; it has {', '.join(row) or 'none'}",
+            "Give prompt, subject and answer; or sub_label, obj_label and template (or masked_sentences).",
+        )  # fmt: skip
     prompts = [fields["prompt"], *fields.get("paraphrases", ())]
     if not blank:
         prompts = [_cut(p, path, place) for p in prompts]
@@ -104,25 +104,19 @@ def _fact(given: Row, path: str, blank: bool) -> Fact:
 
 
 def _of_lama(row: dict[str, Any]) -> dict[str, Any]:
-    subject, answer = str(row["sub_label"]), str(row["obj_label"])
-    relation = str(row.get("predicate_id") or row.get("relation") or row.get("pred") or "")
+    """The fields of a fact; no prompt where the row has no template and no sentence with a blank."""
+    subject = str(row.get("sub_label", ""))
     if "template" in row:
         prompts = [str(row["template"]).replace("[X]", subject).replace("[Y]", BLANK)]
     else:
-        prompts = list(map(str, row["masked_sentences"]))
-        prompts = (
-            [" ".join(prompts)]
-            if sum(BLANK in p for p in prompts) == 1
-            else [p for p in prompts if BLANK in p]
-        )
-        if not prompts:
-            raise KeyError("template")
+        said = [str(s) for s in row.get("masked_sentences", ())]
+        prompts = [" ".join(said)] if sum(BLANK in s for s in said) == 1 else [s for s in said if BLANK in s]
     return {
-        "prompt": prompts[0],
+        "prompt": prompts[0] if prompts else "",
         "paraphrases": tuple(prompts[1:]),
         "subject": subject,
-        "answer": answer,
-        "relation": relation,
+        "answer": str(row["obj_label"]),
+        "relation": str(row.get("predicate_id") or row.get("relation") or row.get("pred") or ""),
     }
 
 
@@ -132,9 +126,6 @@ def _of_ours(row: dict[str, Any]) -> dict[str, Any]:
     for name, other in (("answer", "attribute"), ("relation", "relation_id")):
         if name not in found and other in row:
             found[name] = row[other]
-    for name in ("prompt", "subject", "answer"):
-        if name not in found:
-            raise KeyError(name)
     return found
 
 
