@@ -64,19 +64,22 @@ class LayerProfile(Finding):
                 control=True,
             ),
         ]
-        marks = [(float(self.best), "best on development texts")]
-        if np.isfinite(self.centre):
-            marks.append((self.centre, f"centre of gravity {where(self.centre)}"))
+        lines = [line for line in lines if np.isfinite(line.y).any()]
+        lines[1:] = sorted(lines[1:], key=lambda line: -float(line.y[self.best]))
+        marks = (
+            ((self.centre, f"centre of gravity: {where(self.centre)}"),) if np.isfinite(self.centre) else ()
+        )
         return Curves(
             title=f"How well does each layer tell the {self.what}?",
             caption=f"{self.unit} on held-out texts, with its 95 % interval over texts and seeds. Read the gap between the probe "
-            "and the lines below it: what a line reaches without the model's training, structure or layers is not the layer's.",
+            f"and the controls, named from the highest to the lowest at {self.layers[self.best]}: what they reach without the model's "
+            "training, structure or layers is not the layer's.",
             x=np.arange(n, dtype=np.float64),
             x_axis="layer",
             x_names=self.layers,
             y_axis=self.unit,
-            series=tuple(line for line in lines if np.isfinite(line.y).any()),
-            marks=tuple(marks),
+            series=tuple(lines),
+            marks=marks,
         )
 
     def _by_class(self) -> Grid:
