@@ -1,0 +1,64 @@
+"""How well does a description of a unit foretell it? Scores from foretold and true activations of texts it was not made from.
+
+    simulation   correlation of foretold and true activations over the tokens of the test texts
+    detection    which whole texts set the unit off? balanced accuracy over firing and silent texts
+    fuzzing      which marked token of a text is the right one? balanced accuracy over the strongest token of each firing text and
+                 a random other token of the same text
+
+A judge says yes where the foretold value is above half of the largest it has foretold; a tie with everything, as from an empty
+description, is no answer and counts one half in each class, so that it gets 0.5 whatever the balance. Swapped: the description of
+another unit on these texts. Shapes: lists of [token], one a text. Cost: numbers only.
+Reference: Bills et al. 2023 (simulation); Paulo et al. 2024, arXiv:2410.13928 (detection, fuzzing).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Arrays = Sequence[np.ndarray]
+
+
+def balanced(yes: np.ndarray, true: np.ndarray) -> float:
+    """Mean over the two classes of the share judged right; `yes` [item] in 0, 0.5 (no answer), 1; `true` [item] bool. NaN without one."""
+    true = np.asarray(true, dtype=bool)
+    if true.all() or not true.any():
+        return float("nan")
+    return float((yes[true].mean() + (1 - yes[~true]).mean()) / 2)
+
+
+def judged(foretold: np.ndarray) -> np.ndarray:
+    """Yes (1), no (0) or no answer (0.5) for every item [item] from foretold values."""
+    if not len(foretold) or np.ptp(foretold) == 0:
+        return np.full(len(foretold), 0.5)
+    return (foretold > (foretold.max() + foretold.min()) / 2).astype(np.float64)
+
+
+def simulation(foretold: Arrays, true: Arrays) -> float:
+    """Correlation over all tokens; 0 where the description foretells no difference, NaN where the unit makes none."""
+    x, y = np.concatenate(list(foretold)), np.concatenate(list(true))
+    if not len(y) or np.ptp(y) == 0:
+        return float("nan")
+    return 0.0 if np.ptp(x) <= 1e-12 else float(np.corrcoef(x, y)[0, 1])
+
+
+def fires(true: Arrays, bar: float) -> np.ndarray:
+    """Which texts set the unit off [text]: their largest value is above `bar`."""
+    return np.array([len(y) > 0 and float(y.max()) > bar for y in true], dtype=bool)
+
+
+def detection(foretold: Arrays, true: Arrays, bar: float) -> float:
+    """Balanced accuracy over texts; NaN where all or none fire."""
+    most = np.array([float(x.max()) if len(x) else 0.0 for x in foretold])
+    return balanced(judged(most), fires(true, bar))
+
+
+def fuzzing(foretold: Arrays, true: Arrays, bar: float, rng: np.random.Generator) -> float:
+    """Balanced accuracy over right and wrong marks of the firing texts; NaN where none has two tokens."""
+    said, right = [], []
+    for x, y, on in zip(foretold, true, fires(true, bar)):
+        low = np.flatnonzero(y <= bar)
+        draw = rng.integers(len(low)) if len(low) else 0
+        if on and len(low):
+            said += [x[int(y.argmax())], x[low[draw]]]
+            right += [True, False]
+    return balanced(judged(np.array(said)), np.array(right)) if said else float("nan")
