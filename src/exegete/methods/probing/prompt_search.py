@@ -19,16 +19,16 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor
 
-from exegete.core.errors import InputError, ModelError, TargetError
+from exegete.core.errors import InputError, TargetError
 from exegete.core.material import Fact
 from exegete.core.method import Need
 from exegete.core.results.prompts import FoundPrompts
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.probing.twins import twin_of
 from exegete.models.encode import encode_target
 from exegete.models.lab import Lab
-from exegete.models.randomise import Randomiser
 from exegete.models.soft_prompt import Slotted, embeddings, says, slotted
 from exegete.ops.split import split
 from exegete.ops.stats import bootstrap_mean
@@ -81,7 +81,7 @@ class PromptSearch(Study):
     def study(self, lab: Lab, items: tuple[Fact, ...], target: Target) -> FoundPrompts:
         """One prompt a relation. Raises `InputError` where no relation has enough facts."""
         relations, failed = self._relations(lab, items)
-        twin, skipped = _twin(lab, self.seed)
+        twin, why = twin_of(lab)
         mine, theirs = [], []
         with lab.working(len(relations) * (2 if twin else 1), "searching prompts") as done:
             for relation in relations:
@@ -104,7 +104,7 @@ class PromptSearch(Study):
             interval=bootstrap_mean(right),
             n=len(right),
             n_failed=failed,
-            skipped=skipped,
+            skipped=f"randomised weights: {why}" if why else "",
         )
         means = [np.array([x.mean() for x in xs]) for xs in (each, written, most)]
         return FoundPrompts(
@@ -204,13 +204,6 @@ def _shares(found: Sequence[Search], relations: Sequence[Relation], part: str) -
     if not found:
         return np.full(len(relations), np.nan)
     return np.array([s.right[getattr(r, part)].mean() for s, r in zip(found, relations)])
-
-
-def _twin(lab: Lab, seed: int) -> tuple[Lab | None, str]:
-    try:
-        return Lab(Randomiser(seed)(lab.model), lab.seed, lab.meter), ""
-    except ModelError as e:
-        return None, f"randomised weights: {e.found}"
 
 
 def _notes(items: Sequence[Fact], relations: Sequence[Relation], failed: int) -> tuple[str, ...]:
