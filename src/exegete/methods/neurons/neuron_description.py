@@ -1,0 +1,175 @@
+"""Descriptions of units in words, without a language model, each judged on texts that its writer never saw.
+
+1. texts are made distinct, and cut in two by a draw: half to explain, half to test; none is in both;
+2. the units asked for, or those that peak highest on the half to explain, are read token by token;
+3. the writer (`ops.clues`) makes a description of each from its strongest texts and as many random ones;
+4. every description foretells every unit's activations on the test texts: its own unit's, and, swapped, the others'.
+
+Scores (`ops.description_scores`), means over units: simulation (correlation), detection and fuzzing (balanced accuracy). An empty
+description gets 0, 0.5 and 0.5. A unit fires where it is above half of its largest value on the texts to explain. Units whose test
+texts all fire, or none does, cannot be judged by detection or fuzzing; they count as failed. Chance: 0 or 0.5. Control: the
+descriptions of the other units on the same texts.
+
+Cost: 2 forwards a text to explain, 1 a test text. References: Bills et al. 2023 (explain, simulate, score); Foote et al. 2023,
+Neuron to Graph; Paulo et al. 2024 (detection, fuzzing). Descriptions are patterns of words: where what sets a unit off is a meaning
+that words of the texts do not show, they fail, and the scores say so.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from exegete.core.errors import InputError
+from exegete.core.method import Need, register
+from exegete.core.reference import Reference
+from exegete.core.request import Text
+from exegete.core.results.neuron_description import KINDS, Described, NeuronDescriptions
+from exegete.core.target import Target
+from exegete.core.trust import Score, Trust
+from exegete.methods.contracts.study import Study
+from exegete.methods.neurons.unit_texts import Read, chosen, read_units, record, sites_at
+from exegete.models.lab import Lab
+from exegete.ops.clues import Clues, describe
+from exegete.ops.description_scores import detection, fuzzing, simulation
+from exegete.ops.stats import bootstrap_mean
+
+CHANCE = (0.0, 0.5, 0.5)
+
+
+@register
+class NeuronDescription(Study):
+    """What single units fire on, in words; judged by how well the words foretell them on other texts."""
+
+    id: ClassVar[str] = "neuron_description"
+    family: ClassVar[str] = "neurons"
+    techniques: ClassVar[tuple[str, ...]] = ("F7", "F9")
+    verb: ClassVar[str] = "neurons"
+    asks: ClassVar[Any] = "texts"
+    least: ClassVar[int] = 2
+    usual: ClassVar[int | None] = 400
+    finds: ClassVar[type] = NeuronDescriptions
+    reference: ClassVar[Reference] = Reference(
+        authors="Bills et al.", year=2023, title="Language models can explain neurons in language models",
+        where="OpenAI",
+    )  # fmt: skip
+    needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
+    passes: ClassVar[str] = "2 forwards a text to explain, 1 a test text"
+    site: str = Field("mlp_act", description="kind of unit: mlp_act (neurons), resid_post, z (head outputs)")
+    layers: tuple[int, ...] = Field((), description="layers that are read; none: all")
+    units: tuple[int, ...] = Field(
+        (), description="numbers of the units that are described; none: the strongest"
+    )
+    n_shown: int = Field(6, ge=2, le=100, description="how many of the strongest units are described")
+    k: int = Field(20, ge=1, le=1000, description="strongest texts that the writer reads, and as many random")
+    n_clues: int = Field(8, ge=1, le=100, description="most clues of a description")
+    seed: int = Field(0, description="seed of the two halves and of the draws")
+
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> NeuronDescriptions:
+        """Over all texts."""
+        explain, test, repeated = halves(lab, items)
+        k = min(self.k, len(explain))
+        found = record(lab, explain, sites_at(lab.model, self.site, self.layers), k)
+        units = chosen(found, self.units, self.n_shown)
+        seen, held = read_units(lab, explain, units), read_units(lab, test, units)
+        told, bars = [], []
+        for i, u in enumerate(units):
+            top = found[u.site].text[u.unit].tolist()
+            other = lab.rng("others", str(u)).permutation(len(explain))[:k].tolist()
+            told.append(self._describe(lab, [seen[t] for t in dict.fromkeys([*top, *other])], i))
+            bars.append(float(found[u.site].value[u.unit, 0]) / 2)
+        foretold = [[d.simulate(r.tokens) for r in held] for d in told]
+        table = np.array(
+            [
+                [_scores(lab, f, [r.values[:, i] for r in held], bars[i], str(u)) for f in foretold]
+                for i, u in enumerate(units)
+            ]
+        )  # [unit, description, kind]
+        described = tuple(
+            Described(name=str(u), words=d.text, own=table[i, i], swapped=_others(table[i], i))
+            for i, (u, d) in enumerate(zip(units, told))
+        )
+        scores = tuple(self._score(n, described) for n in range(len(KINDS)))
+        return NeuronDescriptions(
+            title="What does each unit fire on, in words?",
+            lede=_lede(described, scores),
+            units=described,
+            writer="clues, no language model",
+            n_explain=len(explain),
+            n_test=len(test),
+            repeated=repeated,
+            trust=Trust(scores=scores, seed=self.seed),
+        )
+
+    def _describe(self, lab: Lab, texts: Sequence[Read], unit: int) -> Clues:
+        """The clues of one unit; models that read both ways may also be described by what comes next."""
+        pairs = [(r.tokens, r.values[:, unit]) for r in texts if r.tokens]
+        return describe(pairs, self.n_clues, ahead=not lab.model.causal)
+
+    def _score(self, kind: int, units: tuple[Described, ...]) -> Score:
+        """One kind of score, mean over units that can be judged by it."""
+        own = np.array([u.own[kind] for u in units])
+        other = np.array([u.swapped[kind] for u in units])
+        good = np.isfinite(own) & np.isfinite(other)
+        words = "the descriptions of other units on the same texts"
+        return Score(
+            name=f"{KINDS[kind]} on texts the writer never saw",
+            value=float(own[good].mean()) if good.any() else float("nan"),
+            chance=CHANCE[kind],
+            control=float(other[good].mean()) if good.any() else None,
+            control_name=words if good.any() else "",
+            skipped="" if good.any() else "no unit fires on some test texts and not on others",
+            interval=bootstrap_mean(own[good], self.seed),
+            n=len(units),
+            n_failed=int((~good).sum()),
+        )
+
+
+def halves(lab: Lab, items: Sequence[Text]) -> tuple[tuple[Text, ...], tuple[Text, ...], int]:
+    """Texts to explain and texts to test, none in both, and how many were left out as repeated.
+
+    Raises `InputError` for fewer than two different texts.
+    """
+    distinct = list({t.model_copy(update={"id": ""}): t for t in items}.values())
+    if len(distinct) < 2:
+        raise InputError(
+            f"You asked for descriptions from {len(items)} texts.",
+            f"{len(distinct)} of them are different: there is none to explain with, or none to test on.",
+            "Give at least two different texts, better some hundreds.",
+        )
+    order = lab.rng("halves").permutation(len(distinct))
+    cut = (len(distinct) + 1) // 2
+    explain, test = (tuple(distinct[i] for i in np.sort(part)) for part in (order[:cut], order[cut:]))
+    return explain, test, len(items) - len(distinct)
+
+
+def _scores(
+    lab: Lab, foretold: list[np.ndarray], true: list[np.ndarray], bar: float, name: str
+) -> tuple[float, ...]:
+    """One description's scores on one unit [kind]; every description is asked about the same marks."""
+    return (
+        simulation(foretold, true),
+        detection(foretold, true, bar),
+        fuzzing(foretold, true, bar, lab.rng("marks", name)),
+    )
+
+
+def _others(table: np.ndarray, i: int) -> np.ndarray:
+    """The mean scores [kind] of the other descriptions [description, kind]; NaN with none."""
+    rest = np.delete(table, i, 0)
+    return rest.mean(0) if len(rest) else np.full(table.shape[1], np.nan)
+
+
+def _lede(units: tuple[Described, ...], scores: tuple[Score, ...]) -> str:
+    best = max(units, key=lambda u: float(np.nan_to_num(u.own[0], nan=-2.0)))
+    first = scores[0]
+    if first.n == first.n_failed:
+        return "No description could be judged: give more texts, or at least two units."
+    told = (
+        f"{best.name} {best.words or 'could not be described'} (correlation {best.own[0]:.2f} on new texts)."
+    )
+    told += f" Over {first.n - first.n_failed} units descriptions foretell activations with a correlation of {first.value:.2f};"
+    told += f" those of other units {first.control or 0.0:.2f}."
+    weak = [k for k, s in zip(KINDS, scores) if not (s.beats_chance and s.beats_control)]
+    return told + (f" Not beaten: chance or the swapped descriptions in {', '.join(weak)}." if weak else "")
