@@ -46,7 +46,6 @@ LIGHT: dict[str, object] = {
     "code": "both",
     "project": 4,
     "hidden": 4,
-    "n_seeds": 2,
 }
 
 

@@ -10,6 +10,7 @@ from exegete.core.errors import InputError, ModelError, StoreError, UsageError
 from exegete.core.request import Text
 from exegete.core.site import Site
 from exegete.core.sparse import HOOKS, SparseDictionary, hook_name, read_dictionary
+from exegete.methods.contracts.dictionaries import opened, packed, place, spliced, unpacked
 from exegete.methods.features import activations
 from exegete.methods.features.activations import batches, blocks, read
 from exegete.methods.features.learning import components
@@ -17,7 +18,6 @@ from exegete.methods.features.sparse_autoencoder import SparseAutoencoder
 from exegete.methods.features.splicing import losses, recovered
 from exegete.methods.features.transcoder import Transcoder
 from exegete.models.capture import run
-from exegete.models.dictionaries import opened, packed, place, spliced, unpacked
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny

@@ -7,8 +7,8 @@ import torch
 from exegete.core.errors import InputError, UsageError
 from exegete.core.request import Text
 from exegete.core.site import Site
+from exegete.methods.contracts.dictionaries import packed
 from exegete.methods.features.feature_show import FeatureShowStudy
-from exegete.models.dictionaries import packed
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 from exegete.ops.dictionary import Dictionary

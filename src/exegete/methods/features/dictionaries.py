@@ -30,6 +30,7 @@ from exegete.core.site import Site
 from exegete.core.store import open_result
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.methods.contracts.dictionaries import opened, packed, unpacked
 from exegete.methods.contracts.study import Study
 from exegete.methods.features.activations import Read, read
 from exegete.methods.features.learning import (
@@ -45,7 +46,6 @@ from exegete.methods.features.learning import (
 )
 from exegete.methods.features.splicing import Through, losses, recovered
 from exegete.methods.features.telling import Counted, counted, rows_of
-from exegete.models.dictionaries import opened, packed, unpacked
 from exegete.models.lab import Lab
 from exegete.ops.dictionary import Dictionary
 from exegete.ops.dictionary_training import Recipe

@@ -24,12 +24,12 @@ from exegete.core.seed import derive
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.methods.contracts.dictionaries import opened, place, unpacked
 from exegete.methods.contracts.study import Study
 from exegete.methods.features.activations import Read, blocks, read
 from exegete.methods.features.learning import Feed, learn
 from exegete.methods.features.optimising import Wished, wished, words
 from exegete.methods.features.telling import effects
-from exegete.models.dictionaries import opened, place, unpacked
 from exegete.models.lab import Lab
 from exegete.ops.dictionary import Dictionary
 from exegete.ops.dictionary_training import Recipe

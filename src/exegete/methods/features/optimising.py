@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from exegete.core.site import Site
-from exegete.models.dictionaries import flat
+from exegete.methods.contracts.dictionaries import flat
 from exegete.models.encode import encode
 from exegete.models.forward import replaced
 from exegete.models.lab import Lab

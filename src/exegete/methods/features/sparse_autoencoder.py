@@ -18,8 +18,8 @@ from pydantic import Field
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.site import Site
+from exegete.methods.contracts.dictionaries import place
 from exegete.methods.features.dictionaries import DictionaryStudy
-from exegete.models.dictionaries import place
 from exegete.models.lab import Lab
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from exegete.core.request import Text
 from exegete.core.site import Site
-from exegete.models.dictionaries import spliced
+from exegete.methods.contracts.dictionaries import spliced
 from exegete.models.encode import encode
 from exegete.models.forward import buckets
 from exegete.models.lab import Lab, Reading
