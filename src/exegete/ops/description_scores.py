@@ -52,13 +52,19 @@ def detection(foretold: Arrays, true: Arrays, bar: float) -> float:
     return balanced(judged(most), fires(true, bar))
 
 
-def fuzzing(foretold: Arrays, true: Arrays, bar: float, rng: np.random.Generator) -> float:
-    """Balanced accuracy over right and wrong marks of the firing texts; NaN where none has two tokens."""
-    said, right = [], []
-    for x, y, on in zip(foretold, true, fires(true, bar)):
+def marks(true: Arrays, bar: float, rng: np.random.Generator) -> list[tuple[int, int, bool]]:
+    """The marks that are judged, (text, token, right): of every firing text its strongest token, and a random one at or below `bar`."""
+    found: list[tuple[int, int, bool]] = []
+    for t, (y, on) in enumerate(zip(true, fires(true, bar))):
         low = np.flatnonzero(y <= bar)
         draw = rng.integers(len(low)) if len(low) else 0
         if on and len(low):
-            said += [x[int(y.argmax())], x[low[draw]]]
-            right += [True, False]
-    return balanced(judged(np.array(said)), np.array(right)) if said else float("nan")
+            found += [(t, int(y.argmax()), True), (t, int(low[draw]), False)]
+    return found
+
+
+def fuzzing(foretold: Arrays, true: Arrays, bar: float, rng: np.random.Generator) -> float:
+    """Balanced accuracy over right and wrong marks of the firing texts; NaN where none has two tokens."""
+    found = marks(true, bar, rng)
+    said = np.array([foretold[t][i] for t, i, _ in found])
+    return balanced(judged(said), np.array([r for _, _, r in found])) if found else float("nan")

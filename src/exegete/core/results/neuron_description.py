@@ -11,7 +11,7 @@ KINDS = ("simulation", "detection", "fuzzing")
 
 class Described(Value):
     """One unit: its description in words, and by kind of score (`KINDS`) its own [kind] and the mean of the other units'
-    descriptions on the same test texts, `swapped` [kind]; NaN where the test texts do not allow the score.
+    descriptions on the same test texts, `swapped` [kind]; NaN where the test texts or the judge's answers do not allow the score.
     """
 
     name: str
@@ -21,37 +21,58 @@ class Described(Value):
 
 
 class NeuronDescriptions(Finding):
-    """What a writer says that units do. `n_explain` texts were read by the writer, `n_test` others judge; `repeated` texts were left out."""
+    """What a writer says that units do. `n_explain` texts were read by the writer, `n_test` others judge; `repeated` texts were left out.
+
+    `told` are the same units as a language model, `teller`, writes and judges them; none where none was asked. Of its answers by
+    kind of score, `asked`, those in `failed` could not be read.
+    """
 
     units: tuple[Described, ...]
     writer: str
     n_explain: int
     n_test: int
     repeated: int
+    told: tuple[Described, ...] = ()
+    teller: str = ""
+    asked: tuple[int, ...] = ()
+    failed: tuple[int, ...] = ()
 
     def figures(self) -> tuple[AnyFigure, ...]:
         """The descriptions with their scores and those of swapped descriptions."""
-        columns = ["unit", f"description ({self.writer})"]
+        columns = ["unit", *(["writer", "description"] if self.told else [f"description ({self.writer})"])]
         for kind in KINDS:
             columns += [kind, "swapped"]
-        rows = tuple(
-            (
-                u.name,
-                u.words or "(nothing was found to say)",
-                *(_cell(x) for pair in zip(u.own, u.swapped) for x in pair),
-            )
-            for u in self.units
-        )
+        rows: list[tuple[str | float | None, ...]] = []
+        for i, u in enumerate(self.units):
+            rows.append((u.name, *([self.writer] if self.told else []), *_row(u)))
+            if self.told:
+                rows.append((u.name, self.teller, *_row(self.told[i])))
         return (
             Table(
                 title="What does each unit fire on, in words?",
                 caption=f"Written from {self.n_explain} texts, judged on {self.n_test} others. Simulation: correlation with the"
                 " true activations (0 by chance). Detection: which texts set it off; fuzzing: which marked token is the right"
-                " one (balanced, 0.5 by chance). Swapped: the other units' descriptions on this unit's texts.",
+                " one (balanced, 0.5 by chance). Swapped: the other units' descriptions on this unit's texts."
+                + self._unread(),
                 columns=tuple(columns),
-                rows=rows,
+                rows=tuple(rows),
             ),
         )
+
+    def _unread(self) -> str:
+        if not self.told:
+            return ""
+        lost = ", ".join(f"{f} of {a} in {k}" for k, a, f in zip(KINDS, self.asked, self.failed))
+        return (
+            " Both writers are judged on the same texts, each by its own reader of its words: clues by counting, sentences by the"
+            f" language model that wrote them. Answers that could not be read: {lost}."
+        )
+
+
+def _row(u: Described) -> tuple[str | float | None, ...]:
+    """Words and scores; nothing where there is no score."""
+    cells = (_cell(x) for pair in zip(u.own, u.swapped) for x in pair)
+    return (u.words or "(nothing was found to say)", *cells)
 
 
 def _cell(x: float) -> float | None:

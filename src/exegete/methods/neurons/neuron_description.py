@@ -1,4 +1,4 @@
-"""Descriptions of units in words, without a language model, each judged on texts that its writer never saw.
+"""Descriptions of units in words, by clues or by a language model, each judged on texts that its writer never saw.
 
 1. texts are made distinct, and cut in two by a draw: half to explain, half to test; none is in both;
 2. the units asked for, or those that peak highest on the half to explain, are read token by token;
@@ -10,7 +10,10 @@ description gets 0, 0.5 and 0.5. A unit fires where it is above half of its larg
 texts all fire, or none does, cannot be judged by detection or fuzzing; they count as failed. Chance: 0 or 0.5. Control: the
 descriptions of the other units on the same texts.
 
-Cost: 2 forwards a text to explain, 1 a test text. References: Bills et al. 2023 (explain, simulate, score); Foote et al. 2023,
+With a `writer` other than "embedded", a language model writes and judges descriptions of the same units too
+(`told_by_chat`), and both are judged on the same `n_judged` of the test texts, for each answer is a call.
+
+Cost: 2 forwards a text to explain, 1 a test text; calls are said, and refused where too many, before the first. References: Bills et al. 2023 (explain, simulate, score); Foote et al. 2023,
 Neuron to Graph; Paulo et al. 2024 (detection, fuzzing). Descriptions are patterns of words: where what sets a unit off is a meaning
 that words of the texts do not show, they fail, and the scores say so.
 """
@@ -29,7 +32,9 @@ from exegete.core.results.neuron_description import KINDS, Described, NeuronDesc
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.neurons.told_by_chat import SHOWN, Case, Told, excerpt, picked, tell
 from exegete.methods.neurons.unit_texts import Read, chosen, read_units, record, sites_at
+from exegete.models.chat.open import chat
 from exegete.models.lab import Lab
 from exegete.ops.clues import Clues, describe
 from exegete.ops.description_scores import detection, fuzzing, simulation
@@ -64,42 +69,68 @@ class NeuronDescription(Study):
     n_shown: int = Field(6, ge=2, le=100, description="how many of the strongest units are described")
     k: int = Field(20, ge=1, le=1000, description="strongest texts that the writer reads, and as many random")
     n_clues: int = Field(8, ge=1, le=100, description="most clues of a description")
+    writer: str = Field(
+        "embedded",
+        description="who writes: embedded (no language model), or beside it script:FILE, local:NAME, http://HOST/v1#MODEL",
+    )
+    n_judged: int = Field(24, ge=2, le=1000, description="test texts that a language model is asked about")
+    most_calls: int = Field(2000, ge=1, description="most calls of a language model; more are refused")
     seed: int = Field(0, description="seed of the two halves and of the draws")
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> NeuronDescriptions:
         """Over all texts."""
+        teller = None if self.writer == "embedded" else chat(self.writer)
         explain, test, repeated = halves(lab, items)
         k = min(self.k, len(explain))
         found = record(lab, explain, sites_at(lab.model, self.site, self.layers), k)
         units = chosen(found, self.units, self.n_shown)
         seen, held = read_units(lab, explain, units), read_units(lab, test, units)
-        told, bars = [], []
+        clues, strongest, peaks = [], [], []
         for i, u in enumerate(units):
             top = found[u.site].text[u.unit].tolist()
             other = lab.rng("others", str(u)).permutation(len(explain))[:k].tolist()
-            told.append(self._describe(lab, [seen[t] for t in dict.fromkeys([*top, *other])], i))
-            bars.append(float(found[u.site].value[u.unit, 0]) / 2)
-        foretold = [[d.simulate(r.tokens) for r in held] for d in told]
+            clues.append(self._describe(lab, [seen[t] for t in dict.fromkeys([*top, *other])], i))
+            strongest.append(tuple(excerpt(seen[t], i) for t in top[:SHOWN] if seen[t].tokens))
+            peaks.append(float(found[u.site].value[u.unit, 0]))
+        bars = [p / 2 for p in peaks]
+        if teller is not None:
+            held = picked(lab, held, bars, self.n_judged)
+        foretold = [[d.simulate(r.tokens) for r in held] for d in clues]
         table = np.array(
             [
                 [_scores(lab, f, [r.values[:, i] for r in held], bars[i], str(u)) for f in foretold]
                 for i, u in enumerate(units)
             ]
         )  # [unit, description, kind]
-        described = tuple(
-            Described(name=str(u), words=d.text, own=table[i, i], swapped=_others(table[i], i))
-            for i, (u, d) in enumerate(zip(units, told))
-        )
+        names = [str(u) for u in units]
+        described = _described(names, [d.text for d in clues], table)
+        told, its, mine = None, (), ()
+        if teller is not None:
+            cases = [
+                Case(n, peaks[i], strongest[i], tuple(r.values[:, i] for r in held), bars[i])
+                for i, n in enumerate(names)
+            ]
+            told = tell(lab, teller, cases, held, self.most_calls)
+            its = _described(
+                names, ["(could not be written)" if w is None else w for w in told.words], told.table
+            )
+            mine = tuple(self._score(n, its, (_short(teller.name), told)) for n in range(len(KINDS)))
         scores = tuple(self._score(n, described) for n in range(len(KINDS)))
         return NeuronDescriptions(
             title="What does each unit fire on, in words?",
-            lede=_lede(described, scores),
+            lede=_lede(described, scores)
+            + (_told_lede(_short(teller.name), mine, told) if teller and told else ""),
+            context=() if told is None else (("Language model", told.note),),
             units=described,
             writer="clues, no language model",
             n_explain=len(explain),
-            n_test=len(test),
+            n_test=len(held),
             repeated=repeated,
-            trust=Trust(scores=scores, seed=self.seed),
+            told=its,
+            teller=_short(teller.name) if teller else "",
+            asked=told.asked if told else (),
+            failed=told.failed if told else (),
+            trust=Trust(scores=(*scores, *mine), seed=self.seed),
         )
 
     def _describe(self, lab: Lab, texts: Sequence[Read], unit: int) -> Clues:
@@ -107,22 +138,31 @@ class NeuronDescription(Study):
         pairs = [(r.tokens, r.values[:, unit]) for r in texts if r.tokens]
         return describe(pairs, self.n_clues, ahead=not lab.model.causal)
 
-    def _score(self, kind: int, units: tuple[Described, ...]) -> Score:
-        """One kind of score, mean over units that can be judged by it."""
+    def _score(self, kind: int, units: tuple[Described, ...], by: tuple[str, Told] | None = None) -> Score:
+        """One kind of score, mean over units that can be judged by it. `by` a language model: n counts its answers, own and
+        swapped, and units that cannot be judged.
+        """
         own = np.array([u.own[kind] for u in units])
         other = np.array([u.swapped[kind] for u in units])
         good = np.isfinite(own) & np.isfinite(other)
         words = "the descriptions of other units on the same texts"
+        name = f"{KINDS[kind]} on texts the writer never saw"
+        why = "no unit fires on some test texts and not on others"
+        n, lost = len(units), int((~good).sum())
+        if by is not None:
+            name = f"{name}, by {by[0]}"
+            why = "no unit has answers that could be read, and test texts on which it fires and does not"
+            n, lost = by[1].asked[kind] + lost, by[1].failed[kind] + lost
         return Score(
-            name=f"{KINDS[kind]} on texts the writer never saw",
+            name=name,
             value=float(own[good].mean()) if good.any() else float("nan"),
             chance=CHANCE[kind],
             control=float(other[good].mean()) if good.any() else None,
             control_name=words if good.any() else "",
-            skipped="" if good.any() else "no unit fires on some test texts and not on others",
+            skipped="" if good.any() else why,
             interval=bootstrap_mean(own[good], self.seed),
-            n=len(units),
-            n_failed=int((~good).sum()),
+            n=n,
+            n_failed=lost,
         )
 
 
@@ -155,10 +195,20 @@ def _scores(
     )
 
 
+def _described(names: Sequence[str], words: Sequence[str], table: np.ndarray) -> tuple[Described, ...]:
+    """Units with their own and the others' scores, from scores [unit, description, kind]."""
+    return tuple(
+        Described(name=n, words=w, own=table[i, i], swapped=_others(table[i], i))
+        for i, (n, w) in enumerate(zip(names, words))
+    )
+
+
 def _others(table: np.ndarray, i: int) -> np.ndarray:
-    """The mean scores [kind] of the other descriptions [description, kind]; NaN with none."""
+    """The mean scores [kind] of the other descriptions [description, kind] that have one; NaN with none."""
     rest = np.delete(table, i, 0)
-    return rest.mean(0) if len(rest) else np.full(table.shape[1], np.nan)
+    judged = np.isfinite(rest)
+    n = judged.sum(0)
+    return np.where(n > 0, np.where(judged, rest, 0.0).sum(0) / np.maximum(n, 1), np.nan)
 
 
 def _lede(units: tuple[Described, ...], scores: tuple[Score, ...]) -> str:
@@ -173,3 +223,24 @@ def _lede(units: tuple[Described, ...], scores: tuple[Score, ...]) -> str:
     told += f" those of other units {first.control or 0.0:.2f}."
     weak = [k for k, s in zip(KINDS, scores) if not (s.beats_chance and s.beats_control)]
     return told + (f" Not beaten: chance or the swapped descriptions in {', '.join(weak)}." if weak else "")
+
+
+def _short(name: str) -> str:
+    """The name of a chat without what is said about it in brackets, which the note holds."""
+    return name.split(" (")[0]
+
+
+def _told_lede(name: str, scores: tuple[Score, ...], told: Told) -> str:
+    """What came of the language model's descriptions."""
+    lost, asked = sum(told.failed), sum(told.asked)
+    parts = [
+        f"{k} {s.value:.2f} (swapped {s.control:.2f})"
+        if s.control is not None
+        else f"{k} could not be judged"
+        for k, s in zip(KINDS, scores)
+    ]
+    words = f" Descriptions by {name}: {', '.join(parts)}."
+    weak = [k for k, s in zip(KINDS, scores) if not (s.beats_chance and s.beats_control)]
+    if weak:
+        words += f" They do not beat chance and the swapped descriptions in {', '.join(weak)}."
+    return words + (f" {lost:,} of {asked:,} answers could not be read." if lost else "")
