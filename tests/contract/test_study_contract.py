@@ -297,7 +297,7 @@ EDGES = ("edge_attribution_patching", "acdc", "circuit_faithfulness", "circuit_o
 # units of fused, routed experts cannot be seen
 UNITS = ("ffn_values", "ffn_keys", "rank_one_edit", "knowledge_neurons")
 REFUSED_BY: dict[str, tuple[str, ...]] = {
-    "mixtral": (*UNITS, "neuron_records", "neuron_description"),
+    "mixtral": (*UNITS, "neuron_records", "neuron_description", "compositional", "summarize_and_score"),
     "bart": (*POST_NORM, *EDGES),
     "t5": EDGES,
     "bert": EDGES,
