@@ -5,6 +5,9 @@ pair      sentences whose words carry their relation to their head: (word, head)
 text      reviews with their label: negative, neutral, positive
 topic     sentences with their topic
 number    sentences with the number of their words
+coreference  stories of a woman, a man and a pronoun, whose marks are (pronoun, name) with "yes" or "no"; both orders and both
+          pronouns equally often, so that place tells nothing, and names in circles that no story crosses, so that stories of
+          other names can be held out
 concept   short sentences of the concepts "positive adjective", "negative adjective" and "size", and of random sets
           ("random 0", "random 1", ...): one frame, and in it an adjective of the concept, or any noun
 
@@ -20,7 +23,7 @@ from exegete.terrarium import lexicon as lex
 from exegete.terrarium.gold import Sentence
 from exegete.terrarium.grammar import Grammar
 
-KINDS = ("word", "pair", "text", "topic", "number", "concept")
+KINDS = ("word", "pair", "text", "topic", "number", "concept", "coreference")
 N_RANDOM = 10  # random sets beside the concepts
 
 
@@ -37,6 +40,8 @@ def marked(kind: str, n: int, seed: int = 0) -> tuple[Marked, ...]:
         return tuple(Marked.of(s.text, s.topic or "") for s in corpora.topics(n, "test", f"labelled-{seed}"))
     if kind == "number":
         return tuple(Marked.of(s.text, float(len(s.words))) for s in _sentences(n, seed))
+    if kind == "coreference":
+        return _pronouns(n, seed)
     return _concepts(n, seed)
 
 
@@ -83,3 +88,38 @@ def _concepts(n: int, seed: int) -> tuple[Marked, ...]:
         word = random.choice(words.get(name, lex.NEUTRAL_ADJECTIVES + lex.COLORS))
         found.append(Marked.of(frame.format(noun=noun, word=word), name))
     return tuple(found)
+
+
+_MEETINGS = (
+    "{a} saw {b} near the {place}, and {p} went to the {site}",
+    "{a} went to the {place} with {b}. then {p} found the {gift}",
+    "when {a} and {b} went to the {place}, {p} opened the {gift}",
+    "after {a} and {b} met in the {place}, {p} lost the {gift}",
+)
+_CIRCLE = 2  # women, and men, of a circle
+
+
+def _pronouns(n: int, seed: int) -> tuple[Marked, ...]:
+    """Stories in fours: the woman or the man named first, "she" or "he"; each four within one circle of names."""
+    random = Random(f"coreference-{seed}")
+    women, men = random.sample(lex.WOMEN, len(lex.WOMEN)), random.sample(lex.MEN, len(lex.MEN))
+    n_circles = min(len(women), len(men)) // _CIRCLE
+    found = []
+    for i in range(n):
+        start = (i // 4) % n_circles * _CIRCLE
+        woman, man = (random.choice(names[start : start + _CIRCLE]) for names in (women, men))
+        a, b = (woman, man) if i % 2 else (man, woman)
+        right, pronoun = (woman, "she") if i % 4 // 2 else (man, "he")
+        place, site = random.sample(lex.ROOMY, 2)
+        text = random.choice(_MEETINGS).format(
+            a=a, b=b, p=pronoun, place=place, site=site, gift=random.choice(lex.GIFTS)
+        )
+        found.append(Marked(text=text, marks=tuple(_mark(text, pronoun, x, x == right) for x in (a, b))))
+    return tuple(found)
+
+
+def _mark(text: str, pronoun: str, name: str, right: bool) -> Mark:
+    """The mark of a pronoun and a name; both are whole words before a blank or a comma."""
+    told = f" {text.replace(',', ' ').replace('.', ' ')} "
+    spans = tuple((at, at + len(word)) for word in (pronoun, name) for at in (told.index(f" {word} "),))
+    return Mark(label="yes" if right else "no", spans=spans)
