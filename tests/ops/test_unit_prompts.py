@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from exegete.ops.unit_prompts import expected, joined, marking, simulated, told, writing
+from exegete.ops.unit_prompts import choice, expected, joined, marking, simulated, told, writing
 
 
 def test_activations_are_told_from_0_to_10():
@@ -65,3 +65,11 @@ def test_numbers_are_means_over_alternatives():
 def test_alternatives_that_do_not_spell_the_answer_are_not_used():
     assert expected("1. 3", 1, steps([("something else", 1.0)])) is None
     assert simulated("1. 3", 1, steps([("something else", 1.0)])).tolist() == [3]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [("2", 1), ("Text 3.", 2), ("1.", 0), ("4", None), ("1 or 2", None), ("a text", None), ("1.5", None)],
+)
+def test_a_text_is_named_by_one_number(text, at):
+    assert choice(text, 3) == at

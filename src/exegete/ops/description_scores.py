@@ -4,11 +4,12 @@
     detection    which whole texts set the unit off? balanced accuracy over firing and silent texts
     fuzzing      which marked token of a text is the right one? balanced accuracy over the strongest token of each firing text and
                  a random other token of the same text
+    intruder     which of three texts, two firing and one silent, does not set the unit off? share found, 1/3 by chance
 
 A judge says yes where the foretold value is above half of the largest it has foretold; a tie with everything, as from an empty
 description, is no answer and counts one half in each class, so that it gets 0.5 whatever the balance. Swapped: the description of
 another unit on these texts. Shapes: lists of [token], one a text. Cost: numbers only.
-Reference: Bills et al. 2023 (simulation); Paulo et al. 2024, arXiv:2410.13928 (detection, fuzzing).
+Reference: Bills et al. 2023 (simulation); Paulo et al. 2024, arXiv:2410.13928 (detection, fuzzing, intruder).
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 
 Arrays = Sequence[np.ndarray]
+CROWD, TRIALS = 3, 12  # texts of an intruder trial, one of them silent; most trials a unit
+Mark = tuple[int, int, bool]  # text, token, whether it is the right one
+Trial = tuple[tuple[int, ...], int]  # texts in the order shown, and which of them is the intruder
 
 
 def balanced(yes: np.ndarray, true: np.ndarray) -> float:
@@ -52,9 +56,9 @@ def detection(foretold: Arrays, true: Arrays, bar: float) -> float:
     return balanced(judged(most), fires(true, bar))
 
 
-def marks(true: Arrays, bar: float, rng: np.random.Generator) -> list[tuple[int, int, bool]]:
+def marks(true: Arrays, bar: float, rng: np.random.Generator) -> list[Mark]:
     """The marks that are judged, (text, token, right): of every firing text its strongest token, and a random one at or below `bar`."""
-    found: list[tuple[int, int, bool]] = []
+    found: list[Mark] = []
     for t, (y, on) in enumerate(zip(true, fires(true, bar))):
         low = np.flatnonzero(y <= bar)
         draw = rng.integers(len(low)) if len(low) else 0
@@ -68,3 +72,31 @@ def fuzzing(foretold: Arrays, true: Arrays, bar: float, rng: np.random.Generator
     found = marks(true, bar, rng)
     said = np.array([foretold[t][i] for t, i, _ in found])
     return balanced(judged(said), np.array([r for _, _, r in found])) if found else float("nan")
+
+
+def trials(true: Arrays, bar: float, rng: np.random.Generator) -> list[Trial]:
+    """Intruder trials: silent texts, at most `TRIALS`, each among random firing ones; none with too few firing or no silent texts."""
+    on = fires(true, bar)
+    firing, silent = np.flatnonzero(on), np.flatnonzero(~on)
+    if len(firing) < CROWD - 1:
+        return []
+    found: list[Trial] = []
+    for odd in rng.permutation(silent)[:TRIALS]:
+        shown = rng.permutation([odd, *rng.choice(firing, CROWD - 1, replace=False)])
+        found.append((tuple(int(t) for t in shown), int(np.flatnonzero(shown == odd)[0])))
+    return found
+
+
+def intruder(foretold: Arrays, found: Sequence[Trial]) -> float:
+    """Share of trials in which the text foretold lowest is the intruder, a tie shared; NaN without trials."""
+    most = np.array([float(x.max()) if len(x) else 0.0 for x in foretold])
+    hits = []
+    for shown, odd in found:
+        lowest = most[list(shown)] <= most[list(shown)].min() + 1e-12
+        hits.append(lowest[odd] / lowest.sum())
+    return share(hits) if hits else float("nan")
+
+
+def share(hits: Sequence[float]) -> float:
+    """The mean of hits; rounded, so that thirds that add up are not above a third."""
+    return round(float(np.mean(hits)), 12)

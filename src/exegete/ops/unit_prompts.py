@@ -4,6 +4,7 @@
     simulating  description and tokens, one a line         ->  one whole number from 0 to 10 a token
     detecting   description and a text                     ->  does the unit fire in it? yes or no
     marking     description and a text with a marked token ->  does the unit fire on it? yes or no
+    choosing    description and numbered texts             ->  the number of the one in which the unit does not fire
 
 Activations are told as whole numbers from 0 (none, or below) to 10 (the unit's largest), as in the reference, so that units of
 any size are told alike. `expected`: where the answer comes with the alternatives of every token, a number is the mean over those
@@ -72,6 +73,21 @@ def marking(words: str, tokens: Sequence[str], at: int) -> str:
         f"A unit of a language model fires on: {words}\nText: {_one_line(text)}\n"
         "Does it fire strongly on the token between << and >>? Answer yes or no."
     )
+
+
+def choosing(words: str, texts: Sequence[Sequence[str]]) -> str:
+    """The question which of some texts does not set the unit off."""
+    rows = "\n".join(f"Text {i}: {_one_line(joined(t, t))}" for i, t in enumerate(texts, 1))
+    return (
+        f"A unit of a language model fires on: {words}\n{rows}\nIn one of these texts it does not fire strongly. Which one? "
+        f"Answer with its number, 1 to {len(texts)}, and nothing else."
+    )
+
+
+def choice(text: str, n: int) -> int | None:
+    """Which of `n` texts an answer names, from 0; None where it names none, or several."""
+    found = numbers(text, 1, 1.0, float(n))
+    return int(found[0]) - 1 if found and found[0].is_integer() else None
 
 
 def simulated(text: str, n: int, steps: Steps = ()) -> np.ndarray | None:

@@ -76,6 +76,9 @@ class Knower(Chat):
         if "How strongly" in question:
             rows = re.findall(r"(?m)^(\d+)\. (.*)$", question)
             return "\n".join(f"{n}. {10 if t == word else 0}" for n, t in rows)
+        if "Which one?" in question:
+            rows = re.findall(r"(?m)^Text (\d+): (.*)$", question)
+            return next((n for n, t in rows if word not in t.split()), "none")
         text = re.findall(r"(?m)^Text: (.*)$", question)[0]
         if "<<" in text:
             return "Yes." if f"<<{word}>>" in text else "No."
@@ -104,7 +107,7 @@ def test_right_answers_score_high_and_swapped_low_and_a_script_replays_them(mode
     for (unit, word), u in zip(PLANTED.items(), found.told):
         assert u.name.endswith(f"[u{unit}]") and u.words == f"the token {model.tokenizer.decode([word])}"
         assert u.own.min() > 0.9
-        assert u.swapped[0] < 0.3 and u.swapped[1:].max() <= 0.75
+        assert u.swapped[0] < 0.3 and u.swapped[1:3].max() <= 0.75 and u.swapped[3] <= 2 / 3
     assert all(s.beats_chance and s.beats_control and s.n_failed == 0 for s in mine(found))
     assert "do not beat" not in found.lede
     assert len(found.to_frame()) == 4  # both writers of both units
@@ -134,16 +137,25 @@ class Other(Knower):
 def test_wrong_descriptions_do_not_beat_their_control(model, monkeypatch):
     found = told_by(Other(), model, monkeypatch)
     for u in found.told:
-        assert u.own.tolist() == [0.0, 0.5, 0.5]
+        assert u.own.tolist() == [
+            0.0,
+            0.5,
+            0.5,
+            u.swapped[3],
+        ]  # of three texts without the word it names the first
     assert not any(s.beats_control for s in mine(found))
-    assert "do not beat chance and the swapped descriptions in simulation, detection, fuzzing" in found.lede
+    assert (
+        "do not beat chance and the swapped descriptions in simulation, detection, fuzzing, intruder"
+        in found.lede
+    )
 
 
 def test_prose_is_counted_and_not_scored(model, tmp_path):
     found = study(script(tmp_path / "s.jsonl", [{"say": "It depends."}] * 400))(model, texts())
     simulated, *yes = mine(found)
     assert np.isnan(simulated.value) and simulated.skipped and simulated.control is None
-    assert all(s.value == 0.5 and not s.beats_control for s in yes)
+    assert [s.value for s in yes] == pytest.approx([0.5, 0.5, 1 / 3])
+    assert not any(s.beats_control or s.beats_chance for s in yes)
     assert found.failed == found.asked and found.asked[0] == 2 * 12
     assert "answers could not be read" in found.lede and "do not beat" in found.lede
 
@@ -160,8 +172,9 @@ def test_cut_numbers_are_counted(model, monkeypatch):
 
 def test_empty_descriptions_foretell_nothing_and_are_not_asked_about(model, tmp_path):
     found = study(script(tmp_path / "s.jsonl", [{"say": ""}] * 2))(model, texts())
-    assert found.asked == (0, 0, 0)
-    assert all(u.own.tolist() == [0.0, 0.5, 0.5] for u in found.told)
+    assert found.asked == (0, 0, 0, 0)
+    assert not any(s.beats_control or s.beats_chance for s in mine(found))
+    assert all(u.own.tolist() == pytest.approx([0.0, 0.5, 0.5, 1 / 3]) for u in found.told)
     assert "do not beat" in found.lede
 
 
@@ -192,5 +205,8 @@ def test_a_model_that_cannot_write_says_nonsense_and_is_found_out():
     found = NeuronDescription(n_shown=3, writer="local:terrarium/decoder", n_judged=4)(
         load("terrarium/decoder"), [f"the {a} was {b}." for a in ("food", "staff", "film") for b in ("good", "bad", "slow", "warm")]
     )  # fmt: skip
-    assert "do not beat chance and the swapped descriptions in simulation, detection, fuzzing" in found.lede
+    assert (
+        "do not beat chance and the swapped descriptions in simulation, detection, fuzzing, intruder"
+        in found.lede
+    )
     assert sum(s.n_failed for s in mine(found)) > 0

@@ -6,7 +6,7 @@ from exegete.core.figure import AnyFigure, Table
 from exegete.core.results.finding import Finding
 from exegete.core.value import Value
 
-KINDS = ("simulation", "detection", "fuzzing")
+KINDS = ("simulation", "detection", "fuzzing", "intruder")
 
 
 class Described(Value):
@@ -52,7 +52,7 @@ class NeuronDescriptions(Finding):
                 title="What does each unit fire on, in words?",
                 caption=f"Written from {self.n_explain} texts, judged on {self.n_test} others. Simulation: correlation with the"
                 " true activations (0 by chance). Detection: which texts set it off; fuzzing: which marked token is the right"
-                " one (balanced, 0.5 by chance). Swapped: the other units' descriptions on this unit's texts."
+                " one (balanced, 0.5 by chance). Intruder: which of three texts does not set it off (1/3 by chance). Swapped: the other units' descriptions on this unit's texts."
                 + self._unread(),
                 columns=tuple(columns),
                 rows=tuple(rows),

@@ -5,17 +5,18 @@
 3. the writer (`ops.clues`) makes a description of each from its strongest texts and as many random ones;
 4. every description foretells every unit's activations on the test texts: its own unit's, and, swapped, the others'.
 
-Scores (`ops.description_scores`), means over units: simulation (correlation), detection and fuzzing (balanced accuracy). An empty
-description gets 0, 0.5 and 0.5. A unit fires where it is above half of its largest value on the texts to explain. Units whose test
-texts all fire, or none does, cannot be judged by detection or fuzzing; they count as failed. Chance: 0 or 0.5. Control: the
-descriptions of the other units on the same texts.
+Scores (`ops.description_scores`), means over units: simulation (correlation), detection and fuzzing (balanced accuracy), intruder
+(share found among three texts). An empty description gets 0, 1/2, 1/2 and 1/3. A unit fires where it is above half of its largest
+value on the texts to explain. Units whose test texts all fire, or none does, cannot be judged by the last three; they count as
+failed. Chance: what an empty description gets. Control: the descriptions of the other units on the same texts.
 
 With a `writer` other than "embedded", a language model writes and judges descriptions of the same units too
 (`told_by_chat`), and both are judged on the same `n_judged` of the test texts, for each answer is a call.
 
-Cost: 2 forwards a text to explain, 1 a test text; calls are said, and refused where too many, before the first. References: Bills et al. 2023 (explain, simulate, score); Foote et al. 2023,
-Neuron to Graph; Paulo et al. 2024 (detection, fuzzing). Descriptions are patterns of words: where what sets a unit off is a meaning
-that words of the texts do not show, they fail, and the scores say so.
+Cost: 2 forwards a text to explain, 1 a test text; calls are said, and refused where too many, before the first. References: Bills
+et al. 2023 (explain, simulate, score); Foote et al. 2023, Neuron to Graph; Paulo et al. 2024 (detection, fuzzing, intruder).
+Clues are patterns of words: where what sets a unit off is a meaning that words of the texts do not show, they fail, and the
+scores say so.
 """
 
 from collections.abc import Sequence
@@ -37,10 +38,10 @@ from exegete.methods.neurons.unit_texts import Read, chosen, read_units, record,
 from exegete.models.chat.open import chat
 from exegete.models.lab import Lab
 from exegete.ops.clues import Clues, describe
-from exegete.ops.description_scores import detection, fuzzing, simulation
+from exegete.ops.description_scores import CROWD, detection, fuzzing, intruder, simulation, trials
 from exegete.ops.stats import bootstrap_mean
 
-CHANCE = (0.0, 0.5, 0.5)
+CHANCE = (0.0, 0.5, 0.5, 1 / CROWD)
 
 
 @register
@@ -192,6 +193,7 @@ def _scores(
         simulation(foretold, true),
         detection(foretold, true, bar),
         fuzzing(foretold, true, bar, lab.rng("marks", name)),
+        intruder(foretold, trials(true, bar, lab.rng("trials", name))),
     )
 
 

@@ -1,17 +1,17 @@
 """Descriptions of units written and judged by a language model.
 
 1. the writer reads each unit's strongest texts to explain, with activations from 0 to 10, and answers with a sentence;
-2. the judge, the same model asked anew, knows a description and test texts: it says a number a token (simulation), and yes or no
-   to whole texts (detection) and to marked tokens (fuzzing). Every description is asked about every text, so that each unit
-   has its own description and, swapped, those of the others.
+2. the judge, the same model asked anew, knows a description and test texts: it says a number a token (simulation), yes or no
+   to whole texts (detection) and to marked tokens (fuzzing), and which of three texts is the intruder. Every description is
+   asked about every text, so that each unit has its own description and, swapped, those of the others.
 
 What cannot be read is counted: prose instead of numbers, wrong counts, cut answers, questions that are refused as too long. A text
-without readable numbers is left out of that simulation; yes or no that is neither is no answer, one half. An empty description
-foretells nothing (0, 0.5, 0.5) and is not asked about; one that was refused cannot be judged (NaN). A description cut at
-its most tokens is judged as far as it goes. Failures of the connection end the study.
+without readable numbers is left out of that simulation; yes or no that is neither is no answer, one half; no intruder named, one
+third. An empty description foretells nothing (0, 1/2, 1/2, 1/3) and is not asked about; one that was refused cannot be judged
+(NaN). A description cut at its most tokens is judged as far as it goes. Failures of the connection end the study.
 
-Shapes: table [unit, description, kind]. Cost: no pass of the model under study; calls: units + units * texts * 2 + units * marks,
-at most (equal questions are asked once). Reference: Bills et al. 2023; Paulo et al. 2024.
+Shapes: table [unit, description, kind]. Cost: no pass of the model under study; calls, at most: units + units * (2 * texts +
+marks + trials), equal questions asked once. Reference: Bills et al. 2023; Paulo et al. 2024.
 """
 
 from collections.abc import Sequence
@@ -26,18 +26,25 @@ from exegete.models.chat.base import Ask, Chat, ChatError, Message, Reply
 from exegete.models.chat.local import LocalChat
 from exegete.models.lab import Lab
 from exegete.ops import unit_prompts as prompts
-from exegete.ops.description_scores import balanced, fires, marks, simulation
+from exegete.ops.description_scores import (
+    CROWD,
+    Mark,
+    Trial,
+    balanced,
+    fires,
+    marks,
+    share,
+    simulation,
+    trials,
+)
 from exegete.ops.replies import chosen
 
-WRITTEN, LINE, ROOM, WORD = (
-    50,
-    8,
-    16,
-    12,
-)  # most tokens: a description; a line of numbers, and beside them; yes or no
+WRITTEN, WORD = 50, 12  # most tokens: of a description; of yes or no, or the number of a text
+LINE, ROOM = 8, 16  # most tokens of a number a token, and beside them
 SHOWN, TOP = 10, 20  # most texts that the writer reads; alternatives a token
 WINDOW = 32  # most tokens of a text that the writer reads, around the strongest
 LENGTH = 64  # most tokens of a test text
+ASKED = ("simulating", "detecting", "marking", "choosing")  # questions, by kind of score
 TOO_MUCH = (400, 413, 422)  # an endpoint's refusals of one question, usually for its length
 
 
@@ -50,6 +57,26 @@ class Case:
     strongest: tuple[tuple[tuple[str, ...], np.ndarray], ...]
     values: tuple[np.ndarray, ...]
     bar: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked of every description: numbers and yes or no on `texts`; and unit by unit `marks` and `trials`."""
+
+    cases: tuple[Case, ...]
+    texts: tuple[Read, ...]
+    marks: tuple[tuple[Mark, ...], ...]
+    trials: tuple[tuple[Trial, ...], ...]
+
+    @property
+    def spots(self) -> tuple[tuple[int, int], ...]:
+        """Different marks (text, token) of all units."""
+        return tuple(dict.fromkeys((t, i) for rows in self.marks for t, i, _ in rows))
+
+    @property
+    def crowds(self) -> tuple[tuple[int, ...], ...]:
+        """Different trials of all units, by their texts as shown."""
+        return tuple(dict.fromkeys(shown for rows in self.trials for shown, _ in rows))
 
 
 @dataclass
@@ -99,11 +126,15 @@ def tell(lab: Lab, chat: Chat, cases: Sequence[Case], texts: Sequence[Read], mos
 
     Raises `BudgetError` before any call where it may take more than `most` calls, and what the chat raises.
     """
-    found = [marks(c.values, c.bar, lab.rng("marks", c.name)) for c in cases]
-    spots = list(dict.fromkeys((t, i) for rows in found for t, i, _ in rows))
+    plan = Plan(
+        cases=tuple(cases),
+        texts=tuple(texts),
+        marks=tuple(tuple(marks(c.values, c.bar, lab.rng("marks", c.name))) for c in cases),
+        trials=tuple(tuple(trials(c.values, c.bar, lab.rng("trials", c.name))) for c in cases),
+    )
     answers = Answers(chat, TOP if chat.probabilities else 0)
-    note = _note(chat, cases, texts, spots, answers.top, most)
-    words, grid = [], np.full((len(cases), len(cases), 3), np.nan)
+    note = _note(chat, plan, answers.top, most)
+    words, grid = [], np.full((len(cases), len(cases), len(ASKED)), np.nan)
     with lab.working(len(cases), note) as done:
         for c in cases:
             words.append(_write(answers, c))
@@ -111,14 +142,13 @@ def tell(lab: Lab, chat: Chat, cases: Sequence[Case], texts: Sequence[Read], mos
     with lab.working(len(cases), f"asking {chat.name} about {len(texts)} test texts") as done:
         for d, said in enumerate(words):
             if said is not None:
-                grid[:, d] = _judged(answers, said, cases, texts, found, spots)
+                grid[:, d] = _judged(answers, said, plan)
             done()
-    kinds = ("simulating", "detecting", "marking")
     return Told(
         words=tuple(words),
         table=grid,
-        asked=tuple(answers.asked.get(k, 0) for k in kinds),
-        failed=tuple(answers.failed.get(k, 0) for k in kinds),
+        asked=tuple(answers.asked.get(k, 0) for k in ASKED),
+        failed=tuple(answers.failed.get(k, 0) for k in ASKED),
         note=_after(note, answers),
     )
 
@@ -147,27 +177,30 @@ def picked(lab: Lab, held: Sequence[Read], bars: Sequence[float], n: int) -> tup
     return tuple(texts[t] for t in sorted(list(dict.fromkeys([*first, *order]))[:n]))
 
 
-def _judged(
-    answers: Answers, words: str, cases: Sequence[Case], texts: Sequence[Read],
-    found: Sequence[Sequence[tuple[int, int, bool]]], spots: Sequence[tuple[int, int]],
-) -> np.ndarray:  # fmt: skip
+def _judged(answers: Answers, words: str, plan: Plan) -> np.ndarray:
     """Scores [unit, kind] of one description on every unit."""
+    texts = plan.texts
     if words:
         values = [_simulate(answers, words, t.tokens) for t in texts]
         yes = np.array([_yes(answers, "detecting", _ask_whole(words, t)) for t in texts])
-        marked = {s: _yes(answers, "marking", _ask_mark(words, texts[s[0]], s[1])) for s in spots}
+        marked = {s: _yes(answers, "marking", _ask_mark(words, texts[s[0]], s[1])) for s in plan.spots}
+        odd = {c: _odd(answers, _ask_odd(words, [texts[t] for t in c])) for c in plan.crowds}
     else:
         values = [np.zeros(len(t.tokens)) for t in texts]
-        yes, marked = np.full(len(texts), 0.5), dict.fromkeys(spots, 0.5)
+        yes, marked, odd = np.full(len(texts), 0.5), dict.fromkeys(plan.spots, 0.5), {}
     rows = []
-    for c, right in zip(cases, found):
+    for c, spots, crowds in zip(plan.cases, plan.marks, plan.trials):
         read = [(v, y) for v, y in zip(values, c.values) if v is not None]
-        told = np.array([marked[t, i] for t, i, _ in right])
+        told = np.array([marked[t, i] for t, i, _ in spots])
+        hits = [
+            1 / CROWD if (at := odd.get(shown)) is None else float(at == right) for shown, right in crowds
+        ]
         rows.append(
             (
                 simulation([v for v, _ in read], [y for _, y in read]) if read else np.nan,
                 balanced(yes, fires(c.values, c.bar)),
-                balanced(told, np.array([r for _, _, r in right])) if right else np.nan,
+                balanced(told, np.array([r for _, _, r in spots])) if spots else np.nan,
+                share(hits) if hits else np.nan,
             )
         )
     return np.array(rows)
@@ -204,6 +237,14 @@ def _yes(answers: Answers, kind: str, ask: Ask) -> float:
     return 0.5 if said is None else float(said)
 
 
+def _odd(answers: Answers, ask: Ask) -> int | None:
+    """The place of the text that is named, None where none is."""
+    reply = answers.say(ask)
+    at = None if reply is None or reply.cut else prompts.choice(reply.text, CROWD)
+    answers.count("choosing", at is not None)
+    return at
+
+
 def _ask_words(case: Case, n: int) -> Ask:
     shown = [(t, prompts.told(v, case.peak)) for t, v in case.strongest[:n]]
     return _ask(prompts.writing(shown), WRITTEN)
@@ -221,31 +262,38 @@ def _ask_mark(words: str, text: Read, at: int) -> Ask:
     return _ask(prompts.marking(words, text.tokens, at), WORD)
 
 
+def _ask_odd(words: str, texts: Sequence[Read]) -> Ask:
+    return _ask(prompts.choosing(words, [t.tokens for t in texts]), WORD)
+
+
 def _ask(question: str, most: int, top: int = 0) -> Ask:
     messages = (Message(role="user", content=question),)
     return Ask(messages=messages, max_tokens=most, temperature=0.0, seed=0, top=top)
 
 
-def _note(
-    chat: Chat, cases: Sequence[Case], texts: Sequence[Read], spots: Sequence[tuple[int, int]], top: int, most: int
-) -> str:  # fmt: skip
-    """What it will take at most, said before the first call. Descriptions are not known yet: their place is held by as many letters."""
+def _note(chat: Chat, plan: Plan, top: int, most: int) -> str:
+    """What it will take at most, said before the first call. Descriptions are not known yet: their place is held by as many letters.
+
+    Raises `BudgetError` for more than `most` calls.
+    """
+    cases, texts = plan.cases, plan.texts
     asks = [_ask_words(c, len(c.strongest)) for c in cases]
     for c in cases:
         blank = f"({c.name})".ljust(4 * WRITTEN, ".")
         asks += [_ask_numbers(blank, t.tokens, top) for t in texts] + [_ask_whole(blank, t) for t in texts]
-        asks += [_ask_mark(blank, texts[t], i) for t, i in spots]
-    plan = chat.preview(asks)
-    if plan.calls > most:
+        asks += [_ask_mark(blank, texts[t], i) for t, i in plan.spots]
+        asks += [_ask_odd(blank, [texts[t] for t in shown]) for shown in plan.crowds]
+    cost = chat.preview(asks)
+    if cost.calls > most:
         raise BudgetError(
             f"You asked {chat.name} for descriptions of {len(cases)} units, judged on {len(texts)} texts.",
-            f"It may take {plan.calls:,} calls; {most:,} are allowed.",
+            f"It may take {cost.calls:,} calls; {most:,} are allowed.",
             "Lower n_shown or n_judged, or raise most_calls.",
         )
-    kept = f", {plan.kept:,} kept from before" if plan.kept else ""
+    kept = f", {cost.kept:,} kept from before" if cost.kept else ""
     return (
-        f"asking {chat.name}: at most {plan.calls:,} calls{kept}, about {plan.tokens_in:,} tokens read and at most"
-        f" {plan.tokens_out:,} written"
+        f"asking {chat.name}: at most {cost.calls:,} calls{kept}, about {cost.tokens_in:,} tokens read and at most"
+        f" {cost.tokens_out:,} written"
     )
 
 
