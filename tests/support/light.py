@@ -46,6 +46,7 @@ LIGHT: dict[str, object] = {
     "code": "both",
     "project": 4,
     "hidden": 4,
+    "n_nouns": 3,
 }
 
 
