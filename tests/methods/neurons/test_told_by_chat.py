@@ -16,7 +16,7 @@ from exegete.methods.neurons import neuron_description
 from exegete.methods.neurons.neuron_description import NeuronDescription
 from exegete.methods.neurons.told_by_chat import LENGTH, picked
 from exegete.methods.neurons.unit_texts import Read
-from exegete.models.chat.base import Ask, Chat, ChatError, Reply
+from exegete.models.chat.base import Alternative, Ask, Chat, ChatError, Reply
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.model import Model
@@ -158,6 +158,36 @@ def test_prose_is_counted_and_not_scored(model, tmp_path):
     assert not any(s.beats_control or s.beats_chance for s in yes)
     assert found.failed == found.asked and found.asked[0] == 2 * 12
     assert "answers could not be read" in found.lede and "do not beat" in found.lede
+
+
+def test_a_judge_in_doubt_is_heard_as_in_doubt(model, monkeypatch):
+    """It says 0 everywhere, so its numbers alone foretell nothing; what it nearly said does."""
+
+    class Doubting(Knower):
+        tells = True
+
+        @property
+        def probabilities(self) -> bool:
+            return True
+
+        def _say(self, ask: Ask) -> Reply:
+            said = super()._say(ask).text
+            if not ask.top:
+                return Reply(text=said)
+            rows = [line.split(". ") for line in said.splitlines()]
+            steps: list[tuple[Alternative, ...]] = []
+            for n, value in rows:
+                ten = 0.4 if value == "10" else 0.01
+                zero = Alternative(token="0", logprob=float(np.log(1 - ten)))
+                steps += [(Alternative(token=f"{n}. ", logprob=0.0),)]
+                steps += [(zero, Alternative(token="10", logprob=float(np.log(ten))))]
+                steps += [(Alternative(token="\n", logprob=0.0),)]
+            return Reply(text="\n".join(f"{n}. 0" for n, _ in rows), top=tuple(steps) if self.tells else ())
+
+    found = told_by(Doubting(), model, monkeypatch)
+    assert min(u.own[0] for u in found.told) > 0.9
+    Doubting.tells = False
+    assert [u.own[0] for u in told_by(Doubting(), model, monkeypatch).told] == [0.0, 0.0]
 
 
 def test_cut_numbers_are_counted(model, monkeypatch):
