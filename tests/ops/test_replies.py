@@ -24,6 +24,7 @@ def test_a_list_keeps_words_that_begin_with_numbers():
         ("-1", 1, None),
         ("", 1, None),
         ("1. 7\n2. 0", 3, None),
+        ("1. 0\n2. 5", 4, None),  # the numbers of the list are no answers
     ],
 )
 def test_numbers(text, n, want):

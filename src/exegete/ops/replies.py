@@ -27,8 +27,7 @@ def numbers(text: str, n: int, low: float, high: float) -> tuple[float, ...] | N
     """
     lines = [line for line in text.splitlines() if line.strip()]
     items = [m["words"] for line in lines if (m := _ITEM.match(line))]
-    source = "\n".join(items) if len(items) == n else text
-    found = [float(x) for x in _NUMBER.findall(source)]
+    found = [float(x) for x in _NUMBER.findall("\n".join(items) or text)]
     if len(found) != n or any(not low <= x <= high for x in found):
         return None
     return tuple(found)
