@@ -7,7 +7,14 @@ import pytest
 
 from exegete.ops.ngram_summary import Effects, candidates, standard
 from exegete.ops.phrases import Index, ngrams, spots, words
-from exegete.ops.summarize_score import EmbeddedWriter, Explained, difference_interval, explain, score_ngrams
+from exegete.ops.summarize_score import (
+    EmbeddedWriter,
+    Explained,
+    difference_interval,
+    explain,
+    random_like,
+    score_ngrams,
+)
 
 FOOD = ("bread", "soup", "cheese", "rice", "apple")
 TRAVEL = ("train", "ship", "bus", "plane", "car")
@@ -44,9 +51,15 @@ def several(*boxes):
     return lambda texts: np.stack([b(texts) for b in boxes], 1)
 
 
-def explained(f, seed: int = 0) -> tuple[Explained, ...]:
+def explained(f, n_random: int = 5) -> tuple[Explained, ...]:
     scored = score_ngrams(f, EXPLAIN)
-    return explain(f, scored, TEST, EmbeddedWriter(TEST, np.random.default_rng(seed)), seed=seed)
+    return explain(f, scored, TEST, EmbeddedWriter(TEST, np.random.default_rng(0)), n_random=n_random)
+
+
+@pytest.fixture(scope="module")
+def unexplained() -> tuple[Explained, ...]:
+    """Forty modules of noise."""
+    return explained(several(*(noise(i) for i in range(40))), n_random=1)
 
 
 def test_planted_topics_are_recovered_and_beat_both_controls():
@@ -74,21 +87,19 @@ def test_a_planted_phrase_is_told_from_its_words():
     assert single and e.score > single[0] + 0.5
 
 
-def test_modules_of_noise_are_not_explained():
+def test_modules_of_noise_are_not_explained(unexplained):
     """The choice among candidates alone makes no score: over many such modules the mean is 0, like that of random candidates."""
-    found = explained(several(*(noise(i) for i in range(40))))
-    scores = np.array([e.score for e in found])
+    scores = np.array([e.score for e in unexplained])
     error = np.nanstd(scores) / np.sqrt(len(scores))
     assert abs(np.nanmean(scores)) < 3 * error
-    assert abs(np.nanmean([e.random for e in found])) < 3 * error
-    won = [e.interval is not None and e.interval[0] > 0 for e in found]
+    assert abs(np.nanmean([e.random for e in unexplained])) < 3 * error
+    won = [e.interval is not None and e.interval[0] > 0 for e in unexplained]
     assert np.mean(won) < 0.15
 
 
-def test_scores_on_the_half_they_were_chosen_on_would_flatter():
+def test_scores_on_the_half_they_were_chosen_on_would_flatter(unexplained):
     """So the two halves are needed: the same noise looks explained where it was chosen."""
-    found = explained(several(*(noise(i) for i in range(40))))
-    assert np.nanmean([e.judged[e.best].chosen_by for e in found]) > 0.2
+    assert np.nanmean([e.judged[e.best].chosen_by for e in unexplained]) > 0.6
 
 
 def test_the_score_is_the_difference_of_means_in_sigma():
@@ -134,6 +145,19 @@ def test_words_that_stand_beside_the_right_one_have_no_effect():
     assert abs(the) < 0.3
     by_hand = [found.z[i, 0] for i, g in enumerate(found.ngrams) if "bread" in g.split()]
     assert bread == pytest.approx(sum(by_hand) / (len(by_hand) + 2), abs=1e-3)
+
+
+def test_random_candidates_are_like_the_real_ones_and_can_be_tested():
+    """As many phrases each, none of the real ones, in about as many texts."""
+    found = score_ngrams(counts(FOOD), EXPLAIN)
+    writer = EmbeddedWriter(TEST, np.random.default_rng(0))
+    made = writer.candidates(found, 0, 30, 6)
+    other = random_like(made, found, np.random.default_rng(0), writer)
+    assert [len(c.phrases) for c in other] == [len(c.phrases) for c in made]
+    assert not {p for c in made for p in c.phrases} & {p for c in other for p in c.phrases}
+    assert all(writer.sides(c) is not None for c in (*made, *other))
+    often = [[found.count[found.at[p]] for c in group for p in c.phrases] for group in (made, other)]
+    assert abs(np.mean(often[0]) - np.mean(often[1])) < 0.5 * np.mean(often[0])
 
 
 def test_a_constant_module_has_no_candidates_and_no_score():

@@ -2,7 +2,7 @@
 
 1. the effect of a word: the mean value of all n-grams that hold it above the mean of all n-grams, in standard deviations, shrunk
    by how few they are (n / (n + 2)); a word that merely stands beside the right one has no effect, because elsewhere it is low;
-2. of the words of the k highest n-grams those with the largest effect are taken;
+2. of the words of the k highest n-grams, and the k words with the largest effects, those that can be tested are taken;
 3. candidates: all words whose effect is at least half of the largest; groups of words that are near each other (average linkage of
    the cosine of their vectors; without vectors, of the n-grams they share); phrases that are higher than any of their words; and
    single words.
@@ -19,7 +19,9 @@ from scipy import sparse
 from scipy.cluster.hierarchy import fcluster, linkage
 
 Vectors = Callable[[Sequence[str]], np.ndarray]
-MOST_WORDS = 8  # words of one candidate
+Known = Callable[[str], bool]
+MOST_WORDS = 8  # words of a group
+WIDEST = 24  # words of the widest candidate
 RIDGE = 2.0
 SYNERGY = 0.5  # standard deviations that a phrase must be above its highest word
 DIGITS = 4  # values are compared after rounding: batches of other sizes add up in another order
@@ -66,28 +68,40 @@ class Effects:
         count = np.asarray(self.table.sum(0)).ravel()[:, None]
         self.values = np.round((self.table.T @ z) / (count + RIDGE), DIGITS)  # [word, module]
 
+    def ranked(self, module: int) -> list[str]:
+        """All words, the largest effect first."""
+        return sorted(self.at, key=lambda w: (-self.values[self.at[w], module], w))
+
     def of(self, word: str, module: int) -> float:
         """The effect of one word on one module."""
         return float(self.values[self.at[word], module])
 
 
 def candidates(
-    ngrams: Sequence[str], z: np.ndarray, module: int, effects: Effects, k: int, n: int, vectors: Vectors | None = None
+    ngrams: Sequence[str], z: np.ndarray, module: int, effects: Effects, k: int, n: int, vectors: Vectors | None = None, known: Known | None = None
 ) -> tuple[Candidate, ...]:  # fmt: skip
     """At most `n` candidates for one module from the `k` highest n-grams; none where nothing raises its values.
 
-    `z` [ngram, module] from `standard`.
+    `z` [ngram, module] from `standard`. `known` says which phrases can be tested at all; others are not taken.
     """
     top = strongest(ngrams, z[:, module], k)
-    told = {w: effects.of(w, module) for i in top for w in ngrams[i].split()}
-    ranked = sorted((w for w in told if told[w] > 0), key=lambda w: (-told[w], w))
+    may = known or (lambda _: True)
+    high = [w for w in effects.ranked(module) if may(w)][
+        :k
+    ]  # where the top n-grams hold few words that can be tested
+    told = {w: effects.of(w, module) for w in (*(w for i in top for w in ngrams[i].split()), *high)}
+    ranked = sorted((w for w in told if told[w] > 0 and may(w)), key=lambda w: (-told[w], w))
     if not ranked:
         return ()
-    strong = [w for w in ranked if told[w] >= told[ranked[0]] / 2][:MOST_WORDS]
+    strong = [w for w in ranked if told[w] >= told[ranked[0]] / 2][:WIDEST]
     groups = _groups(ranked[: 4 * MOST_WORDS], [ngrams[i] for i in top], vectors)
     groups.sort(key=lambda g: (-float(np.mean([told[w] for w in g])), g))
     value = {ngrams[i]: float(z[i, module]) for i in range(len(ngrams)) if " " not in ngrams[i]}
-    whole = [ngrams[i] for i in top if " " in ngrams[i] and _above(ngrams[i], float(z[i, module]), value)]
+    whole = [
+        ngrams[i]
+        for i in top
+        if " " in ngrams[i] and may(ngrams[i]) and _above(ngrams[i], float(z[i, module]), value)
+    ]
     share = max(1, n // 3)
     made = [tuple(strong), *((w,) for w in ranked[:share]), *groups[:share], *((p,) for p in whole[:share])]
     made += [(w,) for w in ranked[share:]]

@@ -44,6 +44,11 @@ class Index:
             for g in ngrams_of(t, most):
                 self._texts.setdefault(g, []).append(i)
 
+    @property
+    def phrases(self) -> frozenset[str]:
+        """All that stand in any text."""
+        return frozenset(self._texts)
+
     def holds(self, phrases: Sequence[str]) -> np.ndarray:
         """Whether each text holds any of the phrases [text] bool."""
         out = np.zeros(self.n, dtype=bool)

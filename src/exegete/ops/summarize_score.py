@@ -6,8 +6,9 @@
 2. a writer sums them up in several candidates (`ops.ngram_summary`, or a language model);
 3. for each candidate the writer gives texts that it fits (Text+) and texts that it does not fit (Text-), none of which is among
    the texts to explain, in two halves;
-4. score of a candidate = (mean f(Text+) - mean f(Text-)) / sigma, sigma the standard deviation of f over the texts to test; the best
-   on the first half is chosen, and reported is its score on the second.
+4. score of a candidate = (mean f(Text+) - mean f(Text-)) / sigma, sigma the standard deviation of f over the texts to test; chosen is
+   the one that raises f most surely on the first half (score over sqrt(1 / n+ + 1 / n-), so that two lucky texts do not win), and
+   reported is its score on the second.
 
 Controls: random candidates, as many and with the same choice (`Writer.random`); the chosen candidate's texts read by the other
 modules (`swapped`). Chance 0. Interval: bootstrap of the difference over texts of the second half.
@@ -18,16 +19,27 @@ Cost: one value of f a distinct n-gram and a distinct text. Reference: Singh et 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from exegete.core.seed import generator
-from exegete.ops.ngram_summary import Candidate, Effects, Vectors, candidates, phrased, standard, strongest
+from exegete.ops.ngram_summary import (
+    Candidate,
+    Effects,
+    Vectors,
+    candidates,
+    phrased,
+    standard,
+    strongest,
+)
 from exegete.ops.phrases import Index, ngrams
 
 BlackBox = Callable[[Sequence[str]], np.ndarray]
 Sides = tuple[tuple[str, ...], tuple[str, ...]]  # Text+ and Text-
 LEAST = 2  # texts on each side of a half: with fewer there is no spread
+SPARE = 4  # times as many candidates are made, so that enough can be tested
+TRIES = 10  # draws of a random candidate until it can be tested
 PHRASES = 3  # random n-grams that stand for a description in free words
 NEAREST = 20  # n-grams of like frequency that a random phrase is drawn from
 
@@ -40,6 +52,10 @@ class Writer(ABC):
     @abstractmethod
     def candidates(self, found: "Scored", module: int, k: int, n: int) -> tuple[Candidate, ...]:
         """At most `n` candidates from the `k` highest n-grams of a module."""
+
+    def known(self, phrase: str) -> bool:
+        """Whether a phrase can be tested at all; both candidates and random ones are made of such alone."""
+        return True
 
     @abstractmethod
     def sides(self, candidate: Candidate) -> tuple[Sides, Sides] | None:
@@ -55,6 +71,11 @@ class Scored:
     z: np.ndarray
     effects: Effects
 
+    @cached_property
+    def at(self) -> dict[str, int]:
+        """The number of every n-gram."""
+        return {g: i for i, g in enumerate(self.ngrams)}
+
     def top(self, module: int, k: int) -> list[int]:
         """The k highest of a module."""
         return strongest(self.ngrams, self.z[:, module], k)
@@ -62,7 +83,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Judged:
-    """A candidate with its scores on the two halves, and how many texts it was judged on."""
+    """A candidate with its scores on the two halves (the first in standard errors), and how many texts it was judged on."""
 
     candidate: Candidate
     chosen_by: float
@@ -73,12 +94,13 @@ class Judged:
 
 @dataclass(frozen=True)
 class Explained:
-    """What explains one module: all candidates that could be judged, the number of the best (-1: none), and its controls.
+    """What explains one module (its number): all candidates that could be judged, the number of the best (-1: none), and its controls.
 
     `interval` of the score; `random` the same for random candidates, mean of draws; `swapped` of the other modules on its texts; NaN
     where there is none. `top` n-grams by number; `plus` and `minus` are the texts it was judged on with their values in sigma.
     """
 
+    module: int
     judged: tuple[Judged, ...]
     best: int
     interval: tuple[float, float] | None
@@ -105,10 +127,20 @@ class EmbeddedWriter(Writer):
         parts = np.sort(order[: len(test) // 2]), np.sort(order[len(test) // 2 :])
         self.halves: tuple[tuple[str, ...], ...] = tuple(tuple(str(test[i]) for i in p) for p in parts)
         self.indices = tuple(Index(h, most) for h in self.halves)
+        self._both = self.indices[0].phrases & self.indices[1].phrases
 
     def candidates(self, found: Scored, module: int, k: int, n: int) -> tuple[Candidate, ...]:
-        """By shared words (`ops.ngram_summary`)."""
-        return candidates(found.ngrams, found.z, module, found.effects, k, n, self.vectors)
+        """By shared words (`ops.ngram_summary`); only those that stand in enough texts, whose values are not looked at."""
+        made = candidates(
+            found.ngrams, found.z, module, found.effects, k, SPARE * n, self.vectors, self.known
+        )
+        kept = tuple(c for c in made if self.sides(c) is not None)
+        self.failed += len(made) - len(kept)
+        return kept[:n]
+
+    def known(self, phrase: str) -> bool:
+        """Whether a phrase stands in both halves of the texts to test."""
+        return phrase in self._both
 
     def sides(self, candidate: Candidate) -> tuple[Sides, Sides] | None:
         """Held-out texts with any of its phrases, and without."""
@@ -137,7 +169,10 @@ def explain(
     modules = range(scored.z.shape[1])
     asked = [writer.candidates(scored, m, k, n) for m in modules]
     drawn = [
-        [random_like(asked[m], scored, generator(seed, "random candidates", m, d)) for d in range(n_random)]
+        [
+            random_like(asked[m], scored, generator(seed, "random candidates", m, d), writer)
+            for d in range(n_random)
+        ]
         for m in modules
     ]
     sides: dict[Candidate, tuple[Sides, Sides] | None] = {}
@@ -155,22 +190,33 @@ def explain(
     return tuple(judge.module(m, asked[m], drawn[m], scored.top(m, k), seed) for m in modules)
 
 
-def random_like(made: Sequence[Candidate], scored: Scored, rng: np.random.Generator) -> tuple[Candidate, ...]:
-    """For each candidate a random one: every phrase changed for an n-gram that stands in about as many texts."""
+def random_like(
+    made: Sequence[Candidate], scored: Scored, rng: np.random.Generator, writer: Writer
+) -> tuple[Candidate, ...]:
+    """For each candidate a random one: every phrase changed for an n-gram that stands in about as many texts and can be tested."""
     own = {p for c in made for p in c.phrases}
-    pool = [i for i, g in enumerate(scored.ngrams) if g not in own]
-    count = scored.count[pool].astype(np.float64)
-    where = {g: i for i, g in enumerate(scored.ngrams)}
+    pool = [i for i, g in enumerate(scored.ngrams) if g not in own and writer.known(g)]
     found = []
     for c in made:
-        picked: list[str] = []
-        for p in c.phrases or ("",) * PHRASES:
-            like = float(scored.count[where[p]]) if p in where else float(np.median(scored.count))
-            near = np.argsort(np.abs(count - like) + 0.5 * rng.random(len(pool)), kind="stable")[:NEAREST]
-            free = [pool[i] for i in near if scored.ngrams[pool[i]] not in picked]
-            picked += [scored.ngrams[int(rng.choice(free))]] if free else []
-        found += [phrased(picked)] if picked else []
+        tries = TRIES if c.phrases else 1  # a language model is asked once
+        for _ in range(tries):
+            picked = _drawn(c, scored, pool, rng)
+            if picked and (tries == 1 or writer.sides(phrased(picked)) is not None):
+                found.append(phrased(picked))
+                break
     return tuple(found)
+
+
+def _drawn(c: Candidate, scored: Scored, pool: Sequence[int], rng: np.random.Generator) -> list[str]:
+    """Random n-grams like those of a candidate."""
+    count = scored.count[list(pool)].astype(np.float64)
+    picked: list[str] = []
+    for p in c.phrases or ("",) * PHRASES:
+        like = float(scored.count[scored.at[p]]) if p in scored.at else float(np.median(scored.count))
+        near = np.argsort(np.abs(count - like) + 0.5 * rng.random(len(pool)), kind="stable")[:NEAREST]
+        free = [pool[i] for i in near if scored.ngrams[pool[i]] not in picked]
+        picked += [scored.ngrams[int(rng.choice(free))]] if free else []
+    return picked
 
 
 def difference_interval(
@@ -210,6 +256,7 @@ class _Judge:
             sides = self.sides[c]
             if sides is not None:
                 first, second = (self.score(s, module) for s in sides)
+                first /= float(np.sqrt(sum(1 / len(s) for s in sides[0])))
                 if np.isfinite(first) and np.isfinite(second):
                     found.append(Judged(c, first, second, len(sides[1][0]), len(sides[1][1])))
         best = int(np.argmax([round(j.chosen_by, 4) for j in found])) if found else -1
@@ -227,7 +274,7 @@ class _Judge:
         chance = float(np.mean(random)) if random else float("nan")
         sides = self.sides[found[best].candidate] if best >= 0 else None
         if sides is None:
-            return Explained(tuple(found), -1, None, chance, float("nan"), tuple(top), (), ())
+            return Explained(m, tuple(found), -1, None, chance, float("nan"), tuple(top), (), ())
         swapped = [self.score(sides[1], j) for j in range(self.values.shape[1]) if j != m]
         swapped = [x for x in swapped if np.isfinite(x)]
         told = [
@@ -235,6 +282,7 @@ class _Judge:
             for s in sides[1]
         ]
         return Explained(
+            module=m,
             judged=tuple(found),
             best=best,
             interval=difference_interval(self.read(sides[1][0], m), self.read(sides[1][1], m), seed),
