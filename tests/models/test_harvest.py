@@ -1,13 +1,17 @@
 """The activation table against a slow twin: one text at a time, the bare module, positions looked up by hand."""
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from exegete.core.errors import InputError, UnknownName
+from exegete.core.errors import InputError, StoreError, UnknownName
 from exegete.core.material import Mark, Marked
 from exegete.models.encode import encode
 from exegete.models.harvest import harvest, layer_sites, pooled, stream
+from exegete.models.kept import Kept
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
@@ -166,6 +170,25 @@ def test_kept_tables_are_found_again_and_never_for_another_model(tmp_path, monke
             assert np.abs(next(iter(other.values.values())) - next(iter(a.values.values()))).max() > 1e-3
         assert lab.meter.forwards > 0, change
     assert not [p for p in (tmp_path / "activations").iterdir() if p.name.startswith("making-")]
+
+
+def test_two_processes_that_keep_the_same_and_a_folder_that_refuses(tmp_path, monkeypatch):
+    first, second = (Kept("same", tmp_path) for _ in range(2))
+    rows = [k.make(3, 2) for k in (first, second)]
+    for array in rows:
+        array[:] = 7.0
+    found = [k.commit([array]) for k, array in zip((first, second), rows)]
+    assert all((f[0] == 7.0).all() for f in found)
+    assert [p.name for p in tmp_path.iterdir()] == ["same"]
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    third = Kept("other", tmp_path)
+    array = third.make(3, 2)
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(StoreError, match="No space left"):
+        third.commit([array])
 
 
 def test_the_folder_stays_under_its_limit(tmp_path, monkeypatch):

@@ -88,6 +88,20 @@ def layer_sites(model: Model, kind: str = "resid_post", first: bool = True) -> t
     return (Site("resid_pre", layer=0, stack=stack), *found) if first else found
 
 
+def sites_at(model: Model, kind: str, layers: Sequence[int]) -> tuple[Site, ...]:
+    """Places of a kind in the layers named (none: all). Raises `UsageError` for a layer or kind that there is not."""
+    found = layer_sites(model, kind, first=False)
+    known = [s.layer for s in found]
+    missing = [i for i in layers if i not in known]
+    if missing:
+        raise UsageError(
+            f"You asked for {kind} of layer {missing[0]}.",
+            f"{model.name} has it in the layers {known[0]} to {known[-1]}.",
+            "Name layers among these, or none for all.",
+        )
+    return tuple(s for s in found if not layers or s.layer in layers)
+
+
 def words_of(items: Sequence[Parsed]) -> tuple[Marked, ...]:
     """Parsed sentences as texts whose words are marked, each with its part of speech ("" where there is none)."""
     return tuple(

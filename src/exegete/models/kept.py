@@ -9,6 +9,7 @@
 Memory: arrays above 64 MB lie on disk also where nothing is kept (a temporary folder, removed with the process).
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -85,8 +86,17 @@ class Kept:
         (folder / "done").write_text(str(len(arrays)))
         try:
             folder.rename(self.root / self.key)
-        except OSError:
-            pass  # another process was faster; its arrays are the same
+        except OSError as e:
+            if e.errno not in (
+                errno.EEXIST,
+                errno.ENOTEMPTY,
+            ):  # else another process was faster, with the same arrays
+                self._work.cleanup()
+                raise StoreError(
+                    "You asked for activations to be kept.",
+                    f"They cannot be put into {self.root} ({e.strerror}).",
+                    "Name another folder: EXEGETE_CACHE=/path (or off).",
+                ) from None
         else:
             _shrink(self.root, self.key)
         found = self.open()

@@ -9,7 +9,8 @@ import torch
 
 from exegete.core.errors import InputError
 from exegete.methods.neurons.cross_model_correlation import CrossModelCorrelation
-from exegete.methods.neurons.examples import gather, sites_of
+from exegete.methods.neurons.examples import gather
+from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.randomise import Randomiser
@@ -39,7 +40,7 @@ def permuted(seed=0):
 def test_a_permuted_copy_has_every_neuron_in_its_place():
     model, other, orders = permuted()
     lab, study = Lab(model), CrossModelCorrelation(site="mlp_act")
-    ex = gather(lab, WORDS, sites_of(model, "mlp_act", ()))
+    ex = gather(lab, WORDS, sites_at(model, "mlp_act", ()))
     seen = study.seen(lab, WORDS, ex, (other,))
     for measure in ("maxcorr", "mincorr"):
         assert seen.measure(measure) == pytest.approx(1.0, abs=1e-4)
@@ -59,7 +60,7 @@ def test_a_permuted_copy_has_every_neuron_in_its_place():
 def test_the_least_is_of_the_model_that_lacks_it():
     model, other, _ = permuted()
     lab, study = Lab(model), CrossModelCorrelation(site="mlp_act")
-    ex = gather(lab, WORDS, sites_of(model, "mlp_act", ()))
+    ex = gather(lab, WORDS, sites_at(model, "mlp_act", ()))
     seen = study.seen(lab, WORDS, ex, (other, Randomiser(3)(model)))
     assert seen.measure("maxcorr") == pytest.approx(1.0, abs=1e-4)
     assert seen.measure("mincorr").mean() < 0.95
@@ -81,6 +82,6 @@ def test_trained_relatives_share_more_than_untrained_ones():
 def test_too_few_words_are_refused():
     model, other, _ = permuted()
     lab = Lab(model)
-    ex = gather(lab, WORDS, sites_of(model, "resid_post", ()))
+    ex = gather(lab, WORDS, sites_at(model, "resid_post", ()))
     with pytest.raises(InputError, match="share"):
         CrossModelCorrelation().seen(lab, WORDS[:1], ex, (other,))

@@ -6,13 +6,14 @@ import pytest
 from exegete.core.errors import InputError, UsageError
 from exegete.core.material import Marked
 from exegete.core.site import Site
-from exegete.methods.neurons.examples import Examples, Places, gather, marked_of, sites_of
+from exegete.methods.neurons.examples import Examples, Places, gather, marked_of
 from exegete.methods.neurons.gaussian_probe import GaussianProbe
 from exegete.methods.neurons.judged import judge, scores
 from exegete.methods.neurons.linguistic_correlation import LinguisticCorrelation
 from exegete.methods.neurons.probeless import Probeless
 from exegete.methods.neurons.rankings import by_greed, by_means, by_variance, by_weights
 from exegete.methods.neurons.sparse_probe import SparseProbe
+from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
@@ -164,7 +165,7 @@ def test_columns_are_the_sites_own_numbers(encoder):
     """A column, put back to scale, is what the site gives; names say which."""
     lab = Lab(encoder)
     items = marked("word", 30)
-    ex = gather(lab, items, sites_of(encoder, "resid_post", (2,)))
+    ex = gather(lab, items, sites_at(encoder, "resid_post", (2,)))
     row = int(ex.parts[2][0])
     item = items[ex.item[row]]
     seen = lab.run(lab.read([item.text]).inputs, [Site("resid_post", layer=2)])

@@ -33,9 +33,9 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.neurons.unit_texts import Unit, sites_at
+from exegete.methods.neurons.unit_texts import Unit
 from exegete.methods.neurons.word_concepts import word_concepts
-from exegete.models.harvest import Table, harvest, words_of
+from exegete.models.harvest import Table, harvest, sites_at, words_of
 from exegete.models.lab import Lab
 from exegete.models.randomise import Randomiser
 from exegete.ops.formulas import Atoms, Formula, iou, search

@@ -30,10 +30,10 @@ from exegete.core.reference import Reference
 from exegete.core.results.finding import Finding
 from exegete.core.results.ranked_neurons import SharedNeurons
 from exegete.core.trust import Score, Trust
-from exegete.methods.neurons.examples import Examples, sites_of
+from exegete.methods.neurons.examples import Examples
 from exegete.methods.neurons.judged import Judged, Ranking, ranked
 from exegete.methods.neurons.ranking_study import RankingStudy
-from exegete.models.harvest import harvest
+from exegete.models.harvest import harvest, sites_at
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.model import Model
@@ -108,7 +108,7 @@ class CrossModelCorrelation(RankingStudy):
         keys = list(zip(ex.item[pool].tolist(), ex.mark[pool].tolist()))
         found, names = [], []
         for model in models:
-            table = harvest(self._lab(lab, model), items, sites_of(model, self.site, ()))
+            table = harvest(self._lab(lab, model), items, sites_at(model, self.site, ()))
             where = {k: r for r, k in enumerate(zip(table.item.tolist(), table.mark.tolist()))}
             whole = np.concatenate([np.asarray(v) for v in table.values.values()], 1)
             found.append((whole, where))

@@ -17,12 +17,12 @@ from exegete.core.method import Need
 from exegete.core.results.neuron_edits import EditCurve
 from exegete.core.site import Site
 from exegete.methods.contracts.study import Study
-from exegete.methods.neurons.examples import Examples, gather, marked_of, sites_of
+from exegete.methods.neurons.examples import Examples, gather, marked_of
 from exegete.methods.neurons.interventions import Interventions, prepare
 from exegete.methods.neurons.judged import Ranking
 from exegete.methods.neurons.ranking_study import Place
 from exegete.methods.neurons.rankings import By, rank_by
-from exegete.models.harvest import layer_sites
+from exegete.models.harvest import layer_sites, sites_at
 from exegete.models.lab import Lab
 from exegete.ops.stats import bootstrap_mean
 from exegete.ops.subset_probe import SubsetProbe, fit
@@ -71,7 +71,7 @@ class EditStudy(Study):
     def setting(self, lab: Lab, items: Sequence[Any], layers: Sequence[int], hide: bool) -> Setting:
         """Everything that is there before the first change."""
         marked = marked_of(items)
-        sites = sites_of(lab.model, self.site, layers)
+        sites = sites_at(lab.model, self.site, layers)
         last = layer_sites(lab.model, first=False)[-1]
         whole = gather(lab, marked, tuple(dict.fromkeys((*sites, last))))
         ex, out = only(whole, sites), only(whole, (last,))

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exegete.core.errors import InputError, UsageError
+from exegete.core.errors import InputError
 from exegete.core.material import Marked, Parsed
 from exegete.core.site import Site
-from exegete.models.harvest import harvest, layer_sites, words_of
+from exegete.models.harvest import harvest, words_of
 from exegete.models.lab import Lab
-from exegete.models.model import Model
 from exegete.ops.control_labels import classes_of
 from exegete.ops.split import split
 
@@ -83,20 +82,6 @@ class Examples:
 def marked_of(items: Sequence[Marked | Parsed]) -> tuple[Marked, ...]:
     """Items as labelled texts: the words of parsed sentences carry their tags."""
     return tuple(m for i in items for m in ((i,) if isinstance(i, Marked) else words_of([i])))
-
-
-def sites_of(model: Model, kind: str, layers: Sequence[int]) -> tuple[Site, ...]:
-    """Places of a kind in the layers named, or in all. Raises `UsageError` for a layer that there is not."""
-    found = layer_sites(model, kind, first=False)
-    known = [s.layer for s in found]
-    missing = [i for i in layers if i not in known]
-    if missing:
-        raise UsageError(
-            f"You asked for {kind} of layer {missing[0]}.",
-            f"{model.name} has it in the layers {known[0]} to {known[-1]}.",
-            "Name layers among these, or none for all.",
-        )
-    return tuple(s for s in found if not layers or s.layer in layers)
 
 
 def gather(lab: Lab, items: Sequence[Marked], sites: Sequence[Site]) -> Examples:

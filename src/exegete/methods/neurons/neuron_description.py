@@ -34,8 +34,9 @@ from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
 from exegete.methods.neurons.told_by_chat import SHOWN, Case, Told, excerpt, picked, tell
-from exegete.methods.neurons.unit_texts import Read, chosen, read_units, record, sites_at
+from exegete.methods.neurons.unit_texts import Read, chosen, read_units, record
 from exegete.models.chat.open import chat
+from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.ops.clues import Clues, describe
 from exegete.ops.description_scores import CROWD, detection, fuzzing, intruder, simulation, trials

@@ -30,8 +30,9 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.neurons.unit_texts import Unit, chosen, peaks, read_units, record, shuffled, sites_at
+from exegete.methods.neurons.unit_texts import Unit, chosen, peaks, read_units, record, shuffled
 from exegete.models.feedforward import feed_forward
+from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.models.promote import Way, at_position, way_sites
 from exegete.models.randomise import Randomiser

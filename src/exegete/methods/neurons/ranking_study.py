@@ -17,8 +17,9 @@ from exegete.core.results.finding import Finding
 from exegete.core.target import Target
 from exegete.core.trust import Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.neurons.examples import Examples, gather, marked_of, sites_of
+from exegete.methods.neurons.examples import Examples, gather, marked_of
 from exegete.methods.neurons.judged import Judged, Ranking, judge, scores, told
+from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.models.randomise import Randomiser
 
@@ -53,7 +54,7 @@ class RankingStudy(Study):
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Finding:
         """Rank, and judge the ranking."""
         marked = marked_of(items)
-        sites = sites_of(lab.model, self.site, self.layers)
+        sites = sites_at(lab.model, self.site, self.layers)
         ex = gather(lab, marked, sites)
         found = self.rank(lab, marked, ex)
         twin, why = self.untrained(lab)

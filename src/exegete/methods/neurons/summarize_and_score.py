@@ -33,8 +33,9 @@ from exegete.methods.contracts.study import Study
 from exegete.methods.neurons.black_boxes import BlackBox, Pool, output_targets, outputs_box, plain, units_box
 from exegete.methods.neurons.chat_writer import ChatWriter
 from exegete.methods.neurons.neuron_description import halves
-from exegete.methods.neurons.unit_texts import chosen, record, sites_at
+from exegete.methods.neurons.unit_texts import chosen, record
 from exegete.models.chat.open import chat
+from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.ops.ngram_summary import Vectors
 from exegete.ops.phrases import spots

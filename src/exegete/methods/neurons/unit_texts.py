@@ -16,9 +16,8 @@ from exegete.core.errors import InputError, UsageError
 from exegete.core.request import Text
 from exegete.core.site import Site
 from exegete.models.encode import encode
-from exegete.models.harvest import layer_sites, stream
+from exegete.models.harvest import stream
 from exegete.models.lab import Lab
-from exegete.models.model import Model
 from exegete.ops.topk_stream import UnitStream
 
 
@@ -39,20 +38,6 @@ class Read:
 
     tokens: tuple[str, ...]
     values: np.ndarray
-
-
-def sites_at(model: Model, kind: str, layers: Sequence[int]) -> tuple[Site, ...]:
-    """Places of a kind in the layers named (none: all). Raises `UsageError` for a layer or kind that there is not."""
-    found = layer_sites(model, kind, first=False)
-    known = [s.layer for s in found]
-    missing = [i for i in layers if i not in known]
-    if missing:
-        raise UsageError(
-            f"You asked for {kind} of layer {missing[0]}.",
-            f"{model.name} has it in the layers {known[0]} to {known[-1]}.",
-            "Name layers among these, or none for all.",
-        )
-    return tuple(s for s in found if not layers or s.layer in layers)
 
 
 def record(
