@@ -27,9 +27,10 @@ from exegete.core.results.debate import AttentionBaselines
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.attention.attention_permutation import NOISE
-from exegete.methods.attention.bench import Seen, benches, distance, noise_like, see, twin_of
+from exegete.methods.attention.bench import Seen, benches, distance, noise_like, see
 from exegete.methods.attention.judged import beaten, mean_score
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.edit import Add, Set
 from exegete.models.lab import Lab
 from exegete.models.load import load

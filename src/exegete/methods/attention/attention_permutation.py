@@ -34,10 +34,10 @@ from exegete.methods.attention.bench import (
     noise_like,
     reader,
     see,
-    twin_of,
 )
 from exegete.methods.attention.judged import beaten, mean_score
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.edit import Add, Set
 from exegete.models.lab import Lab
 from exegete.ops.rank import rank_correlation

@@ -20,11 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exegete.core.errors import ModelError
 from exegete.core.site import Site, Stack
 from exegete.models.edit import Set
 from exegete.models.lab import Aim, Lab
-from exegete.models.randomise import Randomiser
 from exegete.ops.divergence import tvd
 
 ROUNDING = (
@@ -184,15 +182,6 @@ def gradients(seen: Seen) -> tuple[np.ndarray, Tensor]:
         first, *by_layer = seen.lab.gradients(total, [t[embed], *(t[s] for s in sites)])
     by_token = (first * t[embed]).detach()[0].double().sum(-1).abs().cpu().numpy()
     return by_token, torch.stack([g[0] for g in by_layer]).detach()
-
-
-def twin_of(lab: Lab, seed: int) -> tuple[Lab | None, str]:
-    """A lab for the same model with randomised weights, counted in the same meter; or None and the reason."""
-    try:
-        twin = Randomiser(seed)(lab.model)
-    except ModelError as e:
-        return None, e.found
-    return Lab(twin, seed=lab.seed, meter=lab.meter), ""
 
 
 def noise_like(change: Tensor, rng: np.random.Generator) -> Tensor:

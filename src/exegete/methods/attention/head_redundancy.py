@@ -26,13 +26,14 @@ from exegete.core.results.head_redundancy import HeadRedundancy
 from exegete.core.site import Stack
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.attention.bench import reader, twin_of
+from exegete.methods.attention.bench import reader
 from exegete.methods.attention.head_orders import RANDOM, against_random, curves, halves, least_first, taylor
 from exegete.methods.attention.head_reading import Heads, heads_of, watch
 from exegete.methods.attention.head_removal import How, Removal, mean_z, posed
 from exegete.methods.attention.judged import mean_score
 from exegete.methods.attention.look import reread
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.lab import Lab
 from exegete.ops.redundancy import distances, groups, nearest, scattered, stand_ins
 

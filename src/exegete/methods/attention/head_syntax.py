@@ -26,10 +26,11 @@ from exegete.core.reference import Reference
 from exegete.core.results.head_syntax import HeadSyntax
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.attention.bench import reader, twin_of
+from exegete.methods.attention.bench import reader
 from exegete.methods.attention.head_reading import heads_of
 from exegete.methods.attention.head_trees import TOTAL, Choice, Corpus, ratio, read_corpus
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.lab import Lab
 from exegete.ops.syntax import ratio_interval
 

@@ -30,12 +30,12 @@ from exegete.core.results.heads import NO_TYPE, HeadTypes
 from exegete.core.seed import derive
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.attention.bench import twin_of
 from exegete.methods.attention.head_evidence import Evidence, mean, on_repeats, on_texts
 from exegete.methods.attention.head_reading import Heads, heads_of
 from exegete.methods.attention.judged import mean_score
 from exegete.methods.attention.map_classifier import Album
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.lab import Lab
 from exegete.ops.map_kinds import KINDS
 from exegete.ops.stats import bootstrap_mean

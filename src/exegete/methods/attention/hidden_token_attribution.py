@@ -27,9 +27,10 @@ from exegete.core.results.identifiability import HiddenTokenAttribution
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
-from exegete.methods.attention.bench import reader, twin_of
+from exegete.methods.attention.bench import reader
 from exegete.methods.attention.judged import mean_score
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.lab import Lab
 
 ALONE = 1e-5  # float32: what other tokens may seem to contribute before any layer has run

@@ -16,9 +16,9 @@ from torch import Tensor
 from exegete.core.errors import InputError, ModelError
 from exegete.core.request import Text
 from exegete.core.site import Site
+from exegete.methods.contracts.twins import twin_of
 from exegete.methods.features.activations import Rows, batches, blocks, read
 from exegete.models.lab import Lab
-from exegete.models.randomise import Randomiser
 from exegete.ops.dictionary import Dictionary, explained, random_dictionary
 from exegete.ops.dictionary_training import Recipe, Trainer, train
 
@@ -133,10 +133,9 @@ class Twin:
 
 def twin(lab: Lab, corpus: Corpus, sites: tuple[Site, ...], recipe: Recipe, feed: Feed) -> Twin:
     """Explained variance on held-out texts of a dictionary trained on the shuffled model's activations."""
-    try:
-        other = Lab(Randomiser(lab.seed)(lab.model), lab.seed, lab.meter, lab.progress)
-    except ModelError as e:
-        return Twin(None, str(e.found))
+    other, why = twin_of(lab)
+    if other is None:
+        return Twin(None, why)
     found = learn(other, corpus.train, sites, recipe, feed, "the same on shuffled weights").dictionary()
     rows = read(other, corpus.held, sites).values
     return Twin(explained(rows[-1], found(rows[0])))

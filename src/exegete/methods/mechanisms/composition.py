@@ -32,9 +32,9 @@ from exegete.core.results.composition import KINDS, Composition
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.circuits import LayerCircuits, carried, circuits, turns
 from exegete.models.lab import Lab
-from exegete.models.randomise import Randomiser
 from exegete.ops.composition import beyond, by_chance, composition, evenness, reader, root, writer
 
 _LEAST = 0.02  # of the largest matrix of its kind
@@ -64,11 +64,12 @@ class CompositionStudy(Study):
         """Over all pairs of heads of the main stack."""
         found = _pairs(lab)
         control, skipped = None, ""
-        try:
-            twin = _pairs(Lab(Randomiser(self.seed)(lab.model), self.seed, lab.meter))
+        other, why = twin_of(lab, self.seed)
+        if other is None:
+            skipped = f"randomised weights: {why}"
+        else:
+            twin = _pairs(other)
             control = float(twin.score[twin.best])
-        except ModelError as e:
-            skipped = f"randomised weights: {e.found}"
         kind, w, r = found.best
         score = Score(
             name=f"{KINDS[kind].upper()}-composition of {found.heads[w]} and {found.heads[r]}",

@@ -24,13 +24,13 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from exegete.core.errors import ModelError
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.induction import InductionHeads
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.methods.mechanisms.repeated import (
     Heads,
     Repeats,
@@ -44,7 +44,6 @@ from exegete.methods.mechanisms.repeated import (
 from exegete.models.circuits import LayerCircuits, circuits, writing
 from exegete.models.copying import copying
 from exegete.models.lab import Lab
-from exegete.models.randomise import Randomiser
 from exegete.ops.stats import bootstrap_mean
 
 
@@ -99,12 +98,12 @@ class InductionHeadsStudy(Study):
             "where nothing comes back",
             "",
         )
-        try:
-            twin = watch(Lab(Randomiser(self.seed)(lab.model), self.seed, lab.meter), how.said, how)
-            random = upper(strongest(twin.kind("prefix"))[0])
+        other, why = twin_of(lab, self.seed)
+        if other is None:
+            skipped = f"randomised weights: {why}"
+        else:
+            random = upper(strongest(watch(other, how.said, how).kind("prefix"))[0])
             control, name = max(control, random), f"{name}, or the strongest head with randomised weights"
-        except ModelError as e:
-            skipped = f"randomised weights: {e.found}"
         return Score(
             name=f"prefix matching of {layer}.h{head}",
             value=float(values.mean()),

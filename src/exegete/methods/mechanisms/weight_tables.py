@@ -26,7 +26,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from exegete.core.errors import ModelError, SiteError
+from exegete.core.errors import SiteError
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.tables import WeightTables
@@ -34,10 +34,10 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.circuits import turns, writing
 from exegete.models.copying import copying
 from exegete.models.lab import Lab
-from exegete.models.randomise import Randomiser
 from exegete.models.tables import Tables
 from exegete.models.vocabulary import final_scale, opening
 from exegete.ops.stats import bootstrap_mean
@@ -110,10 +110,9 @@ class WeightTablesStudy(Study):
         """With randomised weights: copying [layer, head], and the share of tokens that the best of n heads raises; NaN, None
         and the reason where there is no such model.
         """
-        try:
-            twin = Lab(Randomiser(self.seed)(lab.model), self.seed, lab.meter)
-        except ModelError as e:
-            return np.full_like(like, np.nan), None, f"randomised weights: {e.found}"
+        twin, why = twin_of(lab, self.seed)
+        if twin is None:
+            return np.full_like(like, np.nan), None, f"randomised weights: {why}"
         tables = Tables(twin)
         copies = copying(twin, tables.layers)[0].numpy()
         read = {at: _raised(tables, at, ids, 1.0) for at in _strongest(tables, copies, n)}

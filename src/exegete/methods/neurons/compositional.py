@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from exegete.core.errors import ModelError, UsageError
+from exegete.core.errors import UsageError
 from exegete.core.material import Marked, Parsed
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
@@ -33,11 +33,11 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.methods.neurons.unit_texts import Unit
 from exegete.methods.neurons.word_concepts import word_concepts
 from exegete.models.harvest import Table, harvest, sites_at, words_of
 from exegete.models.lab import Lab
-from exegete.models.randomise import Randomiser
 from exegete.ops.formulas import Atoms, Formula, iou, search
 from exegete.ops.split import split
 from exegete.ops.stats import bootstrap_mean
@@ -214,10 +214,9 @@ class CompositionalExplanations(Study):
         concepts: np.ndarray, parts: Sequence[np.ndarray],
     ) -> tuple[tuple[_Judged, ...], str]:  # fmt: skip
         """The same units with randomised weights; none and the reason where no copy is made."""
-        try:
-            twin = Lab(Randomiser(lab.seed)(lab.model), lab.seed, lab.meter, lab.progress)
-        except ModelError as e:
-            return (), str(e)
+        twin, why = twin_of(lab)
+        if twin is None:
+            return (), why
         on = self._masks(harvest(twin, marked, sites, "max"), units, parts[0])
         return self._explain(lab, atoms, concepts, on, parts), ""
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from exegete.core.errors import ModelError, SiteError
+from exegete.core.errors import SiteError
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.request import Text
@@ -30,12 +30,12 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.methods.neurons.unit_texts import Unit, chosen, peaks, read_units, record, shuffled
 from exegete.models.feedforward import feed_forward
 from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.models.promote import Way, at_position, way_sites
-from exegete.models.randomise import Randomiser
 from exegete.ops.stats import bootstrap_mean
 from exegete.ops.topk_stream import UnitStream
 
@@ -174,11 +174,8 @@ def _randomised(
     lab: Lab, items: Sequence[Text], sites: Sequence[Site], k: int
 ) -> tuple[dict[Site, UnitStream] | None, str]:
     """The records of the model with randomised weights; None and the reason where no copy is made."""
-    try:
-        twin = Lab(Randomiser(lab.seed)(lab.model), lab.seed, lab.meter, lab.progress)
-    except ModelError as e:
-        return None, str(e)
-    return record(twin, items, sites, k), ""
+    twin, why = twin_of(lab)
+    return (record(twin, items, sites, k) if twin else None), why
 
 
 def _pushed(

@@ -10,18 +10,17 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from exegete.core.errors import ModelError
 from exegete.core.material import Marked
 from exegete.core.method import Need
 from exegete.core.results.finding import Finding
 from exegete.core.target import Target
 from exegete.core.trust import Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.methods.neurons.examples import Examples, gather, marked_of
 from exegete.methods.neurons.judged import Judged, Ranking, judge, scores, told
 from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
-from exegete.models.randomise import Randomiser
 
 Place = Literal["resid_post", "resid_mid", "attn_out", "mlp_out", "mlp_act"]
 
@@ -57,7 +56,7 @@ class RankingStudy(Study):
         sites = sites_at(lab.model, self.site, self.layers)
         ex = gather(lab, marked, sites)
         found = self.rank(lab, marked, ex)
-        twin, why = self.untrained(lab)
+        twin, why = twin_of(lab, self.seed)
         other = None
         if twin is not None:
             theirs = gather(twin, marked, sites)
@@ -65,13 +64,6 @@ class RankingStudy(Study):
         judged = judge(ex, found.order, other, self.k, self.n_random, lab.rng("judge"))
         trust = Trust(scores=scores(ex, judged, self.seed, why), seed=self.seed)
         return self.finding(lab, ex, found, judged, trust)
-
-    def untrained(self, lab: Lab) -> tuple[Lab | None, str]:
-        """A lab with the randomised twin, on the same meter; or None and why there is none."""
-        try:
-            return Lab(Randomiser(self.seed)(lab.model), lab.seed, lab.meter, lab.progress), ""
-        except ModelError as e:
-            return None, e.found
 
     def lede(self, ex: Examples, judged: Judged, trust: Trust) -> str:
         """What every ranking says first."""

@@ -34,7 +34,7 @@ from exegete.core.seed import derive
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.probing.twins import TWIN, twin_of
+from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.harvest import harvest, layer_sites
 from exegete.models.lab import Lab
 from exegete.ops.antecedents import Similarity, Training, circles, cosines, hits, interval, train

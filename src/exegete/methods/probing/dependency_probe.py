@@ -31,8 +31,8 @@ from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.methods.probing.tree_table import Parts, TreeTable, layer_name, read_table
-from exegete.methods.probing.twins import TWIN, twin_of
 from exegete.models.harvest import layer_sites
 from exegete.models.lab import Lab
 from exegete.ops.biaffine import Biaffine, fit

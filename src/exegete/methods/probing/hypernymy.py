@@ -28,7 +28,7 @@ from exegete.core.rows import fault, rows_of
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.probing.twins import TWIN, twin_of
+from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.blank import Blank, answer_ids, answers, blank, ranked
 from exegete.models.lab import Lab
 from exegete.ops.stats import bootstrap_mean

@@ -27,9 +27,9 @@ from exegete.core.results.layer_profile import LayerProfile
 from exegete.core.target import Target
 from exegete.core.trust import Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.methods.probing.profiled import Settings, profiled, told
 from exegete.methods.probing.rows import asked
-from exegete.methods.probing.twins import twin_of
 from exegete.models.lab import Lab
 
 

@@ -29,7 +29,7 @@ from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.corpus import corpus
 from exegete.methods.contracts.study import Study
-from exegete.methods.probing.twins import TWIN, twin_of
+from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.harvest import layer_sites, stream
 from exegete.models.lab import Lab
 from exegete.ops.gaussian import Gaussian, Moments

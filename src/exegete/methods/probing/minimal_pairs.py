@@ -33,7 +33,7 @@ from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
 from exegete.methods.contracts.corpus import corpus
 from exegete.methods.contracts.study import Study
-from exegete.methods.probing.twins import TWIN, twin_of
+from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.lab import Lab
 from exegete.models.likelihood import Sentence, Start, convention, sentences
 from exegete.ops.nested import Nested, group_means, leaves_of, nested_means

@@ -30,9 +30,9 @@ from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.methods.probing.impact import Impact, Metric
 from exegete.methods.probing.tree_table import FEWEST_WORDS, counting
-from exegete.methods.probing.twins import TWIN, twin_of
 from exegete.models.harvest import layer_sites
 from exegete.models.lab import Lab
 from exegete.ops.decode import chu_liu_edmonds, eisner

@@ -23,9 +23,9 @@ from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.methods.probing.tree_profile import CHANCE, Profile, score, stacked, trained
 from exegete.methods.probing.tree_table import examples, layer_name, read_table
-from exegete.methods.probing.twins import TWIN, twin_of
 from exegete.models.harvest import layer_sites
 from exegete.models.lab import Lab
 from exegete.ops.tree_probe import Training

@@ -33,7 +33,7 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.probing.twins import twin_of
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.encode import Encoded, encode
 from exegete.models.forward import buckets
 from exegete.models.harvest import harvest, layer_sites, pooled

@@ -12,9 +12,9 @@ from exegete.core.errors import InputError
 from exegete.core.results.layer_profile import where
 from exegete.core.site import Site
 from exegete.core.trust import Score
+from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.layers import Prober, Seeded, data_of, features, run_seed
 from exegete.methods.probing.rows import Asked
-from exegete.methods.probing.twins import TWIN
 from exegete.models.harvest import Table, harvest, layer_sites
 from exegete.models.lab import Lab
 from exegete.ops.profile import Profile, profile, total

@@ -32,7 +32,7 @@ from exegete.core.results.prompt_probe import PromptProbe as Found
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.probing.twins import TWIN, twin_of
+from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.blank import Blank, answer_ids, answers, blank
 from exegete.models.lab import Lab
 from exegete.ops.stats import bootstrap_mean

@@ -26,7 +26,7 @@ from exegete.core.results.prompts import FoundPrompts
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.probing.twins import twin_of
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.encode import encode_target
 from exegete.models.lab import Lab
 from exegete.models.soft_prompt import Slotted, embeddings, says, slotted
