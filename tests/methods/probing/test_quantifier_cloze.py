@@ -83,13 +83,39 @@ def test_a_model_that_likes_some_words_knows_nothing(tmp_path, scripted):
     assert "no knowledge" in r.lede
 
 
+TYPICAL = (
+    "noun,property,typical\ndog,loyal,yes\ndog,furry,no\npin,sharp,yes\nsea,blue,yes\nsea,deep,no\nsun,hot,\n"
+)
+
+
+def test_typical_properties(tmp_path, scripted):
+    """Typical ones likelier after all and most, not after some; and a model that likes those words whatever the noun."""
+    (tmp_path / "t.csv").write_text(TYPICAL)
+    study = QuantifierCloze(words=str(tmp_path / "t.csv"))
+    best = ("loyal", "blue")
+    scripted(lambda q, noun, p: (p in CASES[noun]) * (2.0 if p in best and q in ("all", "most") else 1.0))
+    r = study(load(tiny("gpt2")))
+    np.testing.assert_array_equal(r.typical[:, 0], [1, 1, 0.5, 0.5])
+    assert np.isnan(r.typical[:, 1]).all()
+    scores = r.trust.scores[4:]
+    assert [s.control for s in scores[:2]] == [0.5, 0.5]
+    assert all(s.value == 1 and s.beats_chance and s.beats_control for s in scores[:2])
+    scripted(lambda q, noun, p: float(p in best))
+    scores = study(load(tiny("gpt2"))).trust.scores[4:]
+    assert all(s.value == 1 and not s.beats_control for s in scores[:2])
+    (tmp_path / "t.csv").write_text(TYPICAL.replace("furry,no", "furry,"))
+    r = study(load(tiny("gpt2")))  # what the file does not judge is neither, and one noun alone says nothing
+    assert np.isnan(r.typical).all()
+    assert len(r.trust.scores) == 4
+
+
 def test_shares_equal_brute_force():
     rng = np.random.default_rng(3)
     logs = rng.integers(0, 4, (4, 5, 6)).astype(float)  # with ties
     own = np.zeros((5, 6), dtype=bool)
     own[0, :2] = own[1, 1:3] = own[2, 3] = own[3, 4:] = own[4, 5] = True
     apart = np.array([[not (a & b).any() for b in own] for a in own])
-    mine, other = _shares(logs, own, apart)
+    mine, other = _shares(logs, own, ~own, apart)
 
     def share(q, asked, i):
         pairs = [(x, y) for x in range(6) if own[i, x] for y in range(6) if not own[i, y]]
@@ -124,6 +150,9 @@ def test_files_that_do_not_fit(tmp_path):
     (tmp_path / "a.csv").write_text("noun,property\ndog,loyal\ncat,\n")
     with pytest.raises(InputError, match="Line 3"):
         QuantifierCloze(words=str(tmp_path / "a.csv"))(model)
+    (tmp_path / "c.csv").write_text("noun,property,typical\ndog,loyal,maybe\n")
+    with pytest.raises(InputError, match="maybe"):
+        QuantifierCloze(words=str(tmp_path / "c.csv"))(model)
     same = rows(tmp_path / "b.csv", {"dog": ("loyal",), "cat": ("loyal", "soft")})
     with pytest.raises(InputError, match="nothing to compare"):
         QuantifierCloze(words=same)(model)

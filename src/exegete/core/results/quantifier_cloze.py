@@ -5,6 +5,8 @@ import numpy as np
 from exegete.core.figure import AnyFigure, Series, Table, curves_of
 from exegete.core.results.finding import Finding
 
+_TYPICAL = " Typical: pairs of a typical property and another of the same noun; both are true after some."
+
 
 class QuantifierCloze(Finding):
     """Properties in blanks ("all soups are [MASK]").
@@ -12,7 +14,8 @@ class QuantifierCloze(Finding):
     `nouns` and the `own` properties of each, `candidates` all properties of the set. By quantifier and noun [quantifier, noun]:
     `above` is the share of pairs in which an own property is likelier than one of other nouns, `other` the same pairs in
     prompts about other nouns (their mean), `twin` with randomised weights (NaN where skipped), `ranks` where the best own
-    property stands among the candidates (1 best), `first` [quantifier][noun] the likeliest candidate.
+    property stands among the candidates (1 best), `typical` the share of pairs in which a typical property of the noun is likelier
+    than another of its own (NaN where the material does not say or has one kind only), `first` [quantifier][noun] the likeliest candidate.
     """
 
     quantifiers: tuple[str, ...]
@@ -22,6 +25,7 @@ class QuantifierCloze(Finding):
     above: np.ndarray
     other: np.ndarray
     twin: np.ndarray
+    typical: np.ndarray
     ranks: np.ndarray
     first: tuple[tuple[str, ...], ...]
 
@@ -33,11 +37,14 @@ class QuantifierCloze(Finding):
             for name, values in (("prompts about other nouns", self.other), ("randomised weights", self.twin))
             if not np.isnan(values).any()
         ]
+        told = ~np.isnan(self.typical).any(0)
+        if told.any():
+            series.append(Series(name="typical above others of the noun", y=self.typical[:, told].mean(1)))
         curve = curves_of(
             self.quantifiers,
             "Are a noun's own properties likelier than those of other nouns?",
             "Share of pairs (a property of the noun, one of others) in which its own is likelier. After no, a model that heeds "
-            "the word has less than after all; 0.5 is a guess.",
+            "the word has less than after all; 0.5 is a guess." + (_TYPICAL if told.any() else ""),
             "quantifier",
             "share of pairs",
             tuple(series),

@@ -4,12 +4,14 @@
 2. every property of the set is scored there by the joint probability of its tokens;
 3. a noun's own properties are compared with those that only other nouns have: the share of pairs in which its own is
    likelier, ties one half;
-4. what is heeded: that share after all and most, less that after no (what dogs are is what "no dogs are" must not say).
+4. what is heeded: that share after all and most, less that after no (what dogs are is what "no dogs are" must not say);
+5. where a file says which properties are typical and which are not, the share of pairs in which a typical property of a noun
+   is likelier than another of its own, after all and most; beside the controls below, the same after some, which suits both.
 
 Chance: half of the pairs; no difference between quantifiers. Controls: the same pairs in the prompts about all nouns that share
 no property with this one (what is said of any noun is no knowledge of this one), and the model with randomised weights.
 
-Material: nouns of the terrarium with adjectives that suit them, or a file with noun and property a row.
+Material: nouns of the terrarium with adjectives that suit them, or a file with noun and property a row and, perhaps, typical.
 Cost: 4 forwards a noun for properties of one token and 4 for the twin; more for properties of several tokens.
 Reference: Apidianaki & Gari Soler 2021, "ALL Dolphins Are Intelligent and SOME Are Friendly".
 """
@@ -30,7 +32,7 @@ from exegete.core.rows import fault, rows_of
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
-from exegete.methods.probing.twins import TWIN, twin_of
+from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.blank import answer_ids, answers, blank
 from exegete.models.lab import Lab
 from exegete.ops.stats import bootstrap_mean
@@ -75,13 +77,16 @@ class QuantifierCloze(Study):
     )  # fmt: skip
     needs: ClassVar[tuple[Need, ...]] = ("text", "logprobs")
     passes: ClassVar[str] = "8 a noun; more for properties of several tokens"
-    words: str = Field("", description="file of rows with noun and property; empty: nouns of the terrarium")
+    words: str = Field(
+        "",
+        description="file of rows with noun, property and, perhaps, typical (yes or no); empty: nouns of the terrarium",
+    )
     n_nouns: int = Field(200, ge=2, le=100_000, description="most nouns that are asked, drawn at random")
     seed: int = Field(0, description="seed of the drawn nouns, the intervals and the randomised weights")
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Found:
         """Shares and ranks by quantifier. Raises `InputError` for words of which no two nouns differ in all properties."""
-        every = _read(self.words) if self.words else usual_words()
+        every, told = _read(self.words) if self.words else (usual_words(), {})
         known, failed = _askable(lab, self._some(lab, every))
         candidates = tuple(dict.fromkeys(p for several in known.values() for p in several))
         own = np.array([[c in several for c in candidates] for several in known.values()])
@@ -94,12 +99,21 @@ class QuantifierCloze(Study):
             )
         logs = _logs(lab, tuple(known), candidates)
         twin_lab, why = twin_of(lab)
-        mine, other = _shares(logs, own, apart)
-        if twin_lab is not None:
-            twin, _ = _shares(_logs(twin_lab, tuple(known), candidates), own, apart)
-        else:
-            twin = np.full_like(mine, np.nan)
+        theirs = None if twin_lab is None else _logs(twin_lab, tuple(known), candidates)
+        mine, other = _shares(logs, own, ~own, apart)
+        twin = np.full_like(mine, np.nan) if theirs is None else _shares(theirs, own, ~own, apart)[0]
         scores = _scores(mine, other, twin, failed, why, self.seed)
+        typical, less = (
+            np.array([[told.get((noun, c)) is kind for c in candidates] for noun in known])
+            for kind in (True, False)
+        )
+        both = typical.any(1) & less.any(1)  # nouns with properties of both kinds
+        proto = np.full_like(mine, np.nan)
+        if both.sum() > 1:
+            pairs = typical[both], less[both], apart[both]
+            proto[:, both], about = _shares(logs, *pairs, np.flatnonzero(both))
+            blind = None if theirs is None else _shares(theirs, *pairs, np.flatnonzero(both))[0]
+            scores += _typical_scores(proto[:, both], about, blind, why, self.seed)
         ranks = rankdata(-logs, axis=2)
         return Found(
             title="Does the model know what things are like, and heed all, most, some and no?",
@@ -111,6 +125,7 @@ class QuantifierCloze(Study):
             above=mine,
             other=other,
             twin=twin,
+            typical=proto,
             ranks=np.where(own[None], ranks, np.inf).min(2),
             first=tuple(tuple(candidates[i] for i in row) for row in logs.argmax(2)),
             trust=Trust(scores=scores, seed=self.seed),
@@ -130,9 +145,10 @@ def prompt(noun: str, quantifier: str) -> str:
     return f"{quantifier} {plural(noun)} are {BLANK}."
 
 
-def _read(path: str) -> Words:
-    """Properties of every noun, both in the order of the file."""
+def _read(path: str) -> tuple[Words, dict[tuple[str, str], bool]]:
+    """Properties of every noun, both in the order of the file, and whether a (noun, property) is typical, where it says."""
     found: dict[str, list[str]] = {}
+    told: dict[tuple[str, str], bool] = {}
     for place, row in rows_of(path, _WHAT):
         noun, name = (str(row.get(field) or "").strip() for field in ("noun", "property"))
         if not noun or not name:
@@ -140,7 +156,12 @@ def _read(path: str) -> Words:
                 path, _WHAT, place, f"has the fields {', '.join(row) or 'none'}", "Give noun and property."
             )
         found.setdefault(noun, []).append(name)
-    return {noun: tuple(dict.fromkeys(several)) for noun, several in found.items()}
+        typical = str(row.get("typical") or "").strip().lower()
+        if typical not in ("", "yes", "no"):
+            raise fault(path, _WHAT, place, f"has typical {typical!r}", "Write yes or no.")
+        if typical:
+            told[noun, name] = typical == "yes"
+    return {noun: tuple(dict.fromkeys(several)) for noun, several in found.items()}, told
 
 
 def _askable(lab: Lab, words: Words) -> tuple[Words, int]:
@@ -167,13 +188,17 @@ def _logs(lab: Lab, nouns: Sequence[str], candidates: Sequence[str]) -> np.ndarr
     return np.stack(answers(lab, places, ids)).reshape(len(QUANTIFIERS), len(nouns), -1)
 
 
-def _shares(logs: np.ndarray, own: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs with the own property likelier, in prompts about the noun and (mean) about nouns apart [quantifier, noun] each."""
-    mine, other = np.zeros(logs.shape[:2]), np.zeros(logs.shape[:2])
-    for i, (has, others) in enumerate(zip(own, apart)):
-        gap = logs[:, :, has, None] - logs[:, :, None, ~has]
+def _shares(
+    logs: np.ndarray, has: np.ndarray, less: np.ndarray, apart: np.ndarray, at: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (one that the noun `has`, one of `less`) with the first likelier, in prompts about the noun and (mean) about nouns
+    apart [quantifier, noun] each; has and less [noun, candidate]; `at`: which noun of the prompts each row is."""
+    rows = np.arange(len(has)) if at is None else at
+    mine, other = np.zeros((len(logs), len(has))), np.zeros((len(logs), len(has)))
+    for i, own in enumerate(rows):
+        gap = logs[:, :, has[i], None] - logs[:, :, None, less[i]]
         share = np.where(np.abs(gap) <= _TIE, 0.5, gap > 0).mean((2, 3))  # [quantifier, noun asked about]
-        mine[:, i], other[:, i] = share[:, i], share[:, others].mean(1)
+        mine[:, i], other[:, i] = share[:, own], share[:, apart[i]].mean(1)
     return mine, other
 
 
@@ -204,8 +229,25 @@ def _scores(
     return tuple(found)
 
 
+def _typical_scores(
+    mine: np.ndarray, other: np.ndarray, twin: np.ndarray | None, why: str, seed: int
+) -> tuple[Score, ...]:
+    """Typical properties beside the others of the same noun, after all and most [quantifier, noun]."""
+    value = mine[:2].mean(0)
+    bars = ((other[:2].mean(), _OTHER), (mine[2].mean(), "the same after some"))
+    bars += ((None if twin is None else twin[:2].mean(), TWIN),)
+    return tuple(
+        Score(
+            name="typical properties likelier than others of the noun, after all and most", value=float(value.mean()),
+            chance=0.5, control=None if bar is None else float(bar), control_name="" if bar is None else called,
+            interval=bootstrap_mean(value, seed), n=len(value), skipped=why if bar is None else "",
+        )
+        for bar, called in bars
+    )  # fmt: skip
+
+
 def _lede(scores: Sequence[Score], n: int) -> str:
-    know, heed = scores[:2], scores[2:]
+    know, heed, typical = scores[:2], scores[2:4], scores[4:]
     words = [
         f"After all, most and some, a property of one of {n} nouns is likelier than one of other nouns in {know[0].value:.0%} of pairs "
         f"(a guess: 50%; in prompts about other nouns: {know[0].control:.0%})."
@@ -220,6 +262,12 @@ def _lede(scores: Sequence[Score], n: int) -> str:
     lost = _lost(heed)
     if lost:
         words.append(f"That does NOT beat {lost}: the model is not shown to heed the quantifier.")
+    if typical:
+        words.append(
+            f"Typical properties are likelier than others of the same noun in {typical[0].value:.0%} of pairs."
+        )
+        lost = _lost(typical)
+        words += [f"That does NOT beat {lost}."] if lost else []
     return " ".join(words)
 
 
