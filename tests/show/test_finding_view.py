@@ -137,7 +137,41 @@ def test_curves_keep_their_order_and_leave_gaps():
     assert len(p.lines[0].dots) == 4  # the missing value is no point
     ys = {tip: y for _, y, tip in p.lines[0].dots}
     assert ys["this: 2.00"] < ys["this: 1.00"] < ys["this: 0"]  # larger values stand higher
-    assert p.lines[1].sort == "control"
+    assert [line.control for line in p.lines] == [False, True]
+
+
+def test_no_two_lines_of_a_picture_look_the_same_and_the_key_shows_each():
+    def series(n, control):
+        return tuple(
+            Series(name=f"{'control' if control else 'line'} {i}", y=np.full(3, float(i)), control=control)
+            for i in range(n)
+        )
+
+    p = curves(
+        Curves(
+            title="many", x=np.arange(3.0), x_axis="x", y_axis="y", series=series(7, False) + series(20, True)
+        )
+    )
+    looks = [(line.sort, line.shape) for line in p.lines]
+    assert len(set(looks)) == len(looks) == 27
+
+    class Many(Finding):
+        def figures(self):
+            few = series(2, False) + series(3, True)
+            return (Curves(title="few", x=np.arange(3.0), x_axis="x", y_axis="y", series=few),)
+
+    html = page(Many(title="", lede=""))
+    key = html[html.index('<p class="key">') :]
+    key = key[: key.index("</p>")]
+    entries = re.findall(r'class="line ([^"]+)".*? d="([^"]+)"/></svg> ([^<]+)</span>', key)
+    assert [name for _, _, name in entries] == ["line 0", "line 1", "control 0", "control 1", "control 2"]
+    assert len({entry[:2] for entry in entries}) == 5
+    for sort, shape, _ in entries:  # the key shows what stands in the frame
+        assert html.count(f'class="dot {sort}"') == 3 + 1
+        assert html.count(f'd="{shape}"') >= 3 + 1
+        assert f".{sort.split()[-1]} {{" in html
+    dashes = re.findall(r"\.c\d \{ stroke-dasharray: ([^;]+);", html)
+    assert len(set(dashes)) == len(dashes) == 6
 
 
 def test_weights_of_edges_are_seen():

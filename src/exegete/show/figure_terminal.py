@@ -113,7 +113,7 @@ class CurvesText:
         for i in kept:
             table.add_column(Text(cells[i][0]), justify="right", no_wrap=True, width=widths[i])
         for n, line in enumerate(p.lines):
-            style = "dim" if line.sort == "control" else ""
+            style = "dim" if line.control else ""
             table.add_row(Text(line.name, style), *(Text(cells[i][n + 1], style) for i in kept))
         yield table
         yield from (Text(f"  {words}", "dim") for _, words in p.marks)

@@ -26,6 +26,14 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 640, 260, 56, 46  # of an svg, in its own units
 MOST_EDGES = 400
 LETTER = 6.5  # width of a letter on an axis, in units of the svg
 NEGLIGIBLE = 1e-3  # of the largest value of a grid: below it a cell shows no digits
+DASHES = 6  # looks of lines (`l0` to `l5`) and of controls (`c0` to `c5`) in the style sheet
+SHAPES = (  # of the points of a line, around (0, 0): circle, square, diamond, triangle, triangle on its head
+    "M-3,0 a3,3 0 1,0 6,0 a3,3 0 1,0 -6,0",
+    "M-2.7,-2.7 h5.4 v5.4 h-5.4 z",
+    "M0,-3.8 L3.8,0 L0,3.8 L-3.8,0 z",
+    "M0,-3.6 L3.4,2.4 L-3.4,2.4 z",
+    "M0,3.6 L3.4,-2.4 L-3.4,-2.4 z",
+)
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,16 @@ class GridPicture:
 
 @dataclass(frozen=True)
 class Line:
-    """One series in the frame: its points and band as svg coordinates, and its class (`l0`, `l1` ..., or `control`)."""
+    """One series in the frame: points and band as svg coordinates, its class (`l0` ..., or `control c0` ...), and the shape
+    of its points as an svg path."""
 
     name: str
     path: str
     band: str
     sort: str
     dots: tuple[tuple[float, float, str], ...]
+    shape: str
+    control: bool
 
 
 @dataclass(frozen=True)
@@ -193,9 +204,7 @@ def curves(f: Curves) -> CurvesPicture:
     def py(y: float) -> float:
         return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 14) * (y - low) / (high - low), 1)
 
-    plain = [s for s in f.series if not s.control]
-    sorts = {id(s): "control" if s.control else f"l{plain.index(s) % 6}" for s in f.series}
-    lines = tuple(_line(f, s, sorts[id(s)], px, py) for s in f.series)
+    lines = tuple(_line(f, s, n, px, py) for s, n in zip(f.series, _numbered(f.series)))
     whole = bool((f.x == np.round(f.x)).all())
     names = f.x_names or tuple(f"{x:.0f}" if whole else number(float(x)) for x in f.x)
     x_ticks = _apart(tuple((px(float(x)), one_line(name, 12)) for x, name in zip(f.x, names)))
@@ -214,7 +223,14 @@ def _apart(ticks: tuple[tuple[float, str], ...]) -> tuple[tuple[float, str], ...
     return tuple(kept)
 
 
-def _line(f: Curves, s: Series, sort: str, px, py) -> Line:  # type: ignore[no-untyped-def]
+def _numbered(series: Sequence[Series]) -> list[int]:
+    """The number of each series among those of its sort: lines and controls are told apart each among their own."""
+    return [sum(other.control == s.control for other in series[:i]) for i, s in enumerate(series)]
+
+
+def _line(f: Curves, s: Series, n: int, px, py) -> Line:  # type: ignore[no-untyped-def]
+    sort = f"control c{n % DASHES}" if s.control else f"l{n % DASHES}"
+    shape = SHAPES[(n + 1) % len(SHAPES)] if s.control else SHAPES[n // 3 % len(SHAPES)]
     points = [
         (px(float(x)), py(float(y)), one_line(f"{s.name}: {number(float(y))}"))
         for x, y in zip(f.x, s.y)
@@ -226,7 +242,7 @@ def _line(f: Curves, s: Series, sort: str, px, py) -> Line:  # type: ignore[no-u
         up = [f"{px(float(x))},{py(float(y))}" for x, y in zip(f.x, s.high) if np.isfinite(y)]
         down = [f"{px(float(x))},{py(float(y))}" for x, y in zip(f.x, s.low) if np.isfinite(y)]
         band = " ".join([*up, *down[::-1]])
-    return Line(one_line(s.name), path, band, sort, tuple(points))
+    return Line(one_line(s.name), path, band, sort, tuple(points), shape, s.control)
 
 
 def _range(values: np.ndarray, pad: float = 0.04) -> tuple[float, float]:
