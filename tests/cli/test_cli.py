@@ -390,6 +390,23 @@ def test_a_missing_file_and_a_bad_argument(monkeypatch):
     assert inputs.given(["x" * 5000], "explain").texts == ("x" * 5000,)
 
 
+def test_the_name_of_a_model_is_no_text(tmp_path):
+    """`exegete prove MODEL` takes it as a word; everywhere else it is a flag."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "corpora").mkdir()
+    for word, said in (
+        ("terrarium/encoder", "exegete neurons --model terrarium/encoder"),
+        ("terrarium/encodr", "are models"),
+        (str(tmp_path), f"exegete neurons --model {tmp_path}"),
+        (str(tmp_path / "corpora"), "a folder, neither a text nor a file"),
+    ):
+        with pytest.raises(UsageError) as told:
+            inputs.given([word], "neurons")
+        assert said in told.value.letter()
+    assert inputs.given(["terrarium/ is a prefix"], "neurons").texts == ("terrarium/ is a prefix",)
+    assert inputs.given(["and/or"], "neurons").texts == ("and/or",)
+
+
 def test_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"one\ntwo\n")))
     assert inputs.given(["-"], "explain") == inputs.Given(("one", "two"), True)
@@ -408,6 +425,17 @@ def test_progress_shows_only_long_work():
         progress.advance()
     progress.stop()
     assert out.getvalue() == "explaining: 2 of 10\nexplaining: 4 of 10\n"
+    progress.start(4, "probing")
+    for _ in range(4):  # what was begun to be told is told to its end
+        now[0] += 2
+        progress.advance()
+    progress.stop()
+    assert out.getvalue().endswith("probing: 1 of 4\nprobing: 4 of 4\n")
+    said = out.getvalue()
+    progress.start(1, "quick")  # but a piece of work that was silent stays so
+    now[0] += 9
+    progress.advance()
+    assert out.getvalue() == said
     tty = io.StringIO()
     progress = RichProgress(Console(file=tty, force_terminal=True, width=80), clock=lambda: now[0])
     progress.start(2, "explaining")

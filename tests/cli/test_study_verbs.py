@@ -121,6 +121,12 @@ def test_flags_that_do_not_fit_get_a_letter(kind, words, flags, said):
         ask(kind, *words, **flags)
 
 
+@pytest.mark.parametrize("kind", ["marked", "trees", "minimal", "facts", "pairs", "texts", "nothing"])
+def test_the_name_of_a_model_is_no_material(kind):
+    with pytest.raises(UsageError, match="exegete patch --model terrarium/encoder"):
+        ask(kind, "terrarium/encoder")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

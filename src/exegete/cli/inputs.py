@@ -11,10 +11,11 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from exegete.core.embedded import PREFIX
 from exegete.core.errors import InputError, UsageError
 
 SUFFIXES = (".txt", ".jsonl", ".csv")
@@ -36,6 +37,7 @@ def given(words: Sequence[str] | None, verb: str) -> Given:
             "No text was given.",
             f'Give one: exegete {verb} "the food was good"',
         )
+    no_model(words, verb)
     if list(words) == ["-"]:
         return Given(_lines(decode(sys.stdin.buffer.read(), "standard input"), "standard input"), True)
     if len(words) == 1 and (path := _file(words[0])) is not None:
@@ -47,6 +49,24 @@ def given(words: Sequence[str] | None, verb: str) -> Given:
             f"You ran `exegete {verb}` on a text.", "The text is empty.", "Give at least one word."
         )
     return Given((text,), False)
+
+
+def no_model(words: Sequence[str], verb: str) -> None:
+    """Refuse the name of a model, or a folder, in the place of the text: `exegete prove MODEL` invites to it."""
+    word = words[0] if len(words) == 1 else ""
+    if not word or any(c.isspace() for c in word):
+        return
+    if word.startswith(PREFIX):
+        found = f"Names that begin with {PREFIX!r} are models; the model is named with --model."
+    elif _there(Path(word) / "config.json", Path.is_file):
+        found = "This folder holds a model; the model is named with --model."
+    elif _there(Path(word), Path.is_dir):
+        raise UsageError(
+            f"You ran `exegete {verb}` on {word!r}.", "That is a folder, neither a text nor a file.", "Name a file in it."
+        )  # fmt: skip
+    else:
+        return
+    raise UsageError(f"You ran `exegete {verb}` on {word!r}.", found, f"exegete {verb} --model {word}")
 
 
 def decode(data: bytes, where: str) -> str:
@@ -71,10 +91,7 @@ def _file(word: str) -> Path | None:
     """The word as a file: one that is there, or one that by its name should be."""
     path = Path(word)
     named = path.suffix.lower() in SUFFIXES and not any(c.isspace() for c in word)
-    try:
-        there = path.is_file()
-    except (OSError, ValueError):  # a long text, or one with a zero byte, is no path
-        there = False
+    there = _there(path, Path.is_file)
     if named and not there:
         raise InputError(
             f"You asked to explain the file {word!r}.",
@@ -82,6 +99,13 @@ def _file(word: str) -> Path | None:
             "Check the path; to explain these very words as a text, put a space after them.",
         )
     return path if there else None
+
+
+def _there(path: Path, test: Callable[[Path], bool]) -> bool:
+    try:
+        return test(path)
+    except (OSError, ValueError):  # a long text, or one with a zero byte, is no path
+        return False
 
 
 def _read(path: Path) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from exegete.cli.emit import say
-from exegete.cli.inputs import decode, given
+from exegete.cli.inputs import decode, given, no_model
 from exegete.core.conllu import read_conllu
 from exegete.core.embedded import PREFIX
 from exegete.core.errors import InputError, UnknownName, UsageError
@@ -56,6 +56,7 @@ def request(study: Any, asked: Asked) -> Any:
 
     Raises `UsageError` for flags that do not fit the study, `InputError` for files that cannot be read.
     """
+    no_model(asked.words, asked.verb)
     _fits(study, asked)
     if study.asks == "nothing":
         return None

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 PATIENCE = 1.0  # seconds before anything is shown
-EVERY = 10.0  # seconds between plain lines
+EVERY = 5.0  # seconds between plain lines
 
 
 class RichProgress:
@@ -18,31 +18,37 @@ class RichProgress:
         self._clock = clock
         self._bar: Progress | None = None
         self._total, self._done, self._words = 0, 0, ""
+        self._lines = 0  # plain lines that were written for this piece of work
         self._begun = self._said = 0.0
 
     def start(self, total: int, words: str) -> None:
         """Begin a piece of work of `total` steps."""
         self.stop()
-        self._total, self._done, self._words = total, 0, words
+        self._total, self._done, self._words, self._lines = total, 0, words, 0
         self._begun = self._said = self._clock()
 
     def advance(self, n: int = 1) -> None:
         """`n` more steps are done."""
         self._done += n
-        now = self._clock()
-        if now - self._begun < PATIENCE or (self._done >= self._total and self._bar is None):
-            return
+        now, over = self._clock(), self._done >= self._total
         if self._console.is_terminal:
-            self._show()
-        elif self._said == self._begun or now - self._said >= EVERY:
+            if self._bar is not None or (now - self._begun >= PATIENCE and not over):
+                self._show()
+        elif self._lines and over:  # what was begun to be told is told to its end
+            self._line()
+        elif not over and now - self._begun >= PATIENCE and (not self._lines or now - self._said >= EVERY):
             self._said = now
-            print(f"{self._words}: {self._done} of {self._total}", file=self._console.file, flush=True)
+            self._line()
 
     def stop(self) -> None:
         """The work is over: the bar goes away."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def _line(self) -> None:
+        self._lines += 1
+        print(f"{self._words}: {self._done} of {self._total}", file=self._console.file, flush=True)
 
     def _show(self) -> None:
         if self._bar is None:
