@@ -53,11 +53,13 @@ def test_words_of_a_planted_rule():
 
 
 def test_activations_of_other_texts_describe_nothing():
-    given = excerpts(after_not, 0)
-    train = [(t, y) for (t, _), (_, y) in zip(given, [*given[1:], given[0]])]  # those of the next text
-    test = excerpts(after_not, 1)
-    d = describe(train)
-    assert abs(simulation([d.simulate(t) for t, _ in test], [y for _, y in test])) < 0.3
+    """In the mean of ten draws: by luck some of these few words foretell a little, and no first token fires in any text."""
+    found = []
+    for seed in range(0, 20, 2):
+        given, test = excerpts(after_not, seed), excerpts(after_not, seed + 1)
+        d = describe([(t, y) for (t, _), (_, y) in zip(given, [*given[1:], given[0]])])
+        found.append(simulation([d.simulate(t) for t, _ in test], [y for _, y in test]))
+    assert abs(np.mean(found)) < 0.2
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -98,10 +100,11 @@ def test_descriptions_beat_swapped_ones_on_the_puzzles():
     assert won >= WON
 
 
-PARTS, WON = (
-    5,
-    16,
-)  # what remains are meanings that no word of the other sentences shows: idioms, wrong sums, deaths
+# 18 are reached, 17 where one sentence at a time is held out. Kinds of clues and numbers were chosen on planted units
+# (test_clues_planted.py), with which alone it stayed at 16; that effects are tested on other texts was thought of over the words for one
+# puzzle (a single wrong sum, '295', came before "numbers after ':'"), and chosen on planted units too. What remains are meanings that no
+# word of the other sentences shows: new words in idioms.
+PARTS, WON = 5, 17
 
 
 def _sentences(given: list) -> Excerpts:
