@@ -11,10 +11,11 @@ import pkgutil
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from exegete.core.errors import UsageError
 from exegete.core.registry import drawer
-from exegete.core.trust import Check, Cost, Trust
+from exegete.core.trust import Check, Cost, Score, Trust
 from exegete.core.value import Value
 
 RESULTS: dict[str, type["Result"]] = {}
@@ -157,13 +158,33 @@ class Comparison(Result):
     trusts: tuple[Trust, ...] = ()
 
 
+class Difference(Value):
+    """Whether two methods differ by a metric over the same texts: the mean of first less second, and p after correction."""
+
+    metric: str
+    first: str
+    second: str
+    mean: float
+    p: float
+    n: int
+
+
 class MetricTable(Result):
-    """Scores of methods by metric over a set of texts: rows methods, each a tuple of `Score`."""
+    """Scores of methods by metric over a set of texts: rows methods, each a tuple of `Score`.
+
+    `values` [method, metric, text] are what the means are made of, `better` says for each metric which direction is good.
+    `diagnosticity` has a score a metric: how often it puts a method's explanation before a random one. `differences` has a
+    row for every metric and pair of methods (people and the random row left out), with p after Holm's correction.
+    """
 
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
     trusts: tuple[Trust, ...]
     n_texts: int
+    values: np.ndarray = Field(default_factory=lambda: np.zeros((0, 0, 0)))
+    better: tuple[str, ...] = ()
+    diagnosticity: tuple[Score, ...] = ()
+    differences: tuple[Difference, ...] = ()
     failures: tuple[str, ...] = ()
 
 

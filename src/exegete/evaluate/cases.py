@@ -15,6 +15,7 @@ import numpy as np
 
 from exegete.core.errors import ExegeteError, InputError, UsageError
 from exegete.core.method import Method, method_of
+from exegete.core.rationale import Rationale
 from exegete.core.request import Text
 from exegete.core.result import Attribution, Provenance
 from exegete.core.target import Target
@@ -28,7 +29,7 @@ from exegete.models.question import Question
 
 T = TypeVar("T")
 NOTHING = Cost()
-Texts = str | Text | Sequence[Any]
+Texts = str | Text | Rationale | Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,14 @@ class Plan:
 class Case:
     """One text: its question, the question that judges, an attribution a method (None where it failed), and why it failed.
 
-    `where` names the text in words. `spent` is what the questions cost that are closed by now.
+    `where` names the text in words, `rationale` is what people marked in it. `spent` is what the questions cost that are closed by now.
     """
 
     where: str
     attributions: tuple[Attribution | None, ...]
     question: Question | None = None
     judged: Question | None = None
+    rationale: Rationale | None = None
     failures: tuple[str, ...] = ()
     errors: tuple[Exception, ...] = field(default=(), repr=False)
     spent: Cost = NOTHING
@@ -130,7 +132,7 @@ def _set(thing: Method) -> str:
 
 def texts_of(texts: Texts) -> tuple[Any, ...]:
     """The texts of what people write: one text, one list of ids, one chat, or a sequence of texts."""
-    items = [texts] if isinstance(texts, (str, Text)) else list(texts)
+    items = [texts] if isinstance(texts, (str, Text, Rationale)) else list(texts)
     if items and (all(isinstance(i, int) for i in items) or all(isinstance(i, dict) for i in items)):
         items = [items]
     if not items:
@@ -152,6 +154,8 @@ def cases(what: Plan, texts: Sequence[Any], progress: "Progress | None", doing: 
 
 
 def _case(what: Plan, text: Any, i: int, progress: "Progress") -> Case:
+    rationale = text if isinstance(text, Rationale) else None
+    text = rationale.text if rationale else text
     where = f"text {i + 1} ({_short(text)})"
     question, error = attempt(lambda: ask(what.model, text, what.target))
     if question is None:
@@ -167,7 +171,9 @@ def _case(what: Plan, text: Any, i: int, progress: "Progress") -> Case:
         if error is not None:
             lost[f"{name} on {where}: {words(error)}"] = error
         progress.advance()
-    return Case(where, tuple(found), question, judging(question), tuple(lost), tuple(lost.values()))
+    return Case(
+        where, tuple(found), question, judging(question), rationale, tuple(lost), tuple(lost.values())
+    )
 
 
 def attempt(work: Callable[[], T]) -> tuple[T | None, Exception | None]:

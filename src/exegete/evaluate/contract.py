@@ -1,6 +1,9 @@
-"""The contract of a faithfulness metric: many explanations of one text are scored in one go, so that they share passes.
+"""The contracts of metrics: many explanations of one text are scored in one go, so that they share passes.
 
-A metric sees a `Game` (what the model says when only some units are left) and a `Ranking` (K explanations: scores and
+    FaithfulnessMetric   does an explanation say what the model does? scored by removing units
+    PlausibilityMetric   does it single out what people marked? scored against rationales, without a pass
+
+A faithfulness metric sees a `Game` (what the model says when only some units are left) and a `Ranking` (K explanations: scores and
 orders). The explanation, the random orders and the control stand in one ranking; the question under the game remembers
 every input, so metrics asked together never run an input twice, and answers (argmax) come from the same passes as values.
 
@@ -8,12 +11,12 @@ What is judged (`judging`): the probability of the explained class or token, as 
 several tokens their joint log-probability (a joint probability would be next to nothing); for a contrast, a loss, an
 entropy or a regression (a single class) the explained value itself.
 
-Shapes: K explanations, P subsets of each, U units.
+Shapes: K explanations, P subsets of each, U units, A annotators.
 """
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -64,16 +67,68 @@ class Ranking:
         return len(self.order)
 
 
-class FaithfulnessMetric(Method):
-    """Base of the metrics that ask whether an explanation says what the model does, by removing units."""
+class ExplanationMetric(Method):
+    """Base of the metrics that score explanations of one text: on a ground of their own, many at once."""
 
     family: ClassVar[str] = "metric"
     better: ClassVar[Better] = "higher"
     by_order: ClassVar[bool] = True  # whether only the order of the scores counts, not their values
 
+    @abstractmethod
+    def ground(self, question: Question, units: tuple[Unit, ...], gold: np.ndarray | None) -> Any:
+        """What explanations of `units` are scored on. `gold` is what people marked [A, U], None where nobody was asked."""
+
+    @abstractmethod
+    def score_orders(self, ground: Any, ranking: Ranking, /) -> np.ndarray:
+        """The metric [K] of each explanation of the ranking; NaN where it is not defined."""
+
+
+class PlausibilityMetric(ExplanationMetric):
+    """Base of the metrics that ask whether an explanation singles out what people marked: the mean over annotators."""
+
+    passes: ClassVar[str] = "none"
+
+    def ground(self, question: Question, units: tuple[Unit, ...], gold: np.ndarray | None) -> np.ndarray:
+        """The marks [A, U]. Raises `InputError` where there are none."""
+        if gold is None:
+            raise InputError(
+                f"You asked for {self.id}.",
+                "Nobody marked what matters in this text.",
+                "Give texts with rationales (`Rationale`, or --task), or choose a faithfulness metric.",
+            )
+        return gold
+
+    def score_orders(self, gold: np.ndarray, ranking: Ranking) -> np.ndarray:
+        """The mean [K] over the annotators who marked something; NaN where none did."""
+        rows = [self.score_marks(row, ranking) for row in gold if row.any()]
+        return np.mean(rows, axis=0) if rows else np.full(len(ranking), np.nan)
+
+    @abstractmethod
+    def score_marks(self, marked: np.ndarray, ranking: Ranking) -> np.ndarray:
+        """The metric [K] against one row of marks [U] with at least one mark."""
+
+    def ceiling(self, gold: np.ndarray) -> float:
+        """What people reach: each annotator's marks as an explanation, held against the others'. NaN for fewer than two."""
+        told = gold[gold.any(1)]
+        if len(told) < 2:
+            return float("nan")
+        each = [
+            self.score_orders(np.delete(told, k, axis=0), Ranking.of(told[k : k + 1]))
+            for k in range(len(told))
+        ]
+        return float(np.mean(each))
+
+
+class FaithfulnessMetric(ExplanationMetric):
+    """Base of the metrics that ask whether an explanation says what the model does, by removing units."""
+
     removal: Removal = Field(
         default="auto", description="how units are removed: mask, delete, pad or unk; auto: mask, else delete"
     )
+
+    def ground(self, question: Question, units: tuple[Unit, ...], gold: np.ndarray | None) -> Game:
+        """The game the metric is played on."""
+        return self.game(question, units)
 
     @abstractmethod
     def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
@@ -98,6 +153,23 @@ def metric_of(metric: str | Method) -> FaithfulnessMetric:
             f"Choose among {', '.join(m.id for m in faithfulness_metrics())}.",
         )
     return found
+
+
+def judge_of(metric: str | Method) -> ExplanationMetric:
+    """A metric that scores explanations, from its id or from a value as it is. Raises `UsageError` for any other."""
+    found = METRICS.get(metric.replace("-", "_"))() if isinstance(metric, str) else metric
+    if not isinstance(found, ExplanationMetric):
+        raise UsageError(
+            f"You asked for the metric {metric if isinstance(metric, str) else metric.id!r}.",
+            "It does not score explanations of texts.",
+            f"Choose among {', '.join(cls.id for _, cls in METRICS if issubclass(cls, ExplanationMetric))}.",
+        )
+    return found
+
+
+def plausibility_metrics() -> tuple[PlausibilityMetric, ...]:
+    """Every registered plausibility metric at its defaults, by id."""
+    return tuple(cls() for _, cls in METRICS if issubclass(cls, PlausibilityMetric))
 
 
 def faithfulness_metrics() -> tuple[FaithfulnessMetric, ...]:

@@ -5,7 +5,8 @@ For each text:
 2. for each metric, all explanations, all controls and `n_random` random orders are scored together on one question, so
    that no input is run twice whatever the number of methods and metrics.
 Then for each method and metric: the mean over texts with its 95 % bootstrap interval, chance, control, n and n_failed. The
-last row is a random explanation: what scores like it says nothing.
+last row is a random explanation: what scores like it says nothing. Where people marked what matters, their marks are a row too:
+judged like an explanation by faithfulness metrics, and by plausibility metrics each annotator against the others.
 
 Chance of a metric that reads values (not only their order) deals out the method's own values along the random orders.
 Cost: explanations twice, and at most the distinct subsets that the metrics name, once.
@@ -19,9 +20,11 @@ import numpy as np
 
 from exegete.core.errors import ExegeteError, UnknownName
 from exegete.core.method import Method
+from exegete.core.rationale import Rationale
 from exegete.core.result import Attribution, MetricTable
 from exegete.core.seed import generator
 from exegete.core.target import Target
+from exegete.core.text import Unit
 from exegete.core.trust import Cost, Score, Trust
 from exegete.evaluate.cases import (
     NOTHING,
@@ -38,19 +41,28 @@ from exegete.evaluate.cases import (
     words,
     worst,
 )
-from exegete.evaluate.contract import FaithfulnessMetric, Ranking, faithfulness_metrics, metric_of
+from exegete.evaluate.contract import (
+    ExplanationMetric,
+    PlausibilityMetric,
+    Ranking,
+    faithfulness_metrics,
+    judge_of,
+    plausibility_metrics,
+)
 from exegete.evaluate.trust import Control, explain_control, held_against, orders, pool, units_of
+from exegete.evaluate.verdicts import diagnosticity, differences
 from exegete.models.model import Model
 from exegete.models.question import Question
 from exegete.models.randomise import Randomiser
 
 RANDOM = "random"
+PEOPLE = "people"
 LEVELS = ("full", "fast")
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """The scores of one text: a row a method (the random row last) and a column a metric; None where one failed."""
+    """The scores of one text: a row a method, then people and a random one, and a column a metric; None where one failed."""
 
     scores: tuple[tuple[Score | None, ...], ...]
     failures: tuple[str, ...] = ()
@@ -71,15 +83,17 @@ def evaluate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> MetricTable:
-    """Scores of `methods` by `metrics` (all faithfulness metrics when None) over `texts`.
+    """Scores of `methods` by `metrics` over `texts`. None: all faithfulness metrics, and the plausibility metrics where
+    every text is a `Rationale`.
 
     `trust='fast'` leaves out the randomised-weights control. `progress` advances by one for each method and text. Raises
     `UsageError` for unknown methods and metrics, and the first error met when nothing could be explained.
     """
     if trust not in LEVELS:
         raise UnknownName("trust level of a suite", trust, LEVELS)
-    chosen = faithfulness_metrics() if metrics is None else tuple(metric_of(m) for m in metrics)
     what, given = plan(model, methods, target, unit, prefix, seed), texts_of(texts)
+    told = any(isinstance(t, Rationale) for t in given)
+    chosen = tuple(judge_of(m) for m in (_usual(given) if metrics is None else metrics))
     randomiser = Randomiser(seed) if trust == "full" else None
     seen: list[Case] = []
     sheets: list[Sheet] = []
@@ -87,15 +101,22 @@ def evaluate(
         sheets.append(_sheet(_Bench(what, case, randomiser, n_random), chosen))
         seen.append(case.closed())
     refuse_if_all_failed(seen)
-    rows = tuple(_row(seen, sheets, m, chosen, seed) for m in range(len(what.methods) + 1))
+    n = len(what.methods)
+    kept = [m for m in range(n + 2) if told or m != n]
+    names = (*what.names, PEOPLE, RANDOM)
+    values = _values(sheets, n + 2, len(chosen))
     return MetricTable(
-        methods=(*what.names, RANDOM),
+        methods=tuple(names[m] for m in kept),
         metrics=labels(chosen),
-        trusts=rows,
+        trusts=tuple(_row(seen, sheets, m, chosen, seed) for m in kept),
+        values=values[kept],
+        better=tuple(m.better for m in chosen),
+        diagnosticity=diagnosticity([s.scores for s in sheets], labels(chosen), n, seed),
+        differences=differences(values[:n], what.names, labels(chosen), seed),
         n_texts=len(seen),
         failures=(
             *(f for both in zip(seen, sheets) for x in both for f in x.failures),
-            *_undefined(what, sheets),
+            *_undefined(names, sheets),
         ),
         cost=sum((x.cost for both in zip(seen, sheets) for x in both), Cost()),
         notes=(
@@ -103,6 +124,15 @@ def evaluate(
         ),
         provenance=what.provenance("evaluate"),
     )
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One explanation of one text on its way to the metrics: its row in the table, its scores [unit] and its control."""
+
+    row: int
+    scores: np.ndarray
+    control: Control
 
 
 @dataclass(frozen=True)
@@ -130,6 +160,15 @@ class _Bench:
             (m, a) for m, a in enumerate(self.case.attributions) if a is not None and m in self.case.usable
         ]
 
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """The units that were explained, the same for all methods."""
+        return units_of(self.questions[0], self.made[0][1])
+
+    def gold(self) -> np.ndarray | None:
+        """What people marked [annotator, unit]; None where nobody was asked."""
+        return None if self.case.rationale is None else self.case.rationale.gold(self.units)
+
     def control(self, m: int, a: Attribution) -> Control:
         """The control of one explanation."""
         if self.randomiser is None:
@@ -142,56 +181,74 @@ class _Bench:
         return rng.normal(size=len(self.made[0][1].total))
 
 
-def _sheet(bench: _Bench, metrics: Sequence[FaithfulnessMetric]) -> Sheet:
-    """Every method and the random row by every metric, on one text."""
+def _usual(given: Sequence[object]) -> tuple[ExplanationMetric, ...]:
+    """The metrics that are taken where none are named."""
+    told = all(isinstance(t, Rationale) for t in given)
+    return (*faithfulness_metrics(), *(plausibility_metrics() if told else ()))
+
+
+def _sheet(bench: _Bench, metrics: Sequence[ExplanationMetric]) -> Sheet:
+    """Every method, people and the random row by every metric, on one text."""
     n = len(bench.what.methods)
     failures = [
         f"{bench.what.names[m]} on {bench.case.where}: some scores are NaN or infinite"
         for m, a in enumerate(bench.case.attributions)
         if a is not None and m not in bench.case.usable
     ]
-    table: list[list[Score | None]] = [[None] * len(metrics) for _ in range(n + 1)]
+    table: list[list[Score | None]] = [[None] * len(metrics) for _ in range(n + 2)]
     if not bench.made:
         return Sheet(tuple(map(tuple, table)), tuple(failures))
-    controls = [bench.control(m, a) for m, a in bench.made]
-    spent = sum((c.cost for c in controls), Cost())
-    controls.append(Control(skipped="a random order comes from no model"))
-    totals = [*(a.total for _, a in bench.made), bench.guess()]
+    lines = [_Line(m, a.total, bench.control(m, a)) for m, a in bench.made]
+    gold, error = attempt(bench.gold)
+    if error is not None:
+        failures.append(f"rationale of {bench.case.where}: {words(error)}")
+    if gold is not None and gold.any():
+        lines.append(_Line(n, gold.mean(0), Control(skipped="people explain without the model")))
+    lines.append(_Line(n + 1, bench.guess(), Control(skipped="a random order comes from no model")))
+    spent = sum((line.control.cost for line in lines), Cost())
     for k, (metric, name) in enumerate(zip(metrics, labels(metrics))):
-        found, error = attempt(lambda job=(metric, name): _column(bench, *job, totals, controls))
+        found, error = attempt(lambda job=(metric, name): _column(bench, *job, lines, gold))
         if found is None:
             failures.append(f"{name} on {bench.case.where}: {words(error)}")
             continue
-        for row, score in zip([*(m for m, _ in bench.made), n], found):
-            table[row][k] = score
+        for line, score in zip(lines, found):
+            table[line.row][k] = score
     return Sheet(tuple(map(tuple, table)), tuple(failures), spent)
 
 
 def _column(
-    bench: _Bench,
-    metric: FaithfulnessMetric,
-    name: str,
-    totals: Sequence[np.ndarray],
-    controls: Sequence[Control],
+    bench: _Bench, metric: ExplanationMetric, name: str, lines: "Sequence[_Line]", gold: np.ndarray | None
 ) -> list[Score]:
-    """One metric of one text: a score for each explanation in `totals` [U]."""
-    question, judged = bench.questions
-    units = units_of(question, bench.made[0][1])
-    game, random = metric.game(judged, units), orders(judged, units, bench.n_random, bench.what.seed)
-    values = metric.score_orders(game, Ranking.of(np.stack(totals)))
-    shared = metric.score_orders(game, Ranking.random(totals[-1], random)) if metric.by_order else None
+    """One metric of one text: a score for each line."""
+    judged, units = bench.questions[1], bench.units
+    ground, random = (
+        metric.ground(judged, units, gold),
+        orders(judged, units, bench.n_random, bench.what.seed),
+    )
+    values = metric.score_orders(ground, Ranking.of(np.stack([line.scores for line in lines])))
+    guess = lines[-1].scores
+    shared = metric.score_orders(ground, Ranking.random(guess, random)) if metric.by_order else None
     found = []
-    for scores, value, control in zip(totals, values, controls):
-        bar = None if control.scores is None else metric.score(game, control.scores)
-        draws = shared if shared is not None else metric.score_orders(game, Ranking.random(scores, random))
+    for line, value in zip(lines, values):
+        scores, control = line.scores, line.control
+        if (
+            line.row == len(bench.what.methods)
+            and isinstance(metric, PlausibilityMetric)
+            and gold is not None
+        ):
+            value = metric.ceiling(gold)
+        bar = None
+        if control.scores is not None:
+            bar = float(metric.score_orders(ground, Ranking.of(control.scores))[0])
+        draws = shared if shared is not None else metric.score_orders(ground, Ranking.random(scores, random))
         found.append(held_against(metric, name, value, bar, draws, control.skipped))
     return found
 
 
 def _row(
-    seen: Sequence[Case], sheets: Sequence[Sheet], m: int, metrics: Sequence[FaithfulnessMetric], seed: int
+    seen: Sequence[Case], sheets: Sequence[Sheet], m: int, metrics: Sequence[ExplanationMetric], seed: int
 ) -> Trust:
-    """One method (or the random row, which no case holds) over all texts."""
+    """One method (or people, or the random row, which no case holds) over all texts."""
     made = [a for c in seen for a in c.attributions[m : m + 1] if a is not None]
     columns = enumerate(zip(metrics, labels(metrics)))
     scores = [
@@ -200,13 +257,22 @@ def _row(
     return Trust(scores=tuple(scores), checks=worst(made), cost=sum((a.cost for a in made), Cost()))
 
 
-def _undefined(what: Plan, sheets: Sequence[Sheet]) -> list[str]:
+def _undefined(names: Sequence[str], sheets: Sequence[Sheet]) -> list[str]:
     """In words: on how many texts a metric gave no number although there was an explanation."""
     n: Counter[tuple[str, str]] = Counter()
     for sheet in sheets:
-        for method, row in zip((*what.names, RANDOM), sheet.scores):
+        for method, row in zip(names, sheet.scores):
             n.update((method, s.name) for s in row if s is not None and not np.isfinite(s.value))
     return [
         f"{method}: {metric} is not defined on {times} of {len(sheets)} texts"
         for (method, metric), times in n.items()
     ]
+
+
+def _values(sheets: Sequence[Sheet], n_rows: int, n_metrics: int) -> np.ndarray:
+    """What every text scored [row, metric, text]; NaN where nothing was scored."""
+    found = np.full((n_rows, n_metrics, len(sheets)), np.nan)
+    for t, sheet in enumerate(sheets):
+        for r, row in enumerate(sheet.scores):
+            found[r, :, t] = [np.nan if s is None else s.value for s in row]
+    return found

@@ -25,7 +25,15 @@ from exegete.core.result import Attribution
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Cost, Score, Trust
-from exegete.evaluate.contract import Better, FaithfulnessMetric, Ranking, judging, metric_of
+from exegete.evaluate.contract import (
+    Better,
+    ExplanationMetric,
+    FaithfulnessMetric,
+    Ranking,
+    judge_of,
+    judging,
+    metric_of,
+)
 from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.models.question import Question
 from exegete.models.randomise import Randomiser, asked_of
@@ -114,7 +122,7 @@ def judge_metric(
 
 
 def held_against(
-    metric: FaithfulnessMetric,
+    metric: ExplanationMetric,
     name: str,
     value: float,
     control: float | None,
@@ -187,7 +195,7 @@ def judge_set(trusts: Sequence[Trust | None], seed: int = 0, names: Sequence[str
     found = [{s.name: s for s in t.scores} if t is not None else {} for t in trusts]
     wanted = names or dict.fromkeys(name for scores in found for name in scores)
     return tuple(
-        pool([scores.get(name) for scores in found], name, metric_of(name).better, seed) for name in wanted
+        pool([scores.get(name) for scores in found], name, judge_of(name).better, seed) for name in wanted
     )
 
 
