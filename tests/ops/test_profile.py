@@ -11,7 +11,7 @@ def run(lost, dev, n=40, seed=0):
     """A run of texts of four rows, each row of layer l lost with probability lost[l]."""
     rng = np.random.default_rng(seed)
     gone = rng.random((len(lost), n, 4)) < np.array(lost)[:, None, None]
-    return Run(gone.sum(2).astype(float), np.full(n, 4.0), np.array(dev))
+    return Run(gone.sum(2).astype(float), np.full(n, 4.0), np.array(dev), np.arange(n))
 
 
 def test_sums_by_text_are_a_plain_loop():
@@ -44,12 +44,27 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says_and_is_wider_for_
     for seed in range(60):
         rates = rng.beta(2, 2, 60)  # texts differ: rows of one are no independent witnesses
         gone = rng.random((60, 10)) < rates[:, None]
-        one = Run(gone.sum(1)[None].astype(float), np.full(60, 10.0), np.ones(1))
+        one = Run(gone.sum(1)[None].astype(float), np.full(60, 10.0), np.ones(1), np.arange(60))
         low, high = profile([one], np.random.default_rng(seed)).interval[0]
         inside += low <= 0.5 <= high
         naive = 2 * 1.96 * (0.25 / 600) ** 0.5
         assert high - low > 1.1 * naive
     assert inside >= 51  # 95 % of 60 is 57; the chance of fewer than 51 is under 0.002
+
+
+def test_one_text_under_many_seeds_is_still_one_witness():
+    """Twenty splits of the same 60 texts: what is learned of texts does not grow with splits, and the interval covers as it says."""
+    inside, rng = 0, np.random.default_rng(2)
+    for seed in range(20):
+        rates, runs = rng.beta(2, 2, 60), []
+        for _ in range(20):
+            texts = np.sort(rng.permutation(60)[:12])
+            gone = rng.binomial(10, rates[texts]).astype(float)
+            runs.append(Run(gone[None], np.full(12, 10.0), np.ones(1), texts))
+        low, high = profile(runs, np.random.default_rng(seed)).interval[0]
+        inside += low <= 0.5 <= high
+        assert high - low > 2 * 1.96 * rates.std() / 60**0.5 * 0.9  # never narrower than texts allow
+    assert inside >= 16  # 95 % of 20 is 19; the chance of fewer than 16 is under 0.003
 
 
 def test_words_are_looked_up_and_unknown_ones_get_the_most_frequent_label():

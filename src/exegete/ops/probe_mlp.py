@@ -1,6 +1,6 @@
 """MLP probe: one hidden layer of rectified units on frozen vectors, stopped early on held-out development rows.
 
-1. weights are drawn from a seed (He), the output starts at the class priors' logits of zero;
+1. weights are drawn from a seed (He), biases start at zero;
 2. Adam on cross-entropy over shuffled batches; after every epoch the development rows are told;
 3. the weights of the best epoch are kept; training stops after `patience` epochs without a better one.
 

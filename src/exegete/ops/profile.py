@@ -3,12 +3,14 @@
 A score is 1 - lost / bar, summed over held-out rows: rows told wrong over rows (accuracy), or squared error over that of the
 mean guess (R2). Rows of one text go together.
 
-interval            seeds are drawn again, and within each its held-out texts (rows of one text are no independent witnesses)
+interval            seeds are drawn again and so are texts, each with the same weight in every seed that holds it out: rows of one
+                    text are no independent witnesses, and neither is one text under several seeds (Owen 2007)
 chosen              of each seed the layer that its development rows choose: what "the best layer" may honestly claim
 centre of gravity   the expected layer: steps of the score that the best of layers 0..l (chosen on development rows) gains at l,
                     weighted by l; steps down count nothing. The embeddings are layer 0 and have no step (Tenney et al. 2019)
 
-Cost: draws x seeds x texts. Shapes: a seed's `lost` [layer, text], `bar` [text], `dev` [layer].
+Cost: draws x seeds x texts. Shapes: a seed's `lost` [layer, text], `bar` [text], `dev` [layer], `texts` [text].
+Reference: Owen 2007, "The Pigeonhole Bootstrap".
 """
 
 from collections.abc import Sequence
@@ -21,11 +23,12 @@ _DRAWS, _TAILS = 1000, (0.025, 0.975)
 
 @dataclass(frozen=True)
 class Run:
-    """One seed's split: lost and bar of held-out texts, `dev` the score of every layer on development rows."""
+    """One seed's split: lost and bar of held-out `texts` (their numbers), `dev` the score of every layer on development rows."""
 
     lost: np.ndarray
     bar: np.ndarray
     dev: np.ndarray
+    texts: np.ndarray
 
     @property
     def best(self) -> int:
@@ -66,9 +69,8 @@ def profile(runs: Sequence[Run], rng: np.random.Generator) -> Profile:
     chosen = [r.lost[r.best] for r in runs]
     stacked = [np.concatenate([r.lost, r.rising, c[None]]) for r, c in zip(runs, chosen)]
     n = len(runs[0].dev)
-    bars = [r.bar for r in runs]
-    point = 1 - np.sum([s.sum(1) for s in stacked], axis=0) / np.concatenate(bars).sum()
-    draws = _draws(stacked, bars, rng)
+    point = 1 - np.sum([s.sum(1) for s in stacked], axis=0) / sum(r.bar.sum() for r in runs)
+    draws = _draws(stacked, runs, rng)
     low, high = np.nanquantile(draws, _TAILS, axis=0)
     middle = centre(point[None, n : 2 * n])[0]
     spread = centre(draws[:, n : 2 * n])
@@ -98,14 +100,12 @@ def total(lost: Sequence[np.ndarray], bars: Sequence[np.ndarray]) -> float:
     return float(1 - sum(x.sum() for x in lost) / sum(b.sum() for b in bars))
 
 
-def _draws(lost: Sequence[np.ndarray], bars: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+def _draws(lost: Sequence[np.ndarray], runs: Sequence[Run], rng: np.random.Generator) -> np.ndarray:
     """Scores [draw, row of lost] with seeds and texts drawn again."""
-    seeds = rng.multinomial(len(lost), np.full(len(lost), 1 / len(lost)), _DRAWS)
-    over, under = np.zeros((_DRAWS, len(lost[0]))), np.zeros(_DRAWS)
-    for i, (x, b) in enumerate(zip(lost, bars)):
-        n = len(b)
-        for _ in range(int(seeds[:, i].max())):  # a seed drawn twice brings its texts twice, drawn anew
-            took = rng.multinomial(n, np.full(n, 1 / n), _DRAWS) * (seeds[:, i] > 0)[:, None]
-            over, under = over + took @ x.T, under + took @ b
-            seeds[:, i] -= 1
+    known, place = np.unique(np.concatenate([r.texts for r in runs]), return_inverse=True)
+    times, seeds = (rng.multinomial(n, np.full(n, 1 / n), _DRAWS) for n in (len(known), len(runs)))
+    over, under, start = np.zeros((_DRAWS, len(lost[0]))), np.zeros(_DRAWS), 0
+    for x, run, often in zip(lost, runs, seeds.T):
+        took = times[:, place[start : start + len(run.texts)]] * often[:, None]
+        over, under, start = over + took @ x.T, under + took @ run.bar, start + len(run.texts)
     return 1 - over / np.where(under > 0, under, np.nan)[:, None]

@@ -93,12 +93,11 @@ def test_random_labels_are_told_no_better_than_chance_and_the_lede_says_so():
 def test_a_probe_remembers_few_words_so_that_selectivity_is_near_zero_and_many_words_it_does_not():
     model = load(tiny("bert", "masked"))
     few = by_word(sentences(120), lambda t, i, w: "abcd"[WORDS.index(w[i]) % 4])
-    r = LayerProbe(probe="mlp", n_seeds=1)(model, few)
-    assert r.score[0] > 0.85
-    assert abs(r.selectivity[0]) < 0.1, (
-        r.selectivity,
-        r.control,
-    )  # 17 word types: any labelling of them is learned by heart
+    r = LayerProbe(probe="mlp", n_seeds=1, pool="mean")(model, few)
+    # 17 word types, told apart by the mean of their letters (cat and mat end alike): any labelling is learned by heart
+    sure = 2 * (2 * 0.02 * 0.98 / 144) ** 0.5  # two standard errors between two shares of 98 % of 144 words
+    assert r.score[0] > 0.98 - sure
+    assert abs(r.selectivity[0]) < sure
     assert r.words_alone == pytest.approx(1)
     assert not r.trust.scores[1].beats_control
     rng = np.random.default_rng(0)
@@ -144,15 +143,46 @@ def test_neighbours_labels_are_their_rows():
                 assert data.names[data.y[side[row]]] == words[item][mark + step]
 
 
+def test_a_word_between_two_marks_parts_them():
+    """Where rare labels were left out, or marks stand on some words only, the next mark is not the next word."""
+    items = by_word(sentences(40), lambda t, i, w: "rare" if (t, i) == (0, 1) else "ab"[i % 2])
+    ask = asked(items, "pos", 0, 2, 1000)
+    model = load(tiny("gpt2", "causal"))
+    data = data_of(harvest(Lab(model), ask.items, layer_sites(model)), ask)
+    assert data.after[:5].tolist() == [-1, 2, 3, 4, -1]  # the rare word stood between rows 0 and 1
+    assert data.before[:5].tolist() == [-1, -1, 1, 2, 3]
+
+
+def test_examples_are_counted_once_however_often_they_are_held_out():
+    model = load(tiny("bert", "masked"))
+    items = by_word(sentences(40), lambda t, i, w: "ab"[i % 2])
+    one, many = (LayerProbe(n_seeds=n)(model, items).trust.scores[0].n for n in (1, 8))
+    assert one == pytest.approx(48, abs=6)  # a fifth of 240 words
+    assert one < many <= 240
+
+
 def test_numbers_are_read_by_ridge_and_places_in_kilometres():
     model = load(tiny("gpt2", "causal"))
-    lengths = [" ".join(s.split()[: 2 + i % 5]) for i, s in enumerate(sentences(150))]
-    r = LayerProbe(n_seeds=1, label="length", pool="last")(model, [Marked.of(t, float(len(t.split()))) for t in lengths])  # fmt: skip
+    texts, site = sentences(150), layer_sites(model)[2]
+    x = harvest(Lab(model), [Marked.of(t, "x") for t in texts], [site], "mean").values[site]
+    planted = (x - x.mean(0)) / x.std(0) @ np.random.default_rng(5).standard_normal(x.shape[1])
+    noise = (
+        np.random.default_rng(6).standard_normal(150) * planted.std() / 3
+    )  # so that R2 is 0.9 to who knows the rest
+    r = LayerProbe(n_seeds=2)(model, [Marked.of(t, float(v)) for t, v in zip(texts, planted + noise)])
     assert r.unit == "R2" and r.probe == "ridge"
-    assert r.score.max() > 0.7  # positions are in the stream
-    assert r.control.max() < 0.3
+    assert r.best == 2
+    low, high = r.interval[2]
+    assert (
+        low < 1 - 0.1 * 90 / (90 - x.shape[1]) < high
+    )  # least squares from 90 texts: noise * n / (n - width) is lost
+    assert high - low < 0.3
+    assert r.control.max() < 0.1
     assert r.majority == pytest.approx(0, abs=1e-9)
-    assert r.measures[0][1] > 0.8
+    assert r.measures[0][1] == pytest.approx(
+        6 / np.pi * np.arcsin(0.9**0.5 / 2), abs=0.1
+    )  # Spearman of r2 = 0.9, both normal
+    lengths = [" ".join(s.split()[: 2 + i % 5]) for i, s in enumerate(texts)]
     items = [Marked.of(t, (4.0 * len(t.split()), 10.0 * len(t))) for t in lengths]
     r = LayerProbe(n_seeds=1, places=True)(model, items)
     name, km, guess = r.measures[-1]

@@ -5,7 +5,7 @@ For every seed: split texts (the same text twice stays together) into training, 
     task        the probe on the labels
     control     the same probe on labels drawn for each word at random (whole texts: labels shuffled over texts)
     untrained   the same probe on the model with randomised weights
-    neighbour   the probe on the label of the word before, and of the word after (words only)
+    neighbour   the probe on the label of the word right before, and right after (words only)
 
 and, reading no vector, the most frequent label and what words alone tell (`ops.probe_words`). Principal axes are made once a
 layer and seed and serve all probes on it. What is kept of a probe: what it lost, by held-out text.
@@ -80,7 +80,11 @@ def data_of(table: Table, ask: Asked) -> Data:
     """The rows of a table, ready to probe."""
     texts = [ask.items[i].text for i in table.item]
     ids = {t: n for n, t in enumerate(dict.fromkeys(texts))}
-    same = (table.item[1:] == table.item[:-1]) & (table.mark[1:] == table.mark[:-1] + 1)
+    stretches = [ask.items[i].marks[m].spans for i, m in zip(table.item, table.mark)]
+    same = np.array(
+        [i == j and _beside_each_other(t, a, b) for i, j, t, a, b in zip(table.item, table.item[1:], texts, stretches, stretches[1:])],
+        dtype=bool,
+    )  # fmt: skip
     rows = np.arange(len(table))
     before = np.where(np.concatenate([[False], same]), rows - 1, -1)
     after = np.where(np.concatenate([same, [False]]), rows + 1, -1)
@@ -88,12 +92,14 @@ def data_of(table: Table, ask: Asked) -> Data:
         y, names = np.array(table.labels, dtype=np.float64).reshape(len(table), -1), ()
     else:
         names, y = classes_of(table.labels)
-    words = tuple(
-        tuple(ask.items[i].text[slice(*s)] for s in ask.items[i].marks[m].spans) or (ask.items[i].text,)
-        for i, m in zip(table.item, table.mark)
-    )
+    words = tuple(tuple(t[slice(*s)] for s in spans) or (t,) for t, spans in zip(texts, stretches))
     group = np.array([ids[t] for t in texts], dtype=np.int64)
     return Data(y, names, ask.level, group, words, tuple(texts), before, after)
+
+
+def _beside_each_other(text: str, a: tuple[tuple[int, int], ...], b: tuple[tuple[int, int], ...]) -> bool:
+    """Whether word b follows word a with nothing but blanks between; a word that lost its mark lies between others."""
+    return len(a) == len(b) == 1 and a[0][1] <= b[0][0] and not text[a[0][1] : b[0][0]].strip()
 
 
 def features(values: np.ndarray) -> np.ndarray:
@@ -225,7 +231,8 @@ def _run(told: list[list[Told]], texts: Sequence[np.ndarray]) -> Run:
     groups = np.concatenate(texts)
     lost = np.stack([np.concatenate([t.lost for t in layer]) for layer in told])
     bar = np.concatenate([t.bar for t in told[0]])
-    return Run(by_text(lost, groups), by_text(bar, groups), np.array([np.mean([t.dev for t in layer]) for layer in told]))  # fmt: skip
+    dev = np.array([np.mean([t.dev for t in layer]) for layer in told])
+    return Run(by_text(lost, groups), by_text(bar, groups), dev, np.unique(groups))
 
 
 def _blind(data: Data, parts: Parts) -> dict[str, np.ndarray]:

@@ -10,10 +10,11 @@ import numpy as np
 
 from exegete.core.errors import InputError
 from exegete.core.results.layer_profile import where
+from exegete.core.seed import derive
 from exegete.core.site import Site
 from exegete.core.trust import Score
 from exegete.methods.contracts.twins import TWIN
-from exegete.methods.probing.layers import Prober, Seeded, data_of, features, run_seed
+from exegete.methods.probing.layers import Data, Prober, Seeded, data_of, features, run_seed
 from exegete.methods.probing.rows import Asked
 from exegete.models.harvest import Table, harvest, layer_sites
 from exegete.models.lab import Lab
@@ -57,7 +58,7 @@ def profiled(lab: Lab, twin: tuple[Lab | None, str], ask: Asked, how: Settings) 
     data = data_of(table, ask)
     prober = Prober(how.probe, len(data.names), how.hidden)
     with lab.working(how.n_seeds * len(sites), f"probing the {ask.what}") as done:
-        seeded = [run_seed((table, other), sites, data, prober, how.seed + s, how.places, done) for s in range(how.n_seeds)]  # fmt: skip
+        seeded = [run_seed((table, other), sites, data, prober, derive(how.seed, "split", s), how.places, done) for s in range(how.n_seeds)]  # fmt: skip
     rng = lab.rng("profile", ask.what)
     task = profile([s.runs["task"] for s in seeded], rng)
     layers = (*(("embeddings",) if first else ()), *(f"layer {s.layer}" for s in sites[int(first) :]))
@@ -67,7 +68,7 @@ def profiled(lab: Lab, twin: tuple[Lab | None, str], ask: Asked, how: Settings) 
         ask=ask,
         task=task,
         fields=fields,
-        scores=_scores(seeded, task, fields, twin[1], table),
+        scores=_scores(seeded, task, fields, twin[1], data, table.n_failed),
         notes=(*ask.notes, *_notes(seeded, fields, ask)),
     )
 
@@ -134,7 +135,7 @@ def _fields(
 
 
 def _scores(
-    seeded: list[Seeded], task: Profile, fields: dict[str, Any], why: str, table: Table
+    seeded: list[Seeded], task: Profile, fields: dict[str, Any], why: str, data: Data, failed: int
 ) -> tuple[Score, ...]:
     """The chosen layer's score against each control; controls whose layer matters choose theirs in the same way."""
 
@@ -142,6 +143,9 @@ def _scores(
         runs = [s.runs[name] for s in seeded if name in s.runs]
         return total([r.lost[r.best] for r in runs], [r.bar for r in runs]) if runs else None
 
+    held = np.concatenate(
+        [s.runs["task"].texts for s in seeded]
+    )  # a text that several seeds hold out counts once
     unit, words = fields["unit"], fields["words_name"]
     controls = (
         (TWIN, chosen("untrained"), why),
@@ -156,8 +160,8 @@ def _scores(
             control=value,
             control_name=name,
             interval=task.chosen_interval,
-            n=sum(len(s.bar) for s in seeded),
-            n_failed=table.n_failed,
+            n=int(np.isin(data.group, held).sum()),
+            n_failed=failed,
             skipped=skipped if value is None else "",
         )
         for name, value, skipped in controls
