@@ -51,6 +51,17 @@ def test_arcs_of_one_level_share_no_stretch():
     assert level[3] == 1
 
 
+def test_a_long_label_pushes_its_words_apart():
+    def wide(label: str) -> float:
+        one = Arcs(title="", words=("our", "cat"), gold=(Arc(head=1, word=0, label=label),), predicted=())
+        left, right = (w.x for w in arcs(one).words)
+        return right - left
+
+    assert wide("nmod:poss") > wide("det") == wide("")  # the short one has room enough
+    assert wide("nmod:poss") >= 9 * 5 + 2 * (4 + 7)  # the label, and on both sides lean and corner
+    assert wide("x" * 50) <= wide("x" * 12)  # a label is cut
+
+
 def test_every_word_is_reached_by_keyboard_and_says_its_heads():
     class One(Finding):
         def figures(self):

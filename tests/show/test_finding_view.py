@@ -140,6 +140,16 @@ def test_curves_keep_their_order_and_leave_gaps():
     assert [line.control for line in p.lines] == [False, True]
 
 
+def test_ticks_are_short_so_that_those_of_small_steps_are_kept():
+    doses = np.array([-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4])
+    p = curves(
+        Curves(
+            title="", x=doses, x_axis="dose", y_axis="probability", series=(Series(name="a", y=np.ones(9)),)
+        )
+    )
+    assert [name for _, name in p.x_ticks] == ["-4", "-2", "-1", "-0.5", "0", "0.5", "1", "2", "4"]
+
+
 def test_no_two_lines_of_a_picture_look_the_same_and_the_key_shows_each():
     def series(n, control):
         return tuple(

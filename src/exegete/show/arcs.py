@@ -15,6 +15,10 @@ from exegete.core.figure import Arc, Arcs
 from exegete.show.words import one_line
 
 STEP, LETTER, GAP, MARGIN = 19, 7.4, 16, 34  # units of the svg: a level, a letter, between words, at the ends
+SMALL, CORNERS = (
+    5.4,
+    28,
+)  # a letter of a label; what an arc needs beside its label: lean, corners, a bit of line
 ROOM = 18  # between a word's middle line and where its arcs begin
 MOST_WORDS = 60
 KEY = (
@@ -74,10 +78,8 @@ def arcs(f: Arcs) -> ArcsPicture:
     gold, predicted = ([a for a in some if max(a.head, a.word) < n and min(a.head, a.word) >= 0] for some in (f.gold, f.predicted))  # fmt: skip
     texts = [one_line(w, 20) for w in f.words[:n]]
     wide = [LETTER * len(t) + 8 for t in texts]
-    middle, x = [], float(MARGIN)
-    for w in wide:
-        middle.append(round(x + w / 2, 1))
-        x += w + GAP
+    middle = _places(wide, [a for a in (*gold, *predicted) if a.label])
+    x = middle[-1] + wide[-1] / 2 + GAP if wide else float(MARGIN)
     up, down = levels(gold), levels(predicted)
     base = ROOM + STEP * max(up, default=0) + 26
     height = base + ROOM + STEP * max(down, default=0) + 26
@@ -95,6 +97,18 @@ def arcs(f: Arcs) -> ArcsPicture:
     return ArcsPicture(
         f.title, f.caption, words, tuple(drawn), key, float(base), round(x - GAP + MARGIN, 1), float(height), len(f.words) - n
     )  # fmt: skip
+
+
+def _places(wide: Sequence[float], labelled: Sequence[Arc]) -> list[float]:
+    """Middles of the words: apart from each other, and so far that the label of every arc leaves its corners to be seen."""
+    middle: list[float] = []
+    for i, w in enumerate(wide):
+        least = [middle[-1] + wide[i - 1] / 2 + GAP + w / 2 if middle else MARGIN + w / 2]
+        for a in labelled:
+            if max(a.head, a.word) == i > min(a.head, a.word):
+                least.append(middle[min(a.head, a.word)] + SMALL * len(one_line(a.label, 12)) + CORNERS)
+        middle.append(round(max(least), 1))
+    return middle
 
 
 def levels(found: Sequence[Arc]) -> list[int]:

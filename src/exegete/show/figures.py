@@ -206,7 +206,7 @@ def curves(f: Curves) -> CurvesPicture:
 
     lines = tuple(_line(f, s, n, px, py) for s, n in zip(f.series, _numbered(f.series)))
     whole = bool((f.x == np.round(f.x)).all())
-    names = f.x_names or tuple(f"{x:.0f}" if whole else number(float(x)) for x in f.x)
+    names = f.x_names or tuple(f"{x:.0f}" if whole else f"{x:.3g}" for x in f.x)
     x_ticks = _apart(tuple((px(float(x)), one_line(name, 12)) for x, name in zip(f.x, names)))
     y_ticks = tuple((py(v), f"{v:.12g}") for v in steps(low, high))
     marks = tuple((px(x), one_line(words)) for x, words in f.marks)
