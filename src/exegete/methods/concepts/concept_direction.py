@@ -26,9 +26,9 @@ from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.concepts.contrast import Contrast, contrast
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.harvest import harvest, layer_sites
 from exegete.models.lab import Lab
-from exegete.models.randomise import Randomiser
 from exegete.ops.directions import WAYS, Way, direction, midway
 from exegete.ops.stats import bootstrap_mean
 
@@ -84,8 +84,8 @@ class ConceptDirection(Study):
         parts = found.parts(lab.rng("parts"))
         sites = layer_sites(lab.model)
         read = _read(lab, found, sites, self.pool)
-        twin = Lab(Randomiser(self.seed)(lab.model), lab.seed, lab.meter)
-        there = self._learn(_read(twin, found, sites, self.pool), parts, lab)
+        twin, why = twin_of(lab, self.seed)
+        there = self._learn(_read(twin, found, sites, self.pool), parts, lab) if twin else None
         own = self._learn(read, parts, lab)
         shuffled = [
             self._learn(_turned(read, flip), parts, lab) for flip in self._flips(lab, len(found.pairs))
@@ -95,8 +95,9 @@ class ConceptDirection(Study):
         agreement = self._agreement(read[j], parts[0], own.directions[:, j], lab)
         names, transfer = self._transfer(read[j], found, parts, self.methods[i], lab)
         layers = tuple("embeddings" if s.kind == "resid_pre" else f"layer {s.layer}" for s in sites)
-        scores = self._scores(own, there, shuffled, layers)
+        scores = self._scores(own, there, why, shuffled, layers)
         learn = read[:, parts[0]]
+        untrained = there.scored_on[i].mean(1) if there else np.full(len(sites), np.nan)
         gap = np.einsum("mld,lnsd->mls", own.directions, learn) / learn.shape[1]
         return ConceptDirections(
             title=f"Is there a direction for {found.concept!r} against {found.against!r}?",
@@ -105,7 +106,7 @@ class ConceptDirection(Study):
             pool=self.pool, directions=own.directions, threshold=own.threshold, gap=gap[..., 0] - gap[..., 1],
             norm=np.linalg.norm(read, axis=-1).mean((1, 2)), accuracy=own.scored_on.mean(2),
             interval=np.array([bootstrap_mean(r, self.seed) or (np.nan, np.nan) for r in rows]),
-            shuffled=np.mean([s.scored_on[i].mean(1) for s in shuffled], axis=0), untrained=there.scored_on[i].mean(1),
+            shuffled=np.mean([s.scored_on[i].mean(1) for s in shuffled], axis=0), untrained=untrained,
             chosen=(i, j), agreement=agreement, sets=names, transfer=transfer, trust=Trust(scores=scores, seed=self.seed),
         )  # fmt: skip
 
@@ -160,7 +161,7 @@ class ConceptDirection(Study):
         return tuple(names), table
 
     def _scores(
-        self, own: Learned, there: Learned, shuffled: list[Learned], layers: tuple[str, ...]
+        self, own: Learned, there: Learned | None, why: str, shuffled: list[Learned], layers: tuple[str, ...]
     ) -> tuple[Score, ...]:
         i, j = own.best
         told = own.scored_on[i, j]
@@ -174,8 +175,8 @@ class ConceptDirection(Study):
         }
         return (
             Score(
-                name=words, control=float(there.scored_on[there.best].mean()),
-                control_name="the best direction in the model with randomised weights", **common,
+                name=words, control=float(there.scored_on[there.best].mean()) if there else None,
+                control_name="the best direction in the model with randomised weights" if there else "", skipped=why, **common,
             ),
             Score(
                 name=f"{words}, against shuffled labels", control=control,
@@ -187,11 +188,12 @@ class ConceptDirection(Study):
         self, scores: tuple[Score, ...], layer: str, way: str, sets: tuple[str, ...], transfer: np.ndarray
     ) -> str:
         score, shuffled = scores
+        twin = "" if score.control is None else f"with randomised weights {score.control:.0%}, "
         words = (
-            f"At {layer}, the direction by {way} tells {score.value:.0%} of held-out texts rightly; with randomised weights "
-            f"{score.control or 0:.0%}, with shuffled labels {shuffled.control or 0:.0%}."
+            f"At {layer}, the direction by {way} tells {score.value:.0%} of held-out texts rightly; "
+            f"{twin}with shuffled labels {shuffled.control:.0%}."
         )
-        if not score.beats_control:
+        if score.beats_control is False:
             words += " It does not beat the untrained model: the words alone may give it."
         if not shuffled.beats_control:
             words += " It does not beat shuffled labels: do not read it."

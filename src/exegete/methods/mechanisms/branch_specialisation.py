@@ -29,9 +29,9 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.methods.mechanisms.permuted import Permuted
 from exegete.models.lab import Lab, Reading
-from exegete.models.randomise import Randomiser
 from exegete.ops.structure import correlations, mutual_information
 
 DESCRIPTIONS = (
@@ -63,16 +63,19 @@ class BranchSpecialisation(Study):
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> LayerStatistic:
         """Over texts."""
         types, shares = _types(lab, items)
-        twin, _ = _types(Lab(Randomiser(self.seed)(lab.model), meter=lab.meter), items)
         n_heads = lab.model.map.n_heads
+        twin, why = twin_of(lab, self.seed)
+        blind = [_statistic(t, n_heads) for t in _types(twin, items)[0]] if twin else [np.nan] * len(types)
         found = Permuted(
             value=np.array([_statistic(t, n_heads) for t in types]),
             null=np.array([self._null(lab, k, t, n_heads) for k, t in enumerate(types)]),
-            control=np.array([_statistic(t, n_heads) for t in twin]),
+            control=np.array(blind),
         )
-        score = found.score("information between head and kind of unit", "the model with shuffled weights")
+        score = found.score(
+            "information between head and kind of unit", "the model with shuffled weights", why
+        )
         word = "sort themselves by head" if score.beats_chance else "are not sorted by head beyond chance"
-        than = "" if score.beats_control else ", but no more than in the model with shuffled weights"
+        than = ", but no more than in the model with shuffled weights" if score.beats_control is False else ""
         return LayerStatistic(
             title="Are the heads specialised?",
             lede=f"Units that respond to the same kind of token {word}{than}.",

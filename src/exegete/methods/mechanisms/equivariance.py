@@ -28,9 +28,9 @@ from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.twins import twin_of
 from exegete.methods.mechanisms.permuted import Permuted
 from exegete.models.lab import Lab
-from exegete.models.randomise import Randomiser
 from exegete.ops.structure import correlations, matching
 
 
@@ -69,14 +69,17 @@ class Equivariance(Study):
         pairs = [self._transformed(lab, item) for item in items]
         half = lab.rng("halves").permutation(len(pairs)) % 2 == 0
         here = self._matched(lab, pairs, half)
-        there = self._matched(Lab(Randomiser(self.seed)(lab.model), self.seed, lab.meter), pairs, half)
-        found = Permuted(here[0], here[1], there[0])
-        score = found.score("correlation of matched units, held out", "the model with shuffled weights")
+        twin, why = twin_of(lab, self.seed)
+        control = self._matched(twin, pairs, half)[0] if twin else np.full(len(here[0]), np.nan)
+        found = Permuted(here[0], here[1], control)
+        score = found.score("correlation of matched units, held out", "the model with shuffled weights", why)
         word = "follow" if score.beats_chance else "do not follow"
+        alike = score.beats_chance and score.beats_control is False
+        than = ", but no more than in the model with shuffled weights" if alike else ""
         moved = 1 - here[3].mean()
         return LayerStatistic(
             title=f"Do the units follow the transformation ({self.transformation})?",
-            lede=f"Units {word} it beyond chance (correlation {score.value:.2f}, shuffled texts {score.chance:.2f}); "
+            lede=f"Units {word} it beyond chance (correlation {score.value:.2f}, shuffled texts {score.chance:.2f}){than}; "
             f"{moved:.0%} of them are matched with another unit than themselves.",
             statistic="correlation of matched units",
             layers=tuple(f"layer {i}" for i in range(len(here[0]))),

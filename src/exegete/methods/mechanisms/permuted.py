@@ -14,22 +14,23 @@ from exegete.ops.stats import midrank_percentile
 
 @dataclass(frozen=True)
 class Permuted:
-    """Values [layer], their permuted draws [layer, draw] and the control's values [layer]."""
+    """Values [layer], their permuted draws [layer, draw], and the control's values [layer], NaN where it was not run."""
 
     value: np.ndarray
     null: np.ndarray
     control: np.ndarray
 
-    def score(self, name: str, control_name: str) -> Score:
-        """The score of the mean over layers."""
+    def score(self, name: str, control_name: str, skipped: str = "") -> Score:
+        """The score of the mean over layers; `skipped` says why the control was not run."""
         draws = self.null.mean(0)
         mean = float(self.value.mean())
         return Score(
             name=name,
             value=mean,
             chance=float(draws.mean()),
-            control=float(self.control.mean()),
-            control_name=control_name,
+            control=None if skipped else float(self.control.mean()),
+            control_name="" if skipped else control_name,
+            skipped=skipped,
             percentile=midrank_percentile(mean, draws),
             n=len(self.value),
         )

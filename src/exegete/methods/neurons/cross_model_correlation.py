@@ -30,6 +30,7 @@ from exegete.core.reference import Reference
 from exegete.core.results.finding import Finding
 from exegete.core.results.ranked_neurons import SharedNeurons
 from exegete.core.trust import Score, Trust
+from exegete.methods.contracts.twins import twin_of
 from exegete.methods.neurons.examples import Examples
 from exegete.methods.neurons.judged import Judged, Ranking, ranked
 from exegete.methods.neurons.ranking_study import RankingStudy
@@ -37,7 +38,6 @@ from exegete.models.harvest import harvest, sites_at
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.model import Model
-from exegete.models.randomise import Randomiser
 from exegete.ops.cross_correlation import correlations, regression, svcca
 from exegete.ops.stats import bootstrap_mean
 
@@ -125,6 +125,16 @@ class CrossModelCorrelation(RankingStudy):
         tables = tuple(whole[[where[keys[i]] for i in shared]].astype(np.float64) for whole, where in found)
         return Seen(models, items, ex.x[rows], tables, tuple(names), fitted, judged)
 
+    def _twins(self, lab: Lab, models: tuple[Model, ...]) -> tuple[tuple[Model, ...], str]:
+        """The other models with randomised weights; none and the reason where one of them is too large to copy."""
+        found = []
+        for model in models:
+            twin, why = twin_of(self._lab(lab, model), self.seed)
+            if twin is None:
+                return (), why
+            found.append(twin.model)
+        return tuple(found), ""
+
     def _lab(self, lab: Lab, model: Model) -> Lab:
         return Lab(model, lab.seed, lab.meter, lab.progress)
 
@@ -135,28 +145,32 @@ class CrossModelCorrelation(RankingStudy):
         values = {m: seen.measure(m) for m in MEASURES}
         turn = lab.rng("shuffled").permutation(len(seen.x))
         shuffled = tuple(t[turn] for t in seen.tables)
-        twins = tuple(Randomiser(self.seed)(m) for m in seen.models)
-        blind = self.seen(lab, seen.items, ex, twins).tables
+        twins, why = self._twins(lab, seen.models)
+        blind = self.seen(lab, seen.items, ex, twins).tables if twins else ()
         chance = {m: float(seen.measure(m, shuffled).mean()) for m in MEASURES}
-        control = {m: float(seen.measure(m, blind).mean()) for m in MEASURES}
+        control = {m: float(seen.measure(m, blind).mean()) if blind else float("nan") for m in MEASURES}
         own = values[self.measure]
         score = Score(
             name=f"{self.measure} with other models, mean over neurons",
             value=float(own.mean()),
             chance=chance[self.measure],
-            control=control[self.measure],
-            control_name="the other models with randomised weights",
+            control=control[self.measure] if blind else None,
+            control_name="the other models with randomised weights" if blind else "",
+            skipped=why,
             interval=bootstrap_mean(own, self.seed),
             n=len(own),
         )
         trust = trust.model_copy(update={"scores": (score, *trust.scores)})
         names = tuple(m.name for m in seen.models)
+        untrained = f", untrained: {score.control:.2f}" if blind else ""
         words = (
             f"A neuron's {self.measure} with {' and '.join(names)} is {own.mean():.2f} in the mean (shuffled words: "
-            f"{score.chance:.2f}, untrained: {score.control:.2f}); of the first, {ex.places.name(int(order[0]))}, {own[order[0]]:.2f}."
+            f"{score.chance:.2f}{untrained}); of the first, {ex.places.name(int(order[0]))}, {own[order[0]]:.2f}."
         )
         plain = (
-            "" if score.beats_control else " It does not beat untrained models: the words alone explain it."
+            " It does not beat untrained models: the words alone explain it."
+            if score.beats_control is False
+            else ""
         )
         return SharedNeurons(
             title="Which neurons do other trained models have too?",
