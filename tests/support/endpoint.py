@@ -1,7 +1,8 @@
 """An OpenAI-compatible server on loopback, with a local model behind it and every fault that real ones have.
 
 `Server(chat)` answers `/v1/chat/completions`; `faults` is a list of what the next requests get instead of an answer: a status
-(with optional headers), "hang", "prose" (an answer of another protocol), "cut". `seen` are the requests, with their headers.
+(with optional headers), "hang", "prose" (an answer of another protocol), "cut", "broken" (half of the JSON), "sparse" (fields that
+may be null are). `seen` are the requests, with their headers.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ class Server:
         self.chat, self.key, self.logprobs = chat, key, logprobs
         self.faults: list[Any] = []
         self.seen: list[dict[str, Any]] = []
+        self.broken = False
 
     def __enter__(self) -> "Server":
         outer = self
@@ -31,6 +33,8 @@ class Server:
                 outer.seen.append({"path": self.path, "key": self.headers.get("Authorization", ""), **body})
                 status, headers, answer = outer.reply(self.path, self.headers.get("Authorization", ""), body)
                 data = json.dumps(answer).encode()
+                if outer.broken:
+                    data, outer.broken = data[: len(data) // 2], False
                 self.send_response(status)
                 for name, value in {**headers, "Content-Type": "application/json"}.items():
                     self.send_header(name, value)
@@ -71,6 +75,7 @@ class Server:
             return fault, {}, {"error": {"message": "as told"}}
         if fault == "hang":
             time.sleep(3)
+        self.broken = fault == "broken"
         if fault == "prose":
             return 200, {}, {"message": "I am another protocol"}
         if path != "/v1/chat/completions":
@@ -79,7 +84,12 @@ class Server:
             return 401, {}, {"error": {"message": "wrong key"}}
         if body.get("logprobs") and not self.logprobs:
             return 400, {}, {"error": {"message": "logprobs are not supported"}}
-        return 200, {}, self._answer(body, fault == "cut")
+        answer = self._answer(body, fault == "cut")
+        if fault == "sparse":
+            answer["usage"] = {"prompt_tokens": None, "completion_tokens": None, "total_tokens": None}
+            told = {"token": "a", "logprob": -1.0, "top_logprobs": None}
+            answer["choices"][0] |= {"logprobs": {"content": [told]}, "finish_reason": None}
+        return 200, {}, answer
 
     def _answer(self, body: dict[str, Any], cut: bool) -> dict[str, Any]:
         ask = Ask(

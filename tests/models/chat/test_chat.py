@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from exegete.core.errors import InputError, MissingNeed, ModelError, UsageError
+from exegete.core.errors import InputError, MissingNeed, ModelError, StoreError, UsageError
 from exegete.models.chat.base import Ask, ChatError, Message
 from exegete.models.chat.endpoint import EndpointChat
 from exegete.models.chat.kept import Replies
@@ -167,6 +167,50 @@ def test_another_protocol_and_a_cut_answer():
         with pytest.raises(ChatError, match="another protocol"):
             EndpointChat(server.url, "m").say("hello")
         assert EndpointChat(server.url, "m").say("hello").cut
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(monkeypatch):
+    monkeypatch.setattr("exegete.models.chat.endpoint.time.sleep", lambda _: None)
+    with Server() as server:
+        server.faults = ["broken"]
+        assert EndpointChat(server.url, "m").say("hello").text == "fine"
+        server.faults, server.seen[:] = ["broken"] * 9, []
+        with pytest.raises(ChatError, match=r"broke off .* after 5 tries"):
+            EndpointChat(server.url, "m").say("hello")
+        assert len(server.seen) == 5
+
+
+def test_fields_that_an_endpoint_leaves_empty():
+    with Server() as server:
+        server.faults = ["sparse"]
+        c = EndpointChat(server.url, "m")
+        c._reports = True
+        got = c.say("hello", top=2)
+        assert (got.text, got.top, got.tokens_in, got.tokens_out) == ("fine", ((),), 0, 0)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_field_that_it_refuses_is_one_that_it_does_not_have(status):
+    with Server() as server:
+        server.faults = [status]
+        assert not EndpointChat(server.url, "m").probabilities
+
+
+def test_no_key_in_the_address_nor_in_what_an_endpoint_repeats(monkeypatch):
+    with pytest.raises(UsageError, match="a query"):
+        EndpointChat("http://127.0.0.1:1/v1?api-key=secret", "m")
+    monkeypatch.setenv("EXEGETE_LLM_KEY", "sk-secret")
+    with Server() as server:
+        server.faults = [(400, {}, {"message": "no such field for sk-secret"})]
+        with pytest.raises(ChatError, match="no such field") as e:
+            EndpointChat(server.url, "m").say("hello")
+        assert "sk-secret" not in str(e.value)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with Server() as server, pytest.raises(StoreError, match="cannot be made"):
+        EndpointChat(server.url, "m", Replies(tmp_path / "file")).say("hello")
 
 
 def test_an_endpoint_without_probabilities_is_not_asked_for_them():

@@ -1,7 +1,7 @@
 """A chat with any OpenAI-compatible endpoint, through the `openai` client (extra `llm`).
 
-1. a request is sent with a deadline for all its tries together; overload, broken connections and errors of the server (429,
-   5xx) are tried again after growing pauses, as long as the server asks, at most `tries` times;
+1. a request is sent with a deadline for all its tries together; overload, broken connections, answers that break off and errors
+   of the server (429, 5xx) are tried again after growing pauses, as long as the server asks, at most `tries` times;
 2. what will not get better (401, 403, 404, a wrong request, an empty purse) fails at once, with a letter;
 3. whether it reports probabilities is asked once, with one token;
 4. the key comes from EXEGETE_LLM_KEY; OPENAI_API_KEY is sent to api.openai.com alone, so that no key goes where it was not meant
@@ -37,10 +37,10 @@ class EndpointChat(Chat):
                 "It is no address of an endpoint with the name of a model.",
                 "Write http://HOST:PORT/v1#MODEL.",
             )
-        if parts.username or parts.password:
+        if parts.username or parts.password or parts.query:
             raise UsageError(
                 f"You named the language model at {parts.hostname}.",
-                "Its address holds a name or a password, which would be written into results.",
+                "Its address holds a name, a password or a query, which would be written into results.",
                 "Leave them out, and set EXEGETE_LLM_KEY.",
             )
         try:
@@ -67,7 +67,8 @@ class EndpointChat(Chat):
             try:
                 self._reports = bool(self._say(ask).top)
             except ChatError as e:
-                if not isinstance(e.__cause__, self._openai.BadRequestError):
+                o = self._openai
+                if not isinstance(e.__cause__, (o.BadRequestError, o.UnprocessableEntityError)):
                     raise
                 self._reports = False  # it knows no such field
         return self._reports
@@ -77,18 +78,17 @@ class EndpointChat(Chat):
         for nth in range(1, self.tries + 1):
             left = end - time.monotonic()
             try:
-                return self._reply(
-                    self._client.with_options(timeout=max(left, 0.05)).chat.completions.create(
-                        **self._body(ask)
-                    )
-                )
-            except self._openai.OpenAIError as e:
+                client = self._client.with_options(timeout=max(left, 0.05))
+                answer = client.chat.completions.create(**self._body(ask))
+            except (self._openai.OpenAIError, ValueError) as e:  # ValueError: what came is no whole JSON
                 wait = self._again(e, pause)
                 left = end - time.monotonic()
                 if wait is None or nth == self.tries or wait >= left:
                     raise self._letter(e, nth) from e
                 time.sleep(wait)
                 pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                return self._reply(answer)
         raise ChatError(f"You asked {self.name}.", "No try was allowed.", "Give at least one.")
 
     def _body(self, ask: Ask) -> dict[str, Any]:
@@ -115,15 +115,16 @@ class EndpointChat(Chat):
             )
         told = getattr(getattr(choice, "logprobs", None), "content", None) or ()
         top = tuple(
-            tuple(Alternative(token=a.token, logprob=a.logprob) for a in step.top_logprobs) for step in told
+            tuple(Alternative(token=a.token, logprob=a.logprob) for a in step.top_logprobs or ())
+            for step in told
         )
         usage = answer.usage
         return Reply(
             text=(choice.message.content or "").strip(),
             finish="length" if choice.finish_reason == "length" else "stop",
             top=top,
-            tokens_in=usage.prompt_tokens if usage else 0,
-            tokens_out=usage.completion_tokens if usage else 0,
+            tokens_in=(usage.prompt_tokens if usage else 0) or 0,  # some endpoints leave them empty
+            tokens_out=(usage.completion_tokens if usage else 0) or 0,
         )
 
     def _again(self, e: Any, pause: float) -> float | None:
@@ -131,7 +132,7 @@ class EndpointChat(Chat):
         o = self._openai
         if isinstance(e, o.APITimeoutError):
             return None  # the deadline is for all tries together
-        if isinstance(e, o.APIConnectionError):
+        if isinstance(e, o.APIConnectionError) or not isinstance(e, o.OpenAIError):
             return pause
         if not isinstance(e, o.APIStatusError) or not (
             e.status_code in (408, 409, 429) or e.status_code >= 500
@@ -154,6 +155,10 @@ class EndpointChat(Chat):
             return ChatError(
                 asked, f"It cannot be reached{tries}.", "Check the address, and that it is running."
             )
+        if not isinstance(e, o.OpenAIError):
+            return ChatError(
+                asked, f"Its answer broke off or is no JSON{tries}.", "See what the endpoint logs."
+            )
         if isinstance(e, (o.AuthenticationError, o.PermissionDeniedError)):
             found = f"It refused {'the key' if self._keyed else 'a request without a key'} ({e.status_code})."
             return ChatError(asked, found, "Set EXEGETE_LLM_KEY to a key that it accepts.")
@@ -171,7 +176,9 @@ class EndpointChat(Chat):
                 f"It is overloaded, or the purse is empty (429){tries}.",
                 "Try later, or use another model.",
             )
-        words = str(getattr(e, "message", e))[:160]
+        words = str(getattr(e, "message", e))
+        own = _key(str(urlsplit(self.url).hostname))
+        words = (words.replace(own, "...") if own else words)[:160]  # some endpoints repeat the key
         return ChatError(
             asked, f"It failed ({status or type(e).__name__}){tries}: {words}", "See what the endpoint logs."
         )

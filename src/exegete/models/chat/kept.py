@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from exegete.core.errors import StoreError
 from exegete.core.store import write_atomic
 
 
@@ -32,7 +33,14 @@ class Replies:
         if self.root is None:
             return
         path = self._path(request)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise StoreError(
+                f"You asked to keep replies in {str(self.root)!r}.",
+                f"The folder cannot be made ({e.strerror}).",
+                "Set EXEGETE_CACHE to a folder that can be written, or to off.",
+            ) from None
         write_atomic(path, json.dumps({"request": request, "reply": reply}, ensure_ascii=False).encode())
 
     def _path(self, request: str) -> Path:
