@@ -278,7 +278,9 @@ def _run(
     lab: Lab, reading: Reading, sites: tuple[Site, ...], at: Tensor | tuple[Tensor, Tensor]
 ) -> dict[Site, Tensor]:
     """One pass; of every site only what stands at the asked tokens is kept, as float32 [row, width]."""
-    reduce = {s: partial(_rows, heads=s.kind in PER_HEAD and s.head is None, at=at) for s in sites}
+    row, token = at.nonzero(as_tuple=True) if isinstance(at, Tensor) else at
+    flat = (row * reading.mask.shape[1] + token).to(lab.model.device)
+    reduce = {s: partial(_rows, heads=s.kind in PER_HEAD and s.head is None, at=flat) for s in sites}
     none = torch.zeros(
         len(reading.encoded), 1, dtype=torch.int64
     )  # unembed one row a text: the output is not asked for
@@ -286,13 +288,14 @@ def _run(
     return {s: trace[s] for s in sites}
 
 
-def _rows(x: Tensor, heads: bool, at: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    """[batch, tok, width] (per head [batch, head, tok, dh]; one unit [batch, tok]) -> [row, width] at the asked tokens."""
+def _rows(x: Tensor, heads: bool, at: Tensor) -> Tensor:
+    """[batch, tok, width] (per head [batch, head, tok, dh]; one unit [batch, tok]) -> a copy [row, width] of the tokens `at`,
+    counted through the batch [row].
+    """
     if heads:
         x = x.transpose(1, 2).flatten(2)
-    where = at.to(x.device) if isinstance(at, Tensor) else tuple(t.to(x.device) for t in at)
-    found = x[where].float()
-    return (found[:, None] if found.dim() == 1 else found).clone()
+    found = x.flatten(0, 1).index_select(0, at.to(x.device)).float()
+    return found[:, None] if found.dim() == 1 else found
 
 
 def _identity(
