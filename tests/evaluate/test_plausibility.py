@@ -64,7 +64,7 @@ def cell(table, method, metric):
 
 
 def test_planted_marks_win_and_their_opposite_loses(table):
-    assert table.methods == ("marks", "shorts", "people", "random")
+    assert table.methods == ("marks", "shorts", "rationale", "random")
     for m in plausibility_metrics():
         good, bad, guess = (cell(table, name, m.id) for name in ("marks", "shorts", "random"))
         assert good.beats_chance, good
@@ -75,12 +75,12 @@ def test_planted_marks_win_and_their_opposite_loses(table):
 
 
 def test_people_are_held_against_each_other_and_those_without_a_second_are_undefined(table):
-    people = cell(table, "people", "token_f1")
-    assert (people.n, people.n_failed) == (5, 1)  # one text has one annotator who marked something
+    told = cell(table, "rationale", "token_f1")
+    assert (told.n, told.n_failed) == (5, 1)  # one text has one annotator who marked something
     # alone against both words: as many as the other marked are chosen, so 1 of 2; both against the one: 1 of 1
     same, nested = 1.0, np.mean([0.5, 1.0])
-    assert people.value >= np.mean([same, same, nested, nested, nested]) - 1e-9
-    assert cell(table, "people", "comprehensiveness").n == 6
+    assert told.value >= np.mean([same, same, nested, nested, nested]) - 1e-9
+    assert cell(table, "rationale", "comprehensiveness").n == 6
 
 
 def test_by_hand():

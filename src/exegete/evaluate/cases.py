@@ -142,12 +142,17 @@ def texts_of(texts: Texts) -> tuple[Any, ...]:
     return tuple(items)
 
 
-def cases(what: Plan, texts: Sequence[Any], progress: "Progress | None", doing: str) -> Iterator[Case]:
-    """One case a text, made when it is asked for; `progress` advances by one for each method and text."""
+def cases(
+    what: Plan, texts: Sequence[Any], progress: "Progress | None", doing: str, numbers: Sequence[int] = ()
+) -> Iterator[Case]:
+    """One case a text, made when it is asked for; `progress` advances by one for each method and text.
+
+    `numbers` are the places of the texts in the set they come from, for their names; else they are counted.
+    """
     progress = Quiet() if progress is None else progress
     progress.start(len(texts) * len(what.methods), doing)
     try:
-        for i, text in enumerate(texts):
+        for i, text in zip(numbers or range(len(texts)), texts):
             yield _case(what, text, i, progress)
     finally:
         progress.stop()
@@ -200,8 +205,13 @@ def refuse_if_all_failed(seen: Sequence[Case]) -> None:
 
 def worst(attributions: Sequence[Attribution | None]) -> tuple[Check, ...]:
     """One check a name over several explanations: the one that is furthest from its tolerance."""
+    return worst_of([c for a in attributions if a is not None for c in a.checks])
+
+
+def worst_of(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """One check a name: the one that is furthest from its tolerance."""
     found: dict[str, Check] = {}
-    for check in (c for a in attributions if a is not None for c in a.checks):
+    for check in checks:
         held = found.get(check.name)
         if held is None or (held.passed, -held.value) > (check.passed, -check.value):
             found[check.name] = check

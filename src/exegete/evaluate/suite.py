@@ -5,7 +5,7 @@ For each text:
 2. for each metric, all explanations, all controls and `n_random` random orders are scored together on one question, so
    that no input is run twice whatever the number of methods and metrics.
 Then for each method and metric: the mean over texts with its 95 % bootstrap interval, chance, control, n and n_failed. The
-last row is a random explanation: what scores like it says nothing. Where people marked what matters, their marks are a row too:
+last row is a random explanation: what scores like it says nothing. Where people marked what matters, their rationale is a row too:
 judged like an explanation by faithfulness metrics, and by plausibility metrics each annotator against the others.
 
 Chance of a metric that reads values (not only their order) deals out the method's own values along the random orders.
@@ -15,6 +15,7 @@ Cost: explanations twice, and at most the distinct subsets that the metrics name
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,6 @@ from exegete.core.target import Target
 from exegete.core.text import Unit
 from exegete.core.trust import Cost, Score, Trust
 from exegete.evaluate.cases import (
-    NOTHING,
     Case,
     Plan,
     Progress,
@@ -36,10 +36,9 @@ from exegete.evaluate.cases import (
     cases,
     labels,
     plan,
-    refuse_if_all_failed,
     texts_of,
     words,
-    worst,
+    worst_of,
 )
 from exegete.evaluate.contract import (
     ExplanationMetric,
@@ -49,6 +48,8 @@ from exegete.evaluate.contract import (
     judge_of,
     plausibility_metrics,
 )
+from exegete.evaluate.folder import Folder
+from exegete.evaluate.sheet import Sheet, values_of
 from exegete.evaluate.trust import Control, explain_control, held_against, orders, pool, units_of
 from exegete.evaluate.verdicts import diagnosticity, differences
 from exegete.models.model import Model
@@ -56,17 +57,8 @@ from exegete.models.question import Question
 from exegete.models.randomise import Randomiser
 
 RANDOM = "random"
-PEOPLE = "people"
+RATIONALE = "rationale"
 LEVELS = ("full", "fast")
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """The scores of one text: a row a method, then people and a random one, and a column a metric; None where one failed."""
-
-    scores: tuple[tuple[Score | None, ...], ...]
-    failures: tuple[str, ...] = ()
-    cost: Cost = NOTHING
 
 
 def evaluate(
@@ -81,13 +73,15 @@ def evaluate(
     trust: str = "full",
     n_random: int = 20,
     seed: int = 0,
+    folder: str | None = None,
     progress: Progress | None = None,
 ) -> MetricTable:
     """Scores of `methods` by `metrics` over `texts`. None: all faithfulness metrics, and the plausibility metrics where
     every text is a `Rationale`.
 
-    `trust='fast'` leaves out the randomised-weights control. `progress` advances by one for each method and text. Raises
-    `UsageError` for unknown methods and metrics, and the first error met when nothing could be explained.
+    `trust='fast'` leaves out the randomised-weights control. What every text scored is written to `folder` as it is made, and
+    read from there by a later run of the same plan. `progress` advances by one for each method and text. Raises `UsageError`
+    for unknown methods and metrics, and the first error met when nothing could be explained.
     """
     if trust not in LEVELS:
         raise UnknownName("trust level of a suite", trust, LEVELS)
@@ -95,35 +89,47 @@ def evaluate(
     told = any(isinstance(t, Rationale) for t in given)
     chosen = tuple(judge_of(m) for m in (_usual(given) if metrics is None else metrics))
     randomiser = Randomiser(seed) if trust == "full" else None
-    seen: list[Case] = []
-    sheets: list[Sheet] = []
-    for case in cases(what, given, progress, "evaluating"):
-        sheets.append(_sheet(_Bench(what, case, randomiser, n_random), chosen))
-        seen.append(case.closed())
-    refuse_if_all_failed(seen)
+    names = (*what.names, RATIONALE, RANDOM)
+    kept_in = None if folder is None else Folder.of(folder, what, given, chosen, (trust, n_random))
+    sheets = _sheets(what, given, chosen, kept_in, randomiser, n_random, progress)
     n = len(what.methods)
     kept = [m for m in range(n + 2) if told or m != n]
-    names = (*what.names, PEOPLE, RANDOM)
-    values = _values(sheets, n + 2, len(chosen))
+    values = values_of(sheets)
     return MetricTable(
         methods=tuple(names[m] for m in kept),
         metrics=labels(chosen),
-        trusts=tuple(_row(seen, sheets, m, chosen, seed) for m in kept),
+        trusts=tuple(_row(sheets, m, chosen, seed) for m in kept),
         values=values[kept],
         better=tuple(m.better for m in chosen),
         diagnosticity=diagnosticity([s.scores for s in sheets], labels(chosen), n, seed),
         differences=differences(values[:n], what.names, labels(chosen), seed),
-        n_texts=len(seen),
-        failures=(
-            *(f for both in zip(seen, sheets) for x in both for f in x.failures),
-            *_undefined(names, sheets),
-        ),
-        cost=sum((x.cost for both in zip(seen, sheets) for x in both), Cost()),
+        n_texts=len(sheets),
+        failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets)),
+        cost=sum((x.spent for x in sheets), Cost()),
         notes=(
             "The cost of a row is that of its explanations; judging is shared between rows and stands in the total.",
         ),
         provenance=what.provenance("evaluate"),
     )
+
+
+def _sheets(
+    what: Plan, given: Sequence[Any], metrics: Sequence[ExplanationMetric], folder: Folder | None,
+    randomiser: Randomiser | None, n_random: int, progress: Progress | None,
+) -> list[Sheet]:  # fmt: skip
+    """A sheet a text, in order: those that are in the folder, and the others made."""
+    done = folder.read() if folder else {}
+    missing = [i for i in range(len(given)) if i not in done]
+    errors: list[Exception] = []
+    for i, case in zip(missing, cases(what, [given[i] for i in missing], progress, "evaluating", missing)):
+        done[i] = _sheet(_Bench(what, case, randomiser, n_random), metrics)
+        errors += case.errors
+        if folder and not case.errors:
+            folder.write(i, done[i])
+    sheets = [done[i] for i in range(len(given))]
+    if not any(c is not None for sheet in sheets for c in sheet.costs):
+        raise errors[0]
+    return sheets
 
 
 @dataclass(frozen=True)
@@ -188,7 +194,7 @@ def _usual(given: Sequence[object]) -> tuple[ExplanationMetric, ...]:
 
 
 def _sheet(bench: _Bench, metrics: Sequence[ExplanationMetric]) -> Sheet:
-    """Every method, people and the random row by every metric, on one text."""
+    """Every method, the rationale and the random row by every metric, on one text."""
     n = len(bench.what.methods)
     failures = [
         f"{bench.what.names[m]} on {bench.case.where}: some scores are NaN or infinite"
@@ -197,7 +203,7 @@ def _sheet(bench: _Bench, metrics: Sequence[ExplanationMetric]) -> Sheet:
     ]
     table: list[list[Score | None]] = [[None] * len(metrics) for _ in range(n + 2)]
     if not bench.made:
-        return Sheet(tuple(map(tuple, table)), tuple(failures))
+        return Sheet.of(bench.case, table, failures, Cost())
     lines = [_Line(m, a.total, bench.control(m, a)) for m, a in bench.made]
     gold, error = attempt(bench.gold)
     if error is not None:
@@ -213,7 +219,7 @@ def _sheet(bench: _Bench, metrics: Sequence[ExplanationMetric]) -> Sheet:
             continue
         for line, score in zip(lines, found):
             table[line.row][k] = score
-    return Sheet(tuple(map(tuple, table)), tuple(failures), spent)
+    return Sheet.of(bench.case, table, failures, spent)
 
 
 def _column(
@@ -245,16 +251,17 @@ def _column(
     return found
 
 
-def _row(
-    seen: Sequence[Case], sheets: Sequence[Sheet], m: int, metrics: Sequence[ExplanationMetric], seed: int
-) -> Trust:
-    """One method (or people, or the random row, which no case holds) over all texts."""
-    made = [a for c in seen for a in c.attributions[m : m + 1] if a is not None]
+def _row(sheets: Sequence[Sheet], m: int, metrics: Sequence[ExplanationMetric], seed: int) -> Trust:
+    """One method (or the rationale, or the random row, which no method made) over all texts."""
     columns = enumerate(zip(metrics, labels(metrics)))
     scores = [
         pool([s.scores[m][k] for s in sheets], name, metric.better, seed) for k, (metric, name) in columns
     ]
-    return Trust(scores=tuple(scores), checks=worst(made), cost=sum((a.cost for a in made), Cost()))
+    if m >= len(sheets[0].costs):
+        return Trust(scores=tuple(scores))
+    checks = worst_of([c for s in sheets for c in s.checks[m] or ()])
+    cost = sum((c for s in sheets if (c := s.costs[m]) is not None), Cost())
+    return Trust(scores=tuple(scores), checks=checks, cost=cost)
 
 
 def _undefined(names: Sequence[str], sheets: Sequence[Sheet]) -> list[str]:
@@ -267,12 +274,3 @@ def _undefined(names: Sequence[str], sheets: Sequence[Sheet]) -> list[str]:
         f"{method}: {metric} is not defined on {times} of {len(sheets)} texts"
         for (method, metric), times in n.items()
     ]
-
-
-def _values(sheets: Sequence[Sheet], n_rows: int, n_metrics: int) -> np.ndarray:
-    """What every text scored [row, metric, text]; NaN where nothing was scored."""
-    found = np.full((n_rows, n_metrics, len(sheets)), np.nan)
-    for t, sheet in enumerate(sheets):
-        for r, row in enumerate(sheet.scores):
-            found[r, :, t] = [np.nan if s is None else s.value for s in row]
-    return found
