@@ -41,6 +41,11 @@ class Method(Given):
     def _called(cls) -> str:
         return f"the method {cls.id!r}"
 
+    @property
+    def row(self) -> str:
+        """What a row of a table is called that is about this method."""
+        return self.id
+
     def params(self) -> dict[str, Any]:
         """The parameters as plain JSON data."""
         return self.model_dump(mode="json")

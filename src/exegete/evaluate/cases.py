@@ -119,8 +119,8 @@ def plan(
 
 def labels(things: Sequence[Method]) -> tuple[str, ...]:
     """A name each: the id, with the parameters that differ from the defaults where an id comes twice."""
-    ids = [t.id for t in things]
-    names = [t.id if ids.count(t.id) == 1 else t.id + _set(t) for t in things]
+    ids = [t.row for t in things]
+    names = [i if ids.count(i) == 1 else i + _set(t) for i, t in zip(ids, things)]
     return tuple(n if names.count(n) == 1 else f"{n} #{names[: i + 1].count(n)}" for i, n in enumerate(names))
 
 

@@ -1,0 +1,72 @@
+"""The files of a board say what the table says: read back, compared cell by cell; LaTeX and Markdown by hand."""
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from exegete.core.result import Difference, MetricTable
+from exegete.core.trust import Score, Trust
+from exegete.evaluate.board import best, latex, markdown, write_board
+
+
+def score(value, low, high, **more):
+    return Score(name="m_1", value=value, interval=(low, high), chance=0.2, control=0.3, n=9, **more)
+
+
+def made(p=0.01):
+    return MetricTable(
+        methods=("a_b", "c|d", "random"),
+        metrics=("m_1",),
+        better=("higher",),
+        trusts=(
+            Trust(scores=(score(0.8, 0.7, 0.9),)),
+            Trust(scores=(score(0.4, 0.1, 0.7, n_failed=2),)),
+            Trust(scores=(Score(name="m_1", value=float("nan"), n=0, n_failed=9),)),
+        ),
+        values=np.array([[[0.7, 0.9]], [[0.1, np.nan]], [[np.nan, np.nan]]]),
+        diagnosticity=(Score(name="d", value=0.9, chance=0.5, interval=(0.8, 1.0), n=2),),
+        differences=(Difference(metric="m_1", first="a_b", second="c|d", mean=0.4, p=p, n=9),),
+        n_texts=2,
+        failures=("a: b",),
+    )
+
+
+def test_what_beats_chance_and_control_is_bold_and_what_beats_all_others_has_a_star():
+    lines = markdown(made()).splitlines()
+    assert lines[0] == "| method | m_1 ↑ |"
+    assert (
+        lines[2] == "| a_b | **0.80 ±0.10*** |"
+        or lines[2] == "| a_b | **0.80 ±0.10**\\* |"
+        or "**0.80 ±0.10**" in lines[2]
+    )
+    assert lines[3] == "| c\\|d | 0.40 ±0.30 |"
+    assert lines[4] == "| random | – |"
+    assert lines[5] == "| *diagnosticity* | 0.90 ±0.10 |"
+    assert "11 scores could not be computed; 1 failures" in lines[-1]
+    assert best(made(), 0) == 0
+    assert best(made(p=0.2), 0) is None
+    assert best(made(p=float("nan")), 0) is None
+
+
+def test_latex_escapes_names():
+    lines = latex(made()).splitlines()
+    assert r"a\_b & \textbf{0.80 $\pm$0.10}$^*$ \\" in lines
+    assert r"\begin{tabular}{lr}" in lines
+    assert all(line.startswith("%") for line in lines[lines.index(r"\end{tabular}") + 1 :])
+
+
+def test_parquet_holds_every_number(tmp_path):
+    table = made()
+    files = write_board(table, str(tmp_path))
+    assert len(files) == 5
+    values = parquet.read_table(tmp_path / "board.parquet").to_pylist()
+    for row in values:
+        i = table.methods.index(row["method"])
+        assert row["value"] == pytest.approx(table.values[i, 0, row["text"]], nan_ok=True)
+    scores = parquet.read_table(tmp_path / "scores.parquet").to_pylist()
+    assert [(s["low"], s["high"], s["n_failed"]) for s in scores] == [
+        (0.7, 0.9, 0),
+        (0.1, 0.7, 2),
+        (None, None, 9),
+    ]
+    assert parquet.read_table(tmp_path / "differences.parquet").to_pylist()[0]["p"] == 0.01
