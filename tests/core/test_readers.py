@@ -91,6 +91,25 @@ def test_whole_texts_from_tables_of_every_kind(tmp_path):
         assert read_marked(str(tmp_path / name)) == want, name
 
 
+def test_texts_that_belong_together_say_so(tmp_path):
+    (tmp_path / "a.csv").write_text(
+        "text,label,group\nparis is in france,1,paris\nparis is in spain,0,paris\nhm,0,\n"
+    )
+    found = read_marked(str(tmp_path / "a.csv"))
+    assert [m.group for m in found] == ["paris", "paris", ""]
+    assert set(found[0].ties) & set(found[1].ties) and not set(found[0].ties) & set(found[2].ties)
+    city = lines(tmp_path / "a.jsonl", targets(([1, 3], "cat"), city="rome"), targets(([4, 5], "on")))
+    assert [m.group for m in read_marked(city, group="city")] == ["rome", ""]
+    assert [m.group for m in read_marked(city)] == ["", ""]
+    with pytest.raises(InputError, match="no column 'town'"):
+        read_marked(city, group="town")
+    (tmp_path / "b.csv").write_text("text,group\nparis,city\nrhine,river\n")
+    assert [(m.labels, m.group) for m in read_marked(str(tmp_path / "b.csv"), label="group")] == [
+        (("city",), ""),
+        (("river",), ""),
+    ]
+
+
 def test_parquet(tmp_path):
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")

@@ -1,10 +1,10 @@
-"""Antecedents by similarity: a planted direction resolves words never seen, noise resolves nothing, circles are components."""
+"""Antecedents by similarity: a planted direction resolves words never seen, noise resolves nothing."""
 
 import numpy as np
 import pytest
 import torch
 
-from exegete.ops.antecedents import Training, circles, cosines, hits, interval, train
+from exegete.ops.antecedents import Training, cosines, hits, train
 
 WIDTH, N_WORDS, SIZE = 24, 40, 160
 
@@ -49,22 +49,9 @@ def test_words_learned_by_heart_tell_nothing_of_others():
     assert hits(scores, given[3][None])[~asked].mean() > 0.95
 
 
-def test_circles_are_connected_components():
-    assert list(circles([("a", "b"), ("c", "d"), ("b", "e"), ("f", "c")])) == [0, 1, 0, 1]
-
-
 def test_hits_of_ties_and_cosines():
     right = torch.tensor([[True, False, False]])
     there = torch.tensor([[True, True, False]])
     assert hits(torch.tensor([[1.0, 1.0, -torch.inf]]), right) == [0.5]
     c = cosines(torch.tensor([[1.0, 0.0]]), torch.tensor([[[2.0, 0.0], [0.0, 1.0], [9.0, 0.0]]]), there)
     np.testing.assert_allclose(c.numpy(), [[1.0, 0.0, -np.inf]])
-
-
-def test_the_interval_draws_groups():
-    """Values that agree within groups are worth as many as there are groups."""
-    each = np.repeat(np.arange(2.0), 50)
-    assert interval(each, np.repeat([0, 1], 50), 0) == (0.0, 1.0)
-    low, high = interval(each, np.arange(100), 0)
-    assert 0.3 < low < high < 0.7
-    assert np.isnan(interval(each, np.zeros(100), 0)).all()

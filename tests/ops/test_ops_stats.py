@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exegete.ops.stats import best_crowd, bootstrap_mean, midrank_percentile
+from exegete.ops.stats import best_crowd, bootstrap_groups, bootstrap_mean, midrank_percentile
 
 
 @pytest.mark.parametrize("kind", ["bca", "percentile"])
@@ -57,3 +57,13 @@ def test_best_crowd_counts_the_draws_at_the_top_only_for_a_value_that_is_there_t
     assert best_crowd(0.5, draws) is None
     assert best_crowd(0.0, draws, "lower") == 25.0
     assert best_crowd(0.2, draws, "lower") is None
+
+
+def test_groups_are_drawn_whole():
+    """Values that agree within groups are worth as many as there are groups; the mean is over values, whatever the groups' sizes."""
+    each = np.repeat(np.arange(2.0), 50)
+    assert bootstrap_groups(each, np.repeat([0, 1], 50)) == (0.0, 1.0)
+    low, high = bootstrap_groups(each, np.arange(100))
+    assert 0.3 < low < high < 0.7
+    assert bootstrap_groups(each, np.zeros(100)) is None
+    assert bootstrap_groups(np.ones(9), np.repeat([0, 1, 2], [1, 2, 6])) == (1.0, 1.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exegete.core.errors import InputError
-from exegete.ops.split import split
+from exegete.ops.split import split, together
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -25,3 +25,8 @@ def test_no_group_straddles(seed):
 def test_too_few_groups():
     with pytest.raises(InputError, match="2 texts"):
         split(np.array([0, 0, 1, 1]))
+
+
+def test_what_shares_a_tie_through_any_chain_is_one_group():
+    assert list(together([("a", "b"), ("c", "d"), (), ("b", "e"), ("f", "c")])) == [0, 1, 2, 0, 1]
+    assert list(together([])) == []

@@ -139,11 +139,12 @@ class Mark(Given):
 
 
 class Marked(Given):
-    """A text in which things are labelled."""
+    """A text in which things are labelled; texts of one `group` (what is true of a city, and what is not) are never parted."""
 
     text: str
     marks: tuple[Mark, ...]
     id: str = ""
+    group: str = ""
 
     @model_validator(mode="after")
     def _inside(self) -> "Marked":
@@ -169,6 +170,11 @@ class Marked(Given):
     def of(cls, text: str, label: Tag, id: str = "") -> "Marked":
         """A whole text with its label."""
         return cls(text=text, marks=(Mark(label=label),), id=id)
+
+    @property
+    def ties(self) -> tuple[tuple[str, str], ...]:
+        """What it shares with other texts that belong in the same part of a split: its words, and its group."""
+        return (("text", self.text), *((("group", self.group),) if self.group else ()))
 
     @property
     def labels(self) -> tuple[Tag, ...]:

@@ -8,13 +8,14 @@
 .conll .bio .iob    a token and its tag a line, an empty line after a sentence (named entities): a word a mark
 .conllu             parsed sentences
 
+A column or field `group` says which texts belong together (the same city, the same author): no split parts them.
 Labels are class names; they become numbers where the study asks for numbers, or where some are fractions. Several numbers in a
 list (latitude and longitude) stay together. Every fault is a letter that names its line.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from exegete.core.conllu import read_conllu
@@ -33,9 +34,11 @@ Spans = tuple[tuple[int, int], ...]
 
 
 def read_marked(
-    path: str, *, text: str | None = None, label: str | None = None, unit: Unit | None = None, numbers: bool = False
+    path: str, *, text: str | None = None, label: str | None = None, unit: Unit | None = None, numbers: bool = False,
+    group: str | None = None,
 ) -> tuple[Marked, ...] | tuple[Parsed, ...]:  # fmt: skip
-    """The labelled texts of a file. `text` and `label` name columns or fields, `unit` what spans count, `numbers`: labels are.
+    """The labelled texts of a file. `text`, `label` and `group` name columns or fields, `unit` what spans count, `numbers`: labels
+    are.
 
     Raises `InputError` naming the line that does not fit.
     """
@@ -50,11 +53,13 @@ def read_marked(
             "Rename the file.",
         )  # fmt: skip
     rows = rows_of(path, _WHAT)
+    tie = None if group is None else column_of(rows, group, (), path, _WHAT, "group")
     if kind in OBJECTS and any(isinstance(row.get("targets"), list) for _, row in rows):
         drafts = _stretches(rows, path, text or "text", label or "label", unit)
     else:
         drafts = _whole(rows, path, text, label)
-    return _made(drafts, path, numbers)
+    ties = {place: row.get(tie or "group") for place, row in rows} if tie or label != "group" else {}
+    return _made(drafts, ties, path, numbers)
 
 
 Draft = tuple[str, str, list[tuple[Any, Spans]]]  # place, text, (label, spans) of every mark
@@ -215,7 +220,7 @@ def _text(value: Any, path: str, place: str, name: str) -> str:
     return value
 
 
-def _made(drafts: Sequence[Draft], path: str, numbers: bool) -> tuple[Marked, ...]:
+def _made(drafts: Sequence[Draft], ties: Mapping[str, Any], path: str, numbers: bool) -> tuple[Marked, ...]:
     """Marked texts, every label of the same kind."""
     labels = [(place, label) for place, _, marks in drafts for label, _ in marks]
     for place, label in labels:
@@ -227,7 +232,11 @@ def _made(drafts: Sequence[Draft], path: str, numbers: bool) -> tuple[Marked, ..
     )
     make = _several if several else _numeric if numbers or fractions else _named
     return tuple(
-        Marked(text=text, marks=tuple(Mark(label=make(x, path, place), spans=s) for x, s in marks))
+        Marked(
+            text=text,
+            marks=tuple(Mark(label=make(x, path, place), spans=s) for x, s in marks),
+            group="" if _missing(ties.get(place)) else str(ties[place]).strip(),
+        )
         for place, text, marks in drafts
     )
 

@@ -6,22 +6,16 @@
    small seeded start; several folds are trained at once, each on its own pronouns;
 4. a pronoun is resolved to its likeliest candidate; candidates that tie share the hit.
 
-Groups: pronouns whose candidates share a word (through any chain of pronouns) belong together: dealt by these, what is asked was
-never seen as a candidate.
-
 Cost: O(steps x folds x mentions x width x rank), no model. Shapes: pronouns [pronoun, width], candidates [pronoun, most, width],
 there and right [pronoun, most]; weights [fold, rank, width].
 Reference: Sorodoc et al. 2020, "Probing for Referential Information in Language Models".
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from exegete.core.seed import generator
@@ -39,16 +33,6 @@ class Training:
     decay: float = 0.01
     similarity: Similarity = "bilinear"
     seed: int = 0
-
-
-def circles(words: Sequence[Sequence[str]]) -> np.ndarray:
-    """Which group every pronoun belongs to [pronoun]: connected by words of their candidates."""
-    ids = {w: i for i, w in enumerate(dict.fromkeys(w for several in words for w in several))}
-    rows = [r for r, several in enumerate(words) for _ in several]
-    columns = [len(words) + ids[w] for several in words for w in several]
-    n = len(words) + len(ids)
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(n, n))
-    return connected_components(graph, directed=False)[1][: len(words)]
 
 
 def train(
@@ -86,19 +70,6 @@ def hits(scores: Tensor, right: Tensor) -> np.ndarray:
     """1 where the likeliest candidate is right, 0 where it is not, the share of right ones where several tie [..., pronoun]."""
     best = scores >= scores.max(-1, keepdim=True).values - 1e-6
     return ((best & right).sum(-1) / best.sum(-1)).double().numpy()
-
-
-def interval(
-    values: np.ndarray, groups: np.ndarray, seed: int, n_resamples: int = 2000
-) -> tuple[float, float]:
-    """95 % interval of the mean of `values` [item] when whole groups are drawn again; NaN for fewer than two groups."""
-    _, member, size = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(size) < 2:
-        return float("nan"), float("nan")
-    total = np.bincount(member, values)
-    draws = generator(seed, "groups", len(size)).integers(0, len(size), (n_resamples, len(size)))
-    low, high = np.quantile(total[draws].sum(1) / size[draws].sum(1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _middle(pronouns: Tensor, candidates: Tensor, there: Tensor, learn: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 `bootstrap_mean`: resample the values with replacement, take the mean each time, and read the interval off the means:
     percentile   the tails' quantiles as they are
     bca          quantiles shifted for bias (share of means below the mean) and skewness (the jackknife)
+`bootstrap_groups`: the same of values that stand in groups (words in texts): whole groups are drawn.
 `midrank_percentile`: the share of draws a value beats, a tie counting one half.
 
 Cost: O(n resamples) numbers, no model. Reference: Efron 1987, Better Bootstrap Confidence Intervals, eq. 2.2-2.3 (BCa).
@@ -37,6 +38,19 @@ def bootstrap_mean(
     if kind == "bca":
         tails = _bca(x, means, tails)
     low, high = np.quantile(means, tails)
+    return float(low), float(high)
+
+
+def bootstrap_groups(
+    values: np.ndarray, groups: np.ndarray, seed: int = 0, *, n_resamples: int = 2000
+) -> tuple[float, float] | None:
+    """95 % interval of the mean of `values` [n] when whole `groups` [n] are drawn again; None for fewer than two groups."""
+    _, member, size = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(size) < 2:
+        return None
+    total = np.bincount(member, values)
+    draws = generator(seed, "groups", len(size)).integers(0, len(size), (n_resamples, len(size)))
+    low, high = np.quantile(total[draws].sum(1) / size[draws].sum(1), [0.025, 0.975])
     return float(low), float(high)
 
 

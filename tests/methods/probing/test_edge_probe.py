@@ -51,6 +51,24 @@ def test_random_labels_are_not_told(model):
     assert "NOT beat chance" in found.lede
 
 
+def test_a_text_that_comes_twice_is_not_learned_from_and_asked_about(model):
+    """Random labels that come with their texts twice can be learned by heart; a split that parted the two would show it."""
+    how = LIGHT | {"n_steps": 250, "n_seeds": 1}
+    once = texts(lambda _, __, rng: str(rng.integers(0, 2)), 24)
+    twice = once + [Marked(text=i.text, marks=i.marks, id="again") for i in once]
+    found = EdgeProbe(**how)(model, twice)
+    assert not found.trust.scores[0].beats_chance
+    tied = [
+        Marked(text=f"{i.text} {('cat', 'book')[k // 24]}", marks=i.marks, group=f"story {k % 24}")
+        for k, i in enumerate(twice)
+    ]
+    assert not EdgeProbe(**how)(model, tied).trust.scores[0].beats_chance
+    apart = [i.model_copy(update={"group": ""}) for i in tied]
+    assert (
+        EdgeProbe(**how)(model, apart).trust.scores[0].beats_chance
+    )  # the test can fail
+
+
 def test_the_expected_layer():
     assert _expected(np.array([0.4, 0.4, 0.6, 0.6])) == 2
     assert _expected(np.array([0.4, 0.5, 0.6])) == pytest.approx(1.5)

@@ -125,6 +125,10 @@ def test_no_text_stands_in_two_parts_also_where_it_comes_twice():
         groups = [set(data.group[p]) for p in parts]
         assert not (groups[0] & groups[1] or groups[0] & groups[2] or groups[1] & groups[2])
         assert sum(map(len, parts)) == 90
+    halves = [i.model_copy(update={"group": f"pair {k % 30 // 2}"}) for k, i in enumerate(items)]
+    ask = asked(halves, "pos", 0, 1, 1000)
+    data = data_of(harvest(Lab(model), ask.items, sites, "mean"), ask)
+    assert len(set(data.group)) == 15  # neither do different texts of one group
     found = run_seed((harvest(Lab(model), ask.items, sites, "mean"), None), sites, data, Prober("linear", 2), 0, False, lambda n: None)  # fmt: skip
     assert set(found.runs) == {"task", "control"}  # whole texts have no neighbours
 

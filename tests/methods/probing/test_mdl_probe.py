@@ -6,6 +6,7 @@ import pytest
 from exegete.core.errors import InputError
 from exegete.core.material import Mark, Marked
 from exegete.methods.probing.mdl_probe import MdlProbe, standardised
+from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 
@@ -54,6 +55,22 @@ def test_the_code_is_the_mean_over_all_labels(model):
     best = int(found.online.argmin())
     sizes = np.diff(np.concatenate([[0], found.blocks]))
     assert (found.course * sizes).sum() == pytest.approx(found.online[best] * found.n_labels)
+
+
+def test_long_texts_do_not_widen_the_interval(model):
+    """Where every label costs the same bit, drawing texts of other lengths again changes nothing."""
+    some = texts(lambda _, rng: rng.integers(0, 2), 30)
+    cut = [i.model_copy(update={"marks": i.marks[: 1 + 7 * (k % 2)]}) for k, i in enumerate(some)]
+    found = MdlProbe(strengths=(1e9,))(model, cut)
+    assert found.interval[0] == pytest.approx((1.0, 1.0), abs=0.05)
+
+
+def test_texts_that_belong_together_are_sent_together(model):
+    some = [
+        i.model_copy(update={"group": f"pair {k % 5}"}) for k, i in enumerate(texts(lambda w, _: w[0], 20))
+    ]
+    sent = [i.group for i in MdlProbe()._some(Lab(model), some)]
+    assert all(sent[k] == sent[k - k % 4] for k in range(20)) and len(set(sent)) == 5
 
 
 def test_texts_are_drawn_where_there_are_too_many(model):

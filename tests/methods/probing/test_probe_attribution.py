@@ -62,9 +62,10 @@ def test_the_planted_token_is_found_and_matters(marked_model):
 
 
 def test_where_there_is_nothing_to_explain_it_says_so(model):
-    found = ProbeAttribution()(model, texts(False))
-    assert not found.trust.scores[0].beats_chance
-    assert "nothing to explain" in found.lede
+    found = [ProbeAttribution(seed=s, n_draws=1, shares=(0.5,))(model, texts(False)) for s in range(4)]
+    won = [bool(f.trust.scores[0].beats_chance) for f in found]
+    assert sum(won) <= 1  # by luck one in forty does; two of four: under one in two hundred
+    assert all(("nothing to explain" in f.lede) != w for f, w in zip(found, won))
 
 
 def test_what_is_cut():

@@ -3,8 +3,9 @@
 1. read pronouns and candidates before them at every layer, once (frozen; last token of each, or another pooling);
 2. p(candidate) is proportional to exp(W pronoun . W candidate) (or of a scaled cosine): one matrix W of small rank is learned a
    layer (`ops.antecedents`); a pronoun is resolved to its likeliest candidate;
-3. pronouns are dealt into folds; where candidates' words form circles that no text crosses, by these, so that no candidate of
-   the test was seen in training (with few words W can learn each by heart); else by texts, and a note says so;
+3. pronouns are dealt into folds; where candidates' words form circles that no text crosses, by these (pronouns whose candidates
+   share a word, through any chain of pronouns, belong together), so that no candidate of the
+   test was seen in training (with few words W can learn each by heart); else by texts, and a note says so;
 4. every fold is asked of probes that learned from the others, at the layer that was best on the fold beside it, which was not
    learned from either.
 
@@ -37,7 +38,9 @@ from exegete.methods.contracts.study import Study
 from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.harvest import harvest, layer_sites
 from exegete.models.lab import Lab
-from exegete.ops.antecedents import Similarity, Training, circles, cosines, hits, interval, train
+from exegete.ops.antecedents import Similarity, Training, cosines, hits, train
+from exegete.ops.split import together
+from exegete.ops.stats import bootstrap_groups
 
 _LEAST = 3  # folds: one to learn from, one to choose the layer on, one to ask
 
@@ -96,10 +99,11 @@ class CoreferenceProbe(Study):
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Coreference:
         """Accuracy by layer. Raises `InputError` for marks that are no yes-or-no pairs, and for too few pronouns."""
         read = self._read(lab, items)
-        groups = circles(read.words)
+        texts = [items[i].ties for i in read.text]
+        groups = together([(*words, *ties) for words, ties in zip(read.words, texts)])
         unseen = len(np.unique(groups)) >= _LEAST
         if not unseen:
-            groups = np.array(read.text)
+            groups = together(texts)
         folds = self._folds(lab, groups)
         mine = self._told(read, folds)
         twin_lab, why = twin_of(lab)
@@ -128,7 +132,7 @@ class CoreferenceProbe(Study):
             lede=_lede(scores, unseen),
             layers=("embeddings", *(f"layer {i}" for i in range(len(read.pronouns) - 1))),
             accuracy=mine.hit.mean(1),
-            interval=np.array([interval(h, groups, self.seed) for h in mine.hit]),
+            interval=np.array([bootstrap_groups(h, groups, self.seed) or (np.nan, np.nan) for h in mine.hit]),
             cosine=plain.mean(1),
             twin=np.full(len(plain), np.nan) if twin is None else twin.hit.mean(1),
             overall=float(mine.overall.mean()),
@@ -234,7 +238,6 @@ class CoreferenceProbe(Study):
         why: str,
     ) -> tuple[Score, ...]:
         """Accuracy against each control."""
-        low, high = interval(overall, groups, self.seed)
         return tuple(
             Score(
                 name="accuracy, layer chosen on other pronouns",
@@ -242,7 +245,7 @@ class CoreferenceProbe(Study):
                 chance=chance,
                 control=None if np.isnan(bar) else float(bar),
                 control_name="" if np.isnan(bar) else name,
-                interval=(low, high),
+                interval=bootstrap_groups(overall, groups, self.seed),
                 n=len(overall) + failed,
                 n_failed=failed,
                 skipped=why if np.isnan(bar) else "",

@@ -1,6 +1,7 @@
 """Edge probing: from which layers can the label of a stretch, or of a pair of stretches, be told?
 
-1. read every token of every stretch at all layers (frozen); split texts into those to learn from and those to test on;
+1. read every token of every stretch at all layers (frozen); split texts into those to learn from and those to test on (equal
+   texts, and texts of one group, stay together); each layer is centred and scaled by the tokens to learn from;
 2. a probe mixes the layers by learned weights, pools the tokens of each stretch by attention, and names the label
    (`ops.edge_classifier`); the weights, and their centre of gravity, say where it looks;
 3. cumulative scoring: for each l a probe that may mix layers 0 ... l only. What layer l adds is F1(l) - F1(l - 1); the mean layer
@@ -39,28 +40,28 @@ from exegete.models.lab import Lab
 from exegete.ops.control_labels import classes_of, control_labels
 from exegete.ops.edge_classifier import Sizes, predicted, stretches, train
 from exegete.ops.micro_f1 import counts, f1_interval, micro_f1
-from exegete.ops.split import split
+from exegete.ops.split import split, together
 
 
 @dataclass(frozen=True)
 class _Data:
-    """Values [layer, token, width], tokens of rows [row, stretch, most], text [row]."""
+    """Values [layer, token, width], tokens of rows [row, stretch, most]."""
 
     values: torch.Tensor
     where: torch.Tensor
-    text: np.ndarray
 
     @classmethod
-    def of(cls, table: Table, n_spans: int) -> "_Data":
-        """The table as tensors; each layer scaled to unit mean square, so that weights of the mix compare."""
-        values = torch.from_numpy(np.stack([np.array(v) for v in table.values.values()])).float()
-        values = values - values.mean(1, keepdim=True)
-        values = values / values.pow(2).mean((1, 2), keepdim=True).sqrt().clamp_min(1e-12)
+    def of(cls, table: Table, n_spans: int, learn: np.ndarray) -> "_Data":
+        """The table as tensors; each layer has unit mean square in the rows `learn`, so that weights of the mix compare."""
         if table.offsets is None:
             raise UsageError(
                 "You asked for an edge probe.", "The table keeps no tokens.", "Read it with pool='all'."
             )
-        return cls(values, torch.from_numpy(stretches(table.offsets, n_spans)), table.item)
+        where = torch.from_numpy(stretches(table.offsets, n_spans))
+        values = torch.from_numpy(np.stack([np.array(v) for v in table.values.values()])).float()
+        known = where[learn][where[learn] >= 0]
+        values = values - values[:, known].mean(1, keepdim=True)
+        return cls(values / values[:, known].pow(2).mean((1, 2), keepdim=True).sqrt().clamp_min(1e-12), where)
 
 
 @dataclass(frozen=True)
@@ -107,16 +108,17 @@ class EdgeProbe(Study):
         table = harvest(lab, marked, sites, "all")
         classes, y = classes_of(table.labels)
         spans = max(1, len(marked[0].marks[0].spans))
-        parts = split(table.item, (1 - self.test, self.test), lab.rng("edge", "split"))
+        text = together([m.ties for m in marked])[table.item]
+        parts = split(text, (1 - self.test, self.test), lab.rng("edge", "split"))
         fake = control_labels(table.words, y, lab.rng("edge", "control"))
         upto = np.tril(np.ones((n_layers, n_layers), dtype=bool))
         allowed, labels = np.concatenate([upto, upto[-1:]]), np.stack([y] * n_layers + [fake])
-        mine = self._told(_Data.of(table, spans), labels, allowed, parts, len(classes))
+        mine = self._told(_Data.of(table, spans, parts[0]), labels, allowed, parts, text, len(classes))
         twin_lab, why = twin_of(lab)
         theirs = None
         if twin_lab is not None:
-            other = _Data.of(harvest(twin_lab, marked, sites, "all"), spans)
-            theirs = self._told(other, y[None], upto[-1:], parts, len(classes))
+            other = _Data.of(harvest(twin_lab, marked, sites, "all"), spans, parts[0])
+            theirs = self._told(other, y[None], upto[-1:], parts, text, len(classes))
         f1 = micro_f1(mine.counts.sum(2)).mean(1)
         full, gain = n_layers - 1, np.diff(f1[:n_layers])
         test = parts[1]
@@ -157,7 +159,7 @@ class EdgeProbe(Study):
         )
 
     def _told(
-        self, data: _Data, labels: np.ndarray, allowed: np.ndarray, parts: Sequence[np.ndarray], n_classes: int
+        self, data: _Data, labels: np.ndarray, allowed: np.ndarray, parts: Sequence[np.ndarray], text: np.ndarray, n_classes: int
     ) -> _Told:  # fmt: skip
         """Probes [label set x layer set] x seeds, trained on one part and asked about the other."""
         learn, test = parts
@@ -174,7 +176,7 @@ class EdgeProbe(Study):
             [s for s in seeds for _ in range(n)],
         )
         logits = predicted(probes, data.values, data.where[torch.from_numpy(test)])
-        counted = np.stack([counts(z, rows[test], data.text[test]) for z, rows in zip(logits, y)])
+        counted = np.stack([counts(z, rows[test], text[test]) for z, rows in zip(logits, y)])
         right = logits.argmax(2) == y[:, test]
         mixing = probes.weights.detach().double().numpy()
         shaped = [a.reshape(self.n_seeds, n, *a.shape[1:]).swapaxes(0, 1) for a in (counted, right, mixing)]

@@ -1,6 +1,6 @@
 """Probes of every layer with all their controls, over several splits: the engine of layer profiles.
 
-For every seed: split texts (the same text twice stays together) into training, development and test; at every layer
+For every seed: split texts (the same text twice, and texts of one group, stay together) into training, development and test; at every layer
 
     task        the probe on the labels
     control     the same probe on labels drawn for each word at random (whole texts: labels shuffled over texts)
@@ -31,7 +31,7 @@ from exegete.ops.probe_mlp import fit_mlp
 from exegete.ops.probe_ridge import fit_ridge, great_circle
 from exegete.ops.probe_words import by_bag, by_word, numbers_by_bag
 from exegete.ops.profile import Run, by_text
-from exegete.ops.split import split
+from exegete.ops.split import split, together
 
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 _DRAWS = 20  # splits tried until every class is in the training part
@@ -39,7 +39,7 @@ _DRAWS = 20  # splits tried until every class is in the training part
 
 @dataclass(frozen=True)
 class Data:
-    """Rows to probe: `y` classes [row] or numbers [row, target], `group` the text of a row, `words` what it stands on, `texts`
+    """Rows to probe: `y` classes [row] or numbers [row, target], `group` the text of a row (one number for texts that belong together), `words` what it stands on, `texts`
     its text; `before` and `after` the rows of its neighbours (-1: none).
     """
 
@@ -79,7 +79,6 @@ class Seeded:
 def data_of(table: Table, ask: Asked) -> Data:
     """The rows of a table, ready to probe."""
     texts = [ask.items[i].text for i in table.item]
-    ids = {t: n for n, t in enumerate(dict.fromkeys(texts))}
     stretches = [ask.items[i].marks[m].spans for i, m in zip(table.item, table.mark)]
     same = np.array(
         [i == j and _beside_each_other(t, a, b) for i, j, t, a, b in zip(table.item, table.item[1:], texts, stretches, stretches[1:])],
@@ -93,7 +92,7 @@ def data_of(table: Table, ask: Asked) -> Data:
     else:
         names, y = classes_of(table.labels)
     words = tuple(tuple(t[slice(*s)] for s in spans) or (t,) for t, spans in zip(texts, stretches))
-    group = np.array([ids[t] for t in texts], dtype=np.int64)
+    group = together([i.ties for i in ask.items])[table.item]
     return Data(y, names, ask.level, group, words, tuple(texts), before, after)
 
 

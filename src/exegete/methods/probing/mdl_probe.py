@@ -2,7 +2,7 @@
 
 1. read every mark's representation at every layer, of the model and of its twin with randomised weights; standardise
    (sender and receiver both have the representations);
-2. online code: texts in random order, labels sent in blocks of 0.1 %, 0.2 % ... 100 %, each by a probe fitted to those before;
+2. online code: texts in random order (those that belong together one after another), labels sent in blocks of 0.1 %, 0.2 % ... 100 %, each by a probe fitted to those before;
 3. with code="both", the variational code: a Bayesian probe with group-sparse weights, and the labels under it (`ops.variational_code`);
 4. the same bits for control labels (each word type a class at random), for the twin, and for label frequencies alone.
 
@@ -35,19 +35,19 @@ from exegete.models.harvest import Table, harvest, layer_sites, words_of
 from exegete.models.lab import Lab
 from exegete.ops.codelength import PORTIONS, ends_of, frequency_code, kbit, online_code, uniform_bits
 from exegete.ops.control_labels import classes_of, control_labels
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.split import together
+from exegete.ops.stats import bootstrap_groups
 from exegete.ops.variational_code import variational_code
 
 
 @dataclass(frozen=True)
 class _Codes:
-    """Bits of every label [layer, row], of the labels and of control labels; `y` [row], `text` [row] in the order sent."""
+    """Bits of every label [layer, row], of the labels and of control labels; `y` and `fake` [row] in the order sent."""
 
     online: np.ndarray
     control: np.ndarray
     y: np.ndarray
     fake: np.ndarray
-    text: np.ndarray
     ends: np.ndarray
     x: np.ndarray  # [layer, row, width]
 
@@ -102,7 +102,10 @@ class MdlProbe(Study):
         twin = theirs.online.mean(1) if theirs else np.full(len(names), np.nan)
         best = int(online.argmin())
         frequency = float(frequency_code(mine.y, len(classes)).mean())
-        interval = np.array([_over_texts(bits, mine.text, self.seed) for bits in mine.online])
+        texts = together([i.ties for i in sent])[table.item]
+        interval = np.array(
+            [bootstrap_groups(bits, texts, self.seed) or (np.nan, np.nan) for bits in mine.online]
+        )
         scores = self._scores(online, mine.control.mean(1), twin, interval, frequency, table.n_failed, n, why)
         variational = self._variational(mine, theirs, len(classes))
         return MdlProbeResult(
@@ -129,8 +132,10 @@ class MdlProbe(Study):
     def _some(self, lab: Lab, items: Sequence[Any]) -> list[Marked]:
         """The texts in the order they are sent, as many as have `most_labels` labels."""
         marked = [i for item in items for i in (words_of([item]) if isinstance(item, Parsed) else [item])]
-        found, size = [], 0
-        for i in lab.rng("mdl", "order").permutation(len(marked)):
+        found, size, groups = [], 0, together([i.ties for i in marked])
+        order = lab.rng("mdl", "order").permutation(len(marked))
+        first = np.unique(groups[order], return_index=True)[1]
+        for i in order[np.argsort(first[groups[order]], kind="stable")]:
             if found and size + len(marked[i].marks) > self.most_labels:
                 break
             found.append(marked[i])
@@ -150,9 +155,7 @@ class MdlProbe(Study):
                     found[-1].append(online_code(layer, labels, n_classes, ends, self.strengths))
                     done()
         online = np.array(found[0])
-        return _Codes(
-            online, np.array(found[1]) if control else online * np.nan, y, fake, table.item, ends, x
-        )
+        return _Codes(online, np.array(found[1]) if control else online * np.nan, y, fake, ends, x)
 
     def _variational(self, mine: _Codes, theirs: _Codes | None, n_classes: int) -> dict[str, Any]:
         """Bits a label [layer] under the variational code."""
@@ -214,12 +217,6 @@ def standardised(x: np.ndarray) -> np.ndarray:
     x = np.asarray(x, dtype=np.float64)
     spread = x.std(0)
     return (x - x.mean(0)) / np.where(spread > 1e-8 * (1 + np.abs(x).max(initial=0)), spread, np.inf)
-
-
-def _over_texts(bits: np.ndarray, text: np.ndarray, seed: int) -> tuple[float, float]:
-    """Interval of the mean of `bits` [row] when texts are drawn again; NaN where there is one text."""
-    sums = np.bincount(np.unique(text, return_inverse=True)[1], bits)
-    return bootstrap_mean(sums * len(sums) / len(bits), seed) or (np.nan, np.nan)
 
 
 def _course(bits: np.ndarray, ends: np.ndarray) -> np.ndarray:

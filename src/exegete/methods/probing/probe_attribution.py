@@ -41,7 +41,7 @@ from exegete.models.lab import Lab
 from exegete.ops.control_labels import classes_of
 from exegete.ops.curves import bin_sizes
 from exegete.ops.softmax_regression import fit_softmax
-from exegete.ops.split import split
+from exegete.ops.split import split, together
 from exegete.ops.stats import bootstrap_mean
 
 SALIENT, RANDOM, RARE, TWINS = "most salient first", "random tokens", "rarest first", "saliency of randomised weights"  # fmt: skip
@@ -100,8 +100,9 @@ class ProbeAttribution(Study):
         """The tokens and the curves. Raises `InputError` for marks on words, numbers as labels, or too few texts."""
         marked = _whole(items)
         classes, y = classes_of([m.marks[0].label for m in marked])
-        texts = np.unique([m.text for m in marked], return_inverse=True)[1]
-        learn, choose, test = split(texts, (0.6, 0.2, 0.2), lab.rng("probe attribution"))
+        learn, choose, test = split(
+            together([m.ties for m in marked]), (0.6, 0.2, 0.2), lab.rng("probe attribution")
+        )
         probe = self._probe(lab, marked, y, len(classes), learn, choose)
         read = [encode(lab.model, Text(text=marked[i].text, truncate=True)) for i in test]
         seen: Counter[int] = Counter(
