@@ -89,6 +89,6 @@ def _same_definition(a: object, b: object) -> bool:
     return a is b or _where(a) == _where(b)
 
 
-METHODS: Registry[type] = Registry("method", ("exegete.methods",))
+METHODS: Registry[type] = Registry("method", ("exegete.methods", "exegete.evaluate"))
 METRICS: Registry[type] = Registry("metric", ("exegete.evaluate",))
 VIEWS: Registry[type] = Registry("view", ("exegete.show.views",))
