@@ -25,6 +25,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from exegete.ops.needed_words import Pattern, decode, plain, told
+
 NEAR = 3  # tokens before that are "close"
 RIDGE = 2.0
 STEMS = (4, 5)  # letters that words of a family share
@@ -42,9 +44,12 @@ class Clue:
     holds: int
 
     def __str__(self) -> str:
+        if self.kind == PATTERN:
+            return told(self.word)
         return PHRASES[self.kind].format(*self.word.split("\t"))
 
 
+PATTERN = "pattern"
 PHRASES = {
     "word": "the word {0!r}",
     "before": "after {0!r}",
@@ -75,7 +80,8 @@ class Clues:
         """The activations [token] that the description foretells."""
         out = np.full(len(tokens), self.base)
         effects = {(c.kind, c.word): c.effect for c in self.clues}
-        for i, held in enumerate(clues_of(tokens, self.ahead)):
+        asked = [decode(c.word) for c in self.clues if c.kind == PATTERN]
+        for i, held in enumerate(_with(clues_of(tokens, self.ahead), tokens, asked)):
             out[i] += sum(effects[c] for c in held if c in effects)
         return out
 
@@ -90,13 +96,21 @@ class Clues:
 
 
 def describe(
-    excerpts: Sequence[tuple[Sequence[str], np.ndarray]], most: int = 10, least: float = 0.01, ahead: bool = False
-) -> Clues:  # fmt: skip
+    excerpts: Sequence[tuple[Sequence[str], np.ndarray]],
+    most: int = 10,
+    least: float = 0.01,
+    ahead: bool = False,
+    patterns: Sequence[Pattern] | None = None,
+) -> Clues:
     """The clues of a unit from (tokens, activations [token]) of texts. Without tokens, or where nothing varies, an empty one.
 
-    `ahead`: also what comes next is read, for models that read both ways.
+    `ahead`: also what comes next is read, for models that read both ways. `patterns`, where they are known, are clues too, and other
+    clues speak of those words before a token alone that a pattern asks for.
     """
-    held = [c for tokens, _ in excerpts for c in clues_of(tokens, ahead)]
+    held = [c for tokens, _ in excerpts for c in _with(clues_of(tokens, ahead), tokens, patterns or ())]
+    if patterns is not None:
+        heard = {w for p in patterns for w, _ in p.before}
+        held = [{c for c in at if _before(c) in (None, *heard)} for at in held]
     y = np.concatenate([np.asarray(v, dtype=np.float64) for _, v in excerpts]) if held else np.zeros(0)
     if not len(y) or np.ptp(y) == 0:
         return Clues(float(y.mean()) if len(y) else 0.0, (), ahead)
@@ -140,6 +154,24 @@ def _boost(table: "_Table", residual: np.ndarray, most: int, least: float) -> tu
         residual = residual.copy()
         residual[table.token[table.clue == best]] -= step[best]
     return effect, count
+
+
+def _with(
+    held: Sequence[set[tuple[str, str]]], tokens: Sequence[str], patterns: Sequence[Pattern]
+) -> list[set[tuple[str, str]]]:
+    """Clues that hold at every token, with the patterns that do."""
+    if not patterns:
+        return list(held)
+    words = [plain(t) for t in tokens]
+    return [h | {(PATTERN, p.code) for p in patterns if p.matches(words, i)} for i, h in enumerate(held)]
+
+
+def _before(clue: tuple[str, str]) -> str | None:
+    """The word before the token that a clue speaks of, if it speaks of one."""
+    kind, word = clue
+    if kind in ("pair", "span"):
+        return word.split("\t")[1]
+    return word if kind in ("before", "near", "since") else None
 
 
 def clues_of(tokens: Sequence[str], ahead: bool = False) -> tuple[set[tuple[str, str]], ...]:
@@ -194,7 +226,7 @@ def shape_of(token: str) -> str:
     return "signs"
 
 
-_ORDER = tuple(PHRASES)
+_ORDER = (*PHRASES, PATTERN)
 
 
 class _Table:

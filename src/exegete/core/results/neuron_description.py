@@ -24,7 +24,8 @@ class NeuronDescriptions(Finding):
     """What a writer says that units do. `n_explain` texts were read by the writer, `n_test` others judge; `repeated` texts were left out.
 
     `told` are the same units as a language model, `teller`, writes and judges them; none where none was asked. Of its answers by
-    kind of score, `asked`, those in `failed` could not be read.
+    kind of score, `asked`, those in `failed` could not be read. `needs`, where they were looked for: of each unit the patterns of words
+    that it needs, with its mean activation in them.
     """
 
     units: tuple[Described, ...]
@@ -36,6 +37,7 @@ class NeuronDescriptions(Finding):
     teller: str = ""
     asked: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
+    needs: tuple[tuple[tuple[str, float], ...], ...] = ()
 
     def figures(self) -> tuple[AnyFigure, ...]:
         """The descriptions with their scores and those of swapped descriptions."""
@@ -47,6 +49,17 @@ class NeuronDescriptions(Finding):
             rows.append((u.name, *([self.writer] if self.told else []), *_row(u)))
             if self.told:
                 rows.append((u.name, self.teller, *_row(self.told[i])))
+        needed = (
+            Table(
+                title="Which words does each unit need?",
+                caption="Contexts of its strongest tokens, cut from the left while it keeps more than half of its activation; named are the"
+                " words that take half of it away when another word stands in their place. Equal contexts are one row.",
+                columns=("unit", "needed", "activation"),
+                rows=tuple(
+                    (u.name, words, v) for u, rows in zip(self.units, self.needs) for words, v in rows
+                ),
+            ),
+        )
         return (
             Table(
                 title="What does each unit fire on, in words?",
@@ -57,6 +70,7 @@ class NeuronDescriptions(Finding):
                 columns=tuple(columns),
                 rows=tuple(rows),
             ),
+            *(needed if self.needs else ()),
         )
 
     def _unread(self) -> str:

@@ -2,7 +2,9 @@
 
 1. texts are made distinct, and cut in two by a draw: half to explain, half to test; none is in both;
 2. the units asked for, or those that peak highest on the half to explain, are read token by token;
-3. the writer (`ops.clues`) makes a description of each from its strongest texts and as many random ones;
+3. the writer (`ops.clues`) makes a description of each from its strongest texts and as many random ones; with `n_pruned`, the
+   contexts of its strongest tokens are cut to what it needs (`pruned`), their patterns are shown, and the description speaks of no
+   other words before a token;
 4. every description foretells every unit's activations on the test texts: its own unit's, and, swapped, the others'.
 
 Scores (`ops.description_scores`), means over units: simulation (correlation), detection and fuzzing (balanced accuracy), intruder
@@ -15,6 +17,8 @@ With a `writer` other than "embedded", a language model writes and judges descri
 
 Cost: 2 forwards a text to explain, 1 a test text; calls are said, and refused where too many, before the first. References: Bills
 et al. 2023 (explain, simulate, score); Foote et al. 2023, Neuron to Graph; Paulo et al. 2024 (detection, fuzzing, intruder).
+Descriptions from needed contexts alone say what a unit was seen to hang on, but foretell no better: on the embedded models, 12 units
+each, the simulation falls from 0.654 to 0.647 (decoder neurons), 0.418 to 0.396 (its stream) and 0.921 to 0.899 (encoder neurons).
 Clues are patterns of words: where what sets a unit off is a meaning that words of the texts do not show, they fail, and the
 scores say so.
 """
@@ -33,6 +37,7 @@ from exegete.core.results.neuron_description import KINDS, Described, NeuronDesc
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.neurons.pruned import frequent, pruned
 from exegete.methods.neurons.told_by_chat import SHOWN, Case, Told, excerpt, picked, tell
 from exegete.methods.neurons.unit_texts import Read, chosen, read_units, record
 from exegete.models.chat.open import chat
@@ -40,6 +45,8 @@ from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.ops.clues import Clues, describe
 from exegete.ops.description_scores import CROWD, detection, fuzzing, intruder, simulation, trials
+from exegete.ops.needed_words import Pattern, merged
+from exegete.ops.needed_words import told as told_pattern
 from exegete.ops.stats import bootstrap_mean
 
 CHANCE = (0.0, 0.5, 0.5, 1 / CROWD)
@@ -62,7 +69,9 @@ class NeuronDescription(Study):
         where="OpenAI",
     )  # fmt: skip
     needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
-    passes: ClassVar[str] = "2 forwards a text to explain, 1 a test text"
+    passes: ClassVar[str] = (
+        "2 forwards a text to explain, 1 a test text; a few dozen short ones a pruned text"
+    )
     site: str = Field("mlp_act", description="kind of unit: mlp_act (neurons), resid_post, z (head outputs)")
     layers: tuple[int, ...] = Field((), description="layers that are read; none: all")
     units: tuple[int, ...] = Field(
@@ -71,6 +80,12 @@ class NeuronDescription(Study):
     n_shown: int = Field(6, ge=2, le=100, description="how many of the strongest units are described")
     k: int = Field(20, ge=1, le=1000, description="strongest texts that the writer reads, and as many random")
     n_clues: int = Field(8, ge=1, le=100, description="most clues of a description")
+    n_pruned: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="strongest texts of a unit that are cut to the words it needs; 0: none, which foretells a little better",
+    )
     writer: str = Field(
         "embedded",
         description="who writes: embedded (no language model), or beside it script:FILE, local:NAME, http://HOST/v1#MODEL",
@@ -87,13 +102,21 @@ class NeuronDescription(Study):
         found = record(lab, explain, sites_at(lab.model, self.site, self.layers), k)
         units = chosen(found, self.units, self.n_shown)
         seen, held = read_units(lab, explain, units), read_units(lab, test, units)
-        clues, strongest, peaks = [], [], []
+        clues, strongest, peaks, needs = [], [], [], []
+        before, fillers = lab.meter.forwards, frequent(lab, explain) if self.n_pruned else ()
         for i, u in enumerate(units):
             top = found[u.site].text[u.unit].tolist()
             other = lab.rng("others", str(u)).permutation(len(explain))[:k].tolist()
-            clues.append(self._describe(lab, [seen[t] for t in dict.fromkeys([*top, *other])], i))
+            patterns = None
+            if self.n_pruned:
+                mean = float(found[u.site].mean[u.unit])
+                cut = pruned(lab, [explain[t] for t in top[: self.n_pruned]], u, mean, fillers)
+                patterns = merged(cut)
+                needs.append(tuple((told_pattern(p.code), p.value) for p in patterns))
+            clues.append(self._describe(lab, [seen[t] for t in dict.fromkeys([*top, *other])], i, patterns))
             strongest.append(tuple(excerpt(seen[t], i) for t in top[:SHOWN] if seen[t].tokens))
             peaks.append(float(found[u.site].value[u.unit, 0]))
+        spent = lab.meter.forwards - before
         bars = [p / 2 for p in peaks]
         if teller is not None:
             held = picked(lab, held, bars, self.n_judged)
@@ -122,8 +145,9 @@ class NeuronDescription(Study):
             title="What does each unit fire on, in words?",
             lede=_lede(described, scores)
             + (_told_lede(_short(teller.name), mine, told) if teller and told else ""),
-            context=() if told is None else (("Language model", told.note),),
+            context=_context(told, spent if self.n_pruned else None),
             units=described,
+            needs=tuple(needs),
             writer="clues, no language model",
             n_explain=len(explain),
             n_test=len(held),
@@ -135,10 +159,12 @@ class NeuronDescription(Study):
             trust=Trust(scores=(*scores, *mine), seed=self.seed),
         )
 
-    def _describe(self, lab: Lab, texts: Sequence[Read], unit: int) -> Clues:
+    def _describe(
+        self, lab: Lab, texts: Sequence[Read], unit: int, patterns: Sequence[Pattern] | None
+    ) -> Clues:
         """The clues of one unit; models that read both ways may also be described by what comes next."""
         pairs = [(r.tokens, r.values[:, unit]) for r in texts if r.tokens]
-        return describe(pairs, self.n_clues, ahead=not lab.model.causal)
+        return describe(pairs, self.n_clues, ahead=not lab.model.causal, patterns=patterns)
 
     def _score(self, kind: int, units: tuple[Described, ...], by: tuple[str, Told] | None = None) -> Score:
         """One kind of score, mean over units that can be judged by it. `by` a language model: n counts its answers, own and
@@ -196,6 +222,14 @@ def _scores(
         fuzzing(foretold, true, bar, lab.rng("marks", name)),
         intruder(foretold, trials(true, bar, lab.rng("trials", name))),
     )
+
+
+def _context(told: Told | None, spent: int | None) -> tuple[tuple[str, str], ...]:
+    """What it took beyond reading the texts."""
+    found = [] if told is None else [("Language model", told.note)]
+    if spent is not None:
+        found.append(("Needed contexts", f"{spent:,} forwards of short texts"))
+    return tuple(found)
 
 
 def _described(names: Sequence[str], words: Sequence[str], table: np.ndarray) -> tuple[Described, ...]:
