@@ -41,6 +41,8 @@ _HOMES = {
     "Mark": "exegete.core.material",
     "Marked": "exegete.core.material",
     "Minimal": "exegete.core.material",
+    "Rationale": "exegete.core.rationale",
+    "read_rationales": "exegete.core.read_rationales",
     "Finding": "exegete.core.results.finding",
     "Result": "exegete.core.result",
     "Attribution": "exegete.core.result",
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
     from exegete.core.material import Pair as Pair
     from exegete.core.material import Parsed as Parsed
     from exegete.core.method import Method as Method
+    from exegete.core.rationale import Rationale as Rationale
+    from exegete.core.read_rationales import read_rationales as read_rationales
     from exegete.core.request import Segment as Segment
     from exegete.core.request import Text as Text
     from exegete.core.result import Attribution as Attribution

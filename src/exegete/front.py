@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from exegete.core.errors import BudgetError, InputError, UsageError
 from exegete.core.method import Method, method_of
+from exegete.core.rationale import Rationale
 from exegete.core.registry import METHODS, METRICS
 from exegete.core.request import Text
 from exegete.core.result import Comparison, Listing, MetricTable, Result
@@ -137,16 +138,32 @@ def evaluate(
     against: Label = None,
     scale: Scale = "auto",
     unit: str = "word",
+    trust: str = "full",
+    scores: str | None = None,
+    folder: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> MetricTable:
-    """Judge methods by metrics over a set of texts: mean, 95 % interval, chance, control, n and n_failed for each."""
+    """Judge methods by metrics over a set of texts: mean, 95 % interval, chance, control, n and n_failed for each.
+
+    `inputs` are texts or `Rationale`s (`xg.read_rationales(path).items`), by which plausibility is judged too. `scores` is a
+    file of a user's own scores, judged as one more method. `trust='fast'` leaves the randomised-weights control out. In
+    `folder` every text is kept as it is judged, so that a run that was cut short goes on.
+    """
+    from exegete.evaluate.given_scores import GivenScores
     from exegete.evaluate.suite import evaluate as run
 
-    _, texts = _texts(inputs)
+    told = isinstance(inputs, Rationale) or (
+        isinstance(inputs, Sequence) and any(isinstance(i, Rationale) for i in inputs)
+    )
+    texts = inputs if told else _texts(inputs)[1]
     goal = Target.of(target, against=against, scale=scale)
-    chosen, judges = _methods(methods), _metrics(metrics)
-    return run(load(model), texts, chosen, judges, goal, unit=unit, seed=seed, progress=progress)
+    chosen: list[Any] = list(_methods(methods))
+    chosen += GivenScores.read(scores) if scores else ()
+    return run(
+        load(model), texts, chosen, _metrics(metrics), goal,
+        unit=unit, trust=trust, seed=seed, folder=folder, progress=progress,
+    )  # fmt: skip
 
 
 def study(
@@ -275,12 +292,14 @@ def _methods(methods: Sequence[str | Method] | str | Method) -> list[Method]:
     return [method_of(m) for m in ([methods] if isinstance(methods, (str, Method)) else methods)]
 
 
-def _metrics(metrics: Sequence[str | Method] | str | Method | None) -> list[Method]:
-    """Metric values; all of them for None."""
-    names = METRICS.ids() if metrics is None else [metrics] if isinstance(metrics, (str, Method)) else metrics
+def _metrics(metrics: Sequence[str | Method] | str | Method | None) -> list[Method] | None:
+    """Metric values; None where the suite is to choose those that fit."""
+    if metrics is None:
+        return None
+    names = [metrics] if isinstance(metrics, (str, Method)) else metrics
     if not names:
         raise UsageError(
-            "You asked to judge methods.", "No metric was given.", "Leave metrics out to take them all."
+            "You asked to judge methods.", "No metric was given.", "Leave metrics out to take all that fit."
         )
     return [m if isinstance(m, Method) else METRICS.get(m.replace("-", "_"))() for m in names]
 

@@ -19,13 +19,14 @@ VERBS = {
     "edited",
     "apply",
     "undo",
+    "read_rationales",
 }
 TYPES = {
     "Model", "Method", "Text", "Segment", "Target", "Site", "Result", "Attribution", "Comparison", "MetricTable",
     "Listing", "Finding", "Pair", "Fact", "Parsed",
     "Mark",
     "Marked",
-    "Minimal", "Trust", "Score", "Check", "Cost", "ExegeteError",
+    "Minimal", "Rationale", "Trust", "Score", "Check", "Cost", "ExegeteError",
 }  # fmt: skip
 
 
