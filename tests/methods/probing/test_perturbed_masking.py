@@ -90,7 +90,9 @@ def test_planted_impact_gives_the_planted_tree():
 def test_neighbours_masked_at_random_are_no_better_than_chance(lab):
     """A tiny model with random weights: the score says that it does not beat the chain."""
     trees = [Parsed(words=tuple(f"w{i}{k}" for k in range(5)), heads=tuple(left_branching(5).tolist()), relations=("x",) * 5) for i in range(6)]  # fmt: skip
-    found = PerturbedMasking()(lab.model, trees)
+    short = Parsed(words=("a", "b"), heads=(1, -1), relations=("det", "root"))
+    found = PerturbedMasking()(lab.model, [*trees, short])
+    assert "1 sentences that do not have 3 to 30 words" in found.trust.notes[0]
     assert found.trust.scores[0].chance == 1.0
     assert not found.trust.scores[0].beats_chance
     assert "does not beat" in found.lede

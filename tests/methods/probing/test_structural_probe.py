@@ -7,11 +7,13 @@ from exegete.core.conllu import read_conllu
 from exegete.core.errors import InputError
 from exegete.core.material import Parsed
 from exegete.methods.probing.structural_probe import StructuralProbe
+from exegete.methods.probing.tree_profile import untrained
 from exegete.methods.probing.tree_table import counting, read_table
 from exegete.models.harvest import layer_sites
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
+from exegete.ops.tree_probe import Training
 from support.data import shared_data
 
 
@@ -49,6 +51,21 @@ def test_words_are_means_of_their_tokens_and_punctuation_does_not_count():
     parts, notes = table.parts(np.random.default_rng(0))
     assert sorted(np.concatenate(parts)) == [0, 1, 2]
     assert "same ones" in notes[0]
+
+
+def test_what_is_left_out_is_said_and_random_projections_know_no_test_sentence():
+    lab = Lab(load(tiny("bert", "masked")))
+    short = Parsed(words=("a", "b"), heads=(1, -1), relations=("det", "root"))
+    some = [
+        Parsed(words=(w, "cat", "sat"), heads=(1, 2, -1), relations=("x",) * 3)
+        for w in ("a", "old", "red", "my")
+    ]
+    table = read_table(lab, [*some, short], layer_sites(lab.model))
+    parts, notes = table.parts(np.random.default_rng(0))
+    assert notes == ("1 sentences with fewer than 3 words that count were left out.",)
+    x = next(iter(table.values.values()))
+    one, other = (untrained(lab, parts, Training(4))(v, "distance", 0).image for v in (x, [v * 9 if i in parts[2] else v for i, v in enumerate(x)]))  # fmt: skip
+    assert np.array_equal(one, other)
 
 
 def test_letters():

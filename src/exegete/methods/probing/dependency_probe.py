@@ -4,7 +4,7 @@
 2. at every layer train a biaffine probe (`ops.biaffine`) on training sentences, stopped on development sentences; its scores make
    a tree by Chu-Liu-Edmonds, and every arc gets its best relation (subtypes left off);
 3. UAS is the share of words whose head is right, LAS of those whose head and relation are; punctuation does not count. The layer
-   is chosen on development sentences, test sentences are judged;
+   is chosen on development sentences, for the probe and for each control; test sentences are judged;
 4. the same on the model with randomised weights, and a *control task* at every layer: each word type hangs, by a rule drawn once
    for the type, on the first word, on the last, or on none. A probe that can only remember does well there; what the words say
    about syntax is what is above it (selectivity).
@@ -25,15 +25,14 @@ import numpy as np
 from pydantic import Field
 
 from exegete.core.figure import Arc, Arcs
-from exegete.core.method import Need, register
+from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import TWIN, twin_of
-from exegete.methods.probing.tree_table import Parts, TreeTable, layer_name, read_table
-from exegete.models.harvest import layer_sites
+from exegete.methods.contracts.twins import TWIN
+from exegete.methods.probing.tree_study import TreeStudy
+from exegete.methods.probing.tree_table import Parts, TreeTable, layer_name
 from exegete.models.lab import Lab
 from exegete.ops.biaffine import Biaffine, fit
 from exegete.ops.decode import chu_liu_edmonds
@@ -47,48 +46,31 @@ Tree = tuple[np.ndarray, np.ndarray]  # heads and labels [word]
 
 
 @register
-class DependencyProbe(Study):
+class DependencyProbe(TreeStudy):
     """Heads and relations of words read off every layer by a biaffine probe: UAS, LAS and selectivity."""
 
     id: ClassVar[str] = "dependency_probe"
-    family: ClassVar[str] = "probing"
     techniques: ClassVar[tuple[str, ...]] = ("E6",)
-    verb: ClassVar[str] = "probe"
-    asks: ClassVar[Any] = "trees"
-    least: ClassVar[int] = 3
-    usual: ClassVar[int | None] = 400
-    finds: ClassVar[type] = TreeByLayer
-    home: ClassVar[str] = "terrarium/encoder"
     reference: ClassVar[Reference] = Reference(
         authors="Dozat and Manning", year=2017, title="Deep Biaffine Attention for Neural Dependency Parsing",
         where="arXiv:1611.01734", equation="eq. 4-6",
     )  # fmt: skip
-    needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
-    passes: ClassVar[str] = "2 forwards a sentence"
-    rank: int = Field(64, ge=1, le=65536, description="rank of the scores of heads")
     n_steps: int = Field(1000, ge=1, le=1_000_000, description="most training steps of a probe")
-    batch: int = Field(20, ge=1, le=4096, description="sentences a step")
     rate: float = Field(3e-3, gt=0, le=10, description="first learning rate")
-    seed: int = Field(0, description="seed of the split, the starts, the control task and the intervals")
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
         """Over parsed sentences."""
-        sites = layer_sites(lab.model)
-        table = read_table(lab, items, sites)
-        parts, notes = table.parts(lab.rng("parts"))
+        read = self.read(lab, items)
+        sites, table, parts, how = read.sites, read.table, read.parts, read.how
         gold, names = _gold(table)
         rule = _rule(table, lab.rng("control task"))
-        how = Training(min(self.rank, table.values[sites[0]][0].shape[1]), self.n_steps, self.batch, self.rate)  # fmt: skip
-        twin, reason = twin_of(lab)
         own = Parsing.of(lab, table, parts, gold, how, "training probes")
         control = Parsing.of(lab, table, parts, rule, how, "training on the control task", tree=False)
         plain = None
-        if twin is not None:
-            plain = Parsing.of(
-                lab, read_table(twin, items, sites), parts, gold, how, "probes of randomised weights"
-            )
+        if read.other is not None:
+            plain = Parsing.of(lab, read.other, parts, gold, how, "probes of randomised weights")
         guess = {m: _guess(table, parts, gold, m) for m in MEASURES}
-        scores = _scores(lab, own, plain, control, guess, reason, table.n_failed)
+        scores = _scores(lab, own, plain, control, guess, read.reason, table.n_failed)
         at = own.best(UAS)
         nothing = np.full(len(sites), np.nan)
         by_control = [
@@ -110,7 +92,7 @@ class DependencyProbe(Study):
             seeds=np.array([own.value(UAS, own.test[at])]),
             probe="the probe",
             sentences=_examples(table, parts[2], own, at, names),
-            trust=Trust(scores=scores, seed=self.seed, notes=notes),
+            trust=Trust(scores=scores, seed=self.seed, notes=read.notes),
         )
 
 
@@ -253,7 +235,7 @@ def _scores(
         )
 
     bars = {m: None if plain is None else plain.value(m, plain.chosen(m)) for m in MEASURES}
-    task = control.value(UAS, control.test[own.best(UAS)])
+    task = control.value(UAS, control.chosen(UAS))
     return (
         score(UAS, bars[UAS], TWIN),
         score(UAS, task, CONTROL, " beyond memory"),

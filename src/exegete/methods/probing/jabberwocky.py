@@ -18,19 +18,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 
 from exegete.core.material import Parsed
-from exegete.core.method import Need, register
+from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import TWIN, twin_of
+from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.tree_profile import CHANCE, Profile, score, trained
+from exegete.methods.probing.tree_study import TreeStudy
 from exegete.methods.probing.tree_table import Parts, TreeTable, examples, layer_name, read_table
-from exegete.models.harvest import layer_sites
 from exegete.models.lab import Lab
 from exegete.ops.pseudo_words import cased, is_open, pseudo_words
 from exegete.ops.tree_probe import Training
@@ -41,46 +39,29 @@ MEASURES = (UUAS, DSPR)
 
 
 @register
-class Jabberwocky(Study):
+class Jabberwocky(TreeStudy):
     """What a structural probe, trained on real sentences, still finds when the words mean nothing."""
 
     id: ClassVar[str] = "jabberwocky"
-    family: ClassVar[str] = "probing"
     techniques: ClassVar[tuple[str, ...]] = ("E11",)
-    verb: ClassVar[str] = "probe"
-    asks: ClassVar[Any] = "trees"
-    least: ClassVar[int] = 3
-    usual: ClassVar[int | None] = 400
-    finds: ClassVar[type] = TreeByLayer
-    home: ClassVar[str] = "terrarium/encoder"
     reference: ClassVar[Reference] = Reference(
         authors="Hall Maudslay and Cotterell", year=2021,
         title="Do Syntactic Probes Probe Syntax? Experiments with Jabberwocky Probing", where="arXiv:2106.02559",
         equation="sec. 3-4",
     )  # fmt: skip
-    needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
     passes: ClassVar[str] = "2 forwards a sentence, 4 a test sentence"
-    rank: int = Field(64, ge=1, le=65536, description="rank of the probe")
-    n_steps: int = Field(2000, ge=1, le=1_000_000, description="most training steps of a probe")
-    batch: int = Field(20, ge=1, le=4096, description="sentences a step")
-    rate: float = Field(2e-3, gt=0, le=10, description="first learning rate")
-    seed: int = Field(0, description="seed of the split, the pseudo-words, the starts and the intervals")
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
         """Over parsed sentences."""
-        sites = layer_sites(lab.model)
-        table = read_table(lab, items, sites)
-        parts, notes = table.parts(lab.rng("parts"))
-        twin, reason = twin_of(lab)
-        how = Training(min(self.rank, table.values[sites[0]][0].shape[1]), self.n_steps, self.batch, self.rate)  # fmt: skip
+        read = self.read(lab, items)
+        sites, table, parts, how = read.sites, read.table, read.parts, read.how
         changed, told = _jabbered(lab, table, parts)
         own = _Both.of(lab, table, parts, changed, how, "training probes")
         plain = None
-        if twin is not None:
-            other = read_table(twin, items, sites)
-            plain = _Both.of(twin, other, parts, changed, how, "probes of randomised weights")
+        if read.twin is not None and read.other is not None:
+            plain = _Both.of(read.twin, read.other, parts, changed, how, "probes of randomised weights")
         linear = linear_read(own.table.gold, table.gold.part(parts[0]))
-        scores = _scores(lab, own, plain, linear, reason, table.n_failed + len(parts[2]) - len(own.table.trees))  # fmt: skip
+        scores = _scores(lab, own, plain, linear, read.reason, table.n_failed + len(parts[2]) - len(own.table.trees))  # fmt: skip
         at = own.profile.best(UUAS)
         return TreeByLayer(
             title="Does the probe find the tree when the words mean nothing?",
@@ -98,7 +79,7 @@ class Jabberwocky(Study):
             seeds=np.array([own.pseudo[at].value(UUAS)]),
             probe="sentences of pseudo-words",
             sentences=examples(own.table, np.arange(len(own.table.trees)), own.distances[at], own.pseudo[at].right, own.pseudo[at].total),
-            trust=Trust(scores=scores, seed=self.seed, notes=(*notes, told[2][1])),
+            trust=Trust(scores=scores, seed=self.seed, notes=(*read.notes, told[2][1])),
         )  # fmt: skip
 
 

@@ -105,8 +105,12 @@ class PerturbedMasking(Study):
             seeds=np.array([own.value(UUAS, own.judged[at])]),
             probe="trees from impact",
             sentences=_examples(own, at),
-            trust=Trust(scores=scores, seed=self.seed),
+            trust=Trust(scores=scores, seed=self.seed, notes=self._notes(len(items) - len(usable))),
         )  # fmt: skip
+
+    def _notes(self, out: int) -> tuple[str, ...]:
+        words = f"{FEWEST_WORDS} to {self.most_words} words that count (most_words)"
+        return (f"{out} sentences that do not have {words} were left out.",) if out else ()
 
     def _trees(self, impact: Impact, items: Sequence[Parsed], words: str) -> "_Found":
         """The trees of every sentence after every layer."""

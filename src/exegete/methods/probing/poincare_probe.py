@@ -17,68 +17,51 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from exegete.core.method import Need, register
+from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import TWIN, twin_of
+from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.tree_profile import CHANCE, Profile, score, stacked, trained
-from exegete.methods.probing.tree_table import examples, layer_name, read_table
-from exegete.models.harvest import layer_sites
+from exegete.methods.probing.tree_study import TreeStudy
+from exegete.methods.probing.tree_table import examples, layer_name
 from exegete.models.lab import Lab
-from exegete.ops.tree_probe import Training
 from exegete.ops.tree_scores import DSPR, UUAS, linear_read
 
 FLAT = "the Euclidean probe of the same rank"
 
 
 @register
-class PoincareProbe(Study):
+class PoincareProbe(TreeStudy):
     """Trees read off hyperbolic distances between words at every layer, against Euclidean ones."""
 
     id: ClassVar[str] = "poincare_probe"
-    family: ClassVar[str] = "probing"
     techniques: ClassVar[tuple[str, ...]] = ("E8",)
-    verb: ClassVar[str] = "probe"
-    asks: ClassVar[Any] = "trees"
-    least: ClassVar[int] = 3
     usual: ClassVar[int | None] = 300
-    finds: ClassVar[type] = TreeByLayer
-    home: ClassVar[str] = "terrarium/encoder"
     reference: ClassVar[Reference] = Reference(
         authors="Chen et al.", year=2021, title="Probing BERT in Hyperbolic Spaces", where="arXiv:2104.03869",
         equation="sec. 3",
     )  # fmt: skip
-    needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
-    passes: ClassVar[str] = "2 forwards a sentence"
-    rank: int = Field(64, ge=1, le=65536, description="rank of both probes")
     n_steps: int = Field(1000, ge=1, le=1_000_000, description="most training steps of a probe")
-    batch: int = Field(20, ge=1, le=4096, description="sentences a step")
-    rate: float = Field(2e-3, gt=0, le=10, description="first learning rate")
-    seed: int = Field(0, description="seed of the split, the starts and the intervals")
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
         """Over parsed sentences."""
-        sites = layer_sites(lab.model)
-        table = read_table(lab, items, sites)
-        parts, notes = table.parts(lab.rng("parts"))
-        twin, reason = twin_of(lab)
-        width = table.values[sites[0]][0].shape[1]
-        how = Training(min(self.rank, width), self.n_steps, self.batch, self.rate)
+        read = self.read(lab, items)
+        sites, table, parts, how = read.sites, read.table, read.parts, read.how
         fitted = trained(lab, table, parts, how)
         own = Profile.of(lab, table, parts, fitted, "hyperbolic probes", ("hyperbolic",))
         flat = Profile.of(lab, table, parts, fitted, "Euclidean probes", ("distance",))
         plain = None
-        if twin is not None:
-            other = read_table(twin, items, sites)
-            fitted = trained(lab, other, parts, how)
-            plain = Profile.of(lab, other, parts, fitted, "probes of randomised weights", ("hyperbolic",))
+        if read.other is not None:
+            fitted = trained(lab, read.other, parts, how)
+            plain = Profile.of(
+                lab, read.other, parts, fitted, "probes of randomised weights", ("hyperbolic",)
+            )
         linear = linear_read(table.gold.part(parts[2]), table.gold.part(parts[0]))
         bars = ((flat, FLAT, ", against flat space"), (plain, TWIN, ""))
         scores = tuple(
-            score(lab, own.chosen(m), m, linear, None if bar is None else bar.chosen(m).value(m), name, reason, table.n_failed, words)
+            score(lab, own.chosen(m), m, linear, None if bar is None else bar.chosen(m).value(m), name, read.reason, table.n_failed, words)
             for m in (UUAS, DSPR) for bar, name, words in bars
         )  # fmt: skip
         at = own.best(UUAS)
@@ -97,7 +80,7 @@ class PoincareProbe(Study):
             seeds=np.array([own.test[at].value(UUAS)]),
             probe="the hyperbolic probe",
             sentences=examples(table, parts[2], own.distances[at], own.test[at].right, own.test[at].total),
-            trust=Trust(scores=scores, seed=self.seed, notes=notes),
+            trust=Trust(scores=scores, seed=self.seed, notes=read.notes),
         )
 
 

@@ -20,16 +20,15 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from exegete.core.method import Need, register
+from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import TWIN, twin_of
+from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.tree_profile import CHANCE, Profile, score, stacked, trained, untrained
-from exegete.methods.probing.tree_table import Parts, TreeTable, examples, layer_name, read_table
-from exegete.models.harvest import layer_sites
+from exegete.methods.probing.tree_study import TreeStudy
+from exegete.methods.probing.tree_table import Parts, TreeTable, examples, layer_name
 from exegete.models.lab import Lab
 from exegete.ops.tree_probe import Training
 from exegete.ops.tree_scores import MEASURES, UUAS, TreeRead, linear_read, read_trees
@@ -39,50 +38,31 @@ WORDS = "the embeddings of the words alone"
 
 
 @register
-class StructuralProbe(Study):
+class StructuralProbe(TreeStudy):
     """Trees read off the distances between words at every layer: UUAS, DSpr, roots and depths."""
 
     id: ClassVar[str] = "structural_probe"
-    family: ClassVar[str] = "probing"
     techniques: ClassVar[tuple[str, ...]] = ("E7",)
-    verb: ClassVar[str] = "probe"
-    asks: ClassVar[Any] = "trees"
-    least: ClassVar[int] = 3
-    usual: ClassVar[int | None] = 400
-    finds: ClassVar[type] = TreeByLayer
-    home: ClassVar[str] = "terrarium/encoder"
     reference: ClassVar[Reference] = Reference(
         authors="Hewitt and Manning", year=2019, title="A Structural Probe for Finding Syntax in Word Representations",
         where="NAACL-HLT", equation="eq. 1-3, sec. 4",
     )  # fmt: skip
-    needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
-    passes: ClassVar[str] = "2 forwards a sentence"
-    rank: int = Field(64, ge=1, le=65536, description="rank of the linear map")
-    n_steps: int = Field(2000, ge=1, le=1_000_000, description="most training steps of a probe")
-    batch: int = Field(20, ge=1, le=4096, description="sentences a step")
-    rate: float = Field(2e-3, gt=0, le=10, description="first learning rate")
     n_seeds: int = Field(
         3, ge=1, le=100, description="random starts that the best layer's probe is trained from"
     )
-    seed: int = Field(0, description="seed of the split, the starts and the intervals")
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
         """Over parsed sentences."""
-        sites = layer_sites(lab.model)
-        table = read_table(lab, items, sites)
-        parts, notes = table.parts(lab.rng("parts"))
-        twin, reason = twin_of(lab)
-        other = None if twin is None else read_table(twin, items, sites)
-        width = table.values[sites[0]][0].shape[1]
-        how = Training(min(self.rank, width), self.n_steps, self.batch, self.rate)
+        read = self.read(lab, items)
+        sites, table, parts, how = read.sites, read.table, read.parts, read.how
         own = Profile.of(lab, table, parts, trained(lab, table, parts, how), "training probes")
-        random = Profile.of(lab, table, parts, untrained(lab, how), "random projections")
+        random = Profile.of(lab, table, parts, untrained(lab, parts, how), "random projections")
         plain = None
-        if other is not None:
-            fitted = trained(lab, other, parts, how)
-            plain = Profile.of(lab, other, parts, fitted, "training probes of randomised weights")
+        if read.other is not None:
+            fitted = trained(lab, read.other, parts, how)
+            plain = Profile.of(lab, read.other, parts, fitted, "training probes of randomised weights")
         linear = linear_read(table.gold.part(parts[2]), table.gold.part(parts[0]))
-        scores = _scores(lab, own, plain, random, linear, reason, table.n_failed)
+        scores = _scores(lab, own, plain, random, linear, read.reason, table.n_failed)
         at = own.best(UUAS)
         seeds = self._seeds(lab, table, parts, how, own)
         return TreeByLayer(
@@ -100,7 +80,7 @@ class StructuralProbe(Study):
             seeds=np.array(seeds),
             probe="the probe",
             sentences=examples(table, parts[2], own.distances[at], own.test[at].right, own.test[at].total),
-            trust=Trust(scores=scores, seed=self.seed, notes=(*notes, _told_seeds(seeds))),
+            trust=Trust(scores=scores, seed=self.seed, notes=(*read.notes, _told_seeds(seeds))),
         )
 
     def _seeds(self, lab: Lab, table: TreeTable, parts: Parts, how: Training, own: Profile) -> list[float]:

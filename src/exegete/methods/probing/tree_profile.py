@@ -32,9 +32,11 @@ def trained(lab: Lab, table: TreeTable, parts: Parts, how: Training, start: int 
     return fitted
 
 
-def untrained(lab: Lab, how: Training) -> Fit:
-    """Random projections."""
-    return lambda x, kind, layer: random_probe(x, kind, how.rank, lab.rng("random", kind, layer))
+def untrained(lab: Lab, parts: Parts, how: Training) -> Fit:
+    """Random projections, scaled by the training sentences as the trained ones are."""
+    return lambda x, kind, layer: random_probe(
+        [x[i] for i in parts[0]], kind, how.rank, lab.rng("random", kind, layer)
+    )
 
 
 @dataclass(frozen=True)

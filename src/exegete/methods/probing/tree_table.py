@@ -1,7 +1,8 @@
 """Parsed sentences as every layer sees them: vectors of words beside gold trees, dealt into training, development and test.
 
 1. sentences of at least three words that count are read once for all layers (punctuation does not count, but is read); a word
-   is the mean of its tokens; sentences whose words cannot all be matched with tokens are left out and counted;
+   is the mean of its tokens; sentences whose words cannot all be matched with tokens are left out and counted, shorter ones
+   too, in a note;
 2. sentences are dealt 3 : 1 : 1, those of the same words together.
 
 Cost: one forward a sentence. Shapes: a list of arrays [word, width] a layer.
@@ -37,14 +38,16 @@ class TreeTable:
     gold: GoldTrees
     values: dict[Site, list[np.ndarray]]
     n_failed: int
+    n_short: int
 
     def parts(self, rng: np.random.Generator) -> tuple[Parts, tuple[str, ...]]:
-        """Indices of training, development and test sentences, and a note where they had to share words."""
+        """Indices of training, development and test sentences; notes on what was left out, and where parts had to share words."""
         kinds = {t.words: i for i, t in enumerate(self.trees)}
         group = np.array([kinds[t.words] for t in self.trees])
         alike = len(kinds) < len(PARTS)
         train, dev, test = split(np.arange(len(self.trees)) if alike else group, PARTS, rng)
-        return (train, dev, test), (SAME,) if alike else ()
+        short = f"{self.n_short} sentences with fewer than {FEWEST_WORDS} words that count were left out."
+        return (train, dev, test), (*((SAME,) if alike else ()), *((short,) if self.n_short else ()))
 
 
 def counting(tree: Parsed) -> np.ndarray:
@@ -78,6 +81,7 @@ def read_table(
         GoldTrees.of([t.heads for t in trees], [counts[usable[k]] for k in found]),
         {s: [v[starts[k] : starts[k + 1]] for k in found] for s, v in table.values.items()},
         len(usable) - len(found),
+        len(items) - len(usable),
     )
 
 
