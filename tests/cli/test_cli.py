@@ -407,6 +407,13 @@ def test_the_name_of_a_model_is_no_text(tmp_path):
     assert inputs.given(["and/or"], "neurons").texts == ("and/or",)
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.tsv", "a.conllu", "a.jsonl.gz"])
+def test_the_syntax_of_another_kind_of_file_is_not_taken_for_texts(tmp_path, name):
+    (tmp_path / name).write_text('[\n{"text": "the food was good"}\n]\n')
+    with pytest.raises(InputError, match="holds no text a line"):
+        inputs.given([str(tmp_path / name)], "neurons")
+
+
 def test_standard_input(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"one\ntwo\n")))
     assert inputs.given(["-"], "explain") == inputs.Given(("one", "two"), True)
@@ -443,6 +450,24 @@ def test_progress_shows_only_long_work():
     progress.advance()
     progress.stop()
     assert "explaining" in tty.getvalue()
+
+
+def test_a_terminal_shows_that_something_goes_on_where_no_steps_are_known():
+    from rich.console import Console
+
+    tty, now = io.StringIO(), [0.0]
+    with RichProgress(Console(file=tty, force_terminal=True, width=80), clock=lambda: now[0]) as progress:
+        assert "loading" in tty.getvalue()
+        progress.start(3, "reading")
+        now[0] += 2
+        progress.advance()
+        progress.stop()
+    assert all(words in tty.getvalue() for words in ("reading", "1/3", "working"))
+    assert tty.getvalue().endswith("\x1b[2K")  # nothing is left standing
+    plain = io.StringIO()
+    with RichProgress(Console(file=plain)) as progress:
+        progress.start(1, "reading")
+    assert plain.getvalue() == ""
 
 
 def test_types_and_ranges_in_words():

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from exegete.cli.ask import task_of
 from exegete.cli.main import dispatch
 from exegete.cli.material import Asked, request
-from exegete.cli.params import WITH_METHOD
+from exegete.cli.params import EXTRA, WITH_METHOD, Extra, values
 from exegete.core.errors import InputError, UnknownName, UsageError
 from exegete.core.material import Fact, Marked, Minimal, Pair
 from exegete.core.registry import METHODS
@@ -65,6 +66,20 @@ def test_facts_of_lama_keep_their_blank_for_cloze_alone(tmp_path):
     asked = {"words": (str(path),), "model": "mine"}
     assert request(Asking("facts"), Asked(**asked, verb="cloze"))[0].prompt == "Dante was born in [MASK] ."
     assert request(Asking("facts"), Asked(**asked, verb="trace"))[0].prompt == "Dante was born in"
+
+
+def test_facts_of_a_table_and_letters_about_its_columns(tmp_path):
+    path = tmp_path / "f.json"
+    path.write_text(
+        '[{"prompt": "mary lives in", "subject": "mary", "attribute": "paris", "relation_id": "P1"}]'
+    )
+    assert ask("facts", str(path)) == [
+        Fact(prompt="mary lives in", subject="mary", answer="paris", relation="P1")
+    ]
+    table = tmp_path / "f.tsv"
+    table.write_text("item\tcontext\ttarget\n1\ta trout is a\tfish\n")
+    with pytest.raises(InputError, match="it has item, context, target"):
+        ask("facts", str(table))
 
 
 def test_minimal_pairs_from_words_and_files(tmp_path, capsys):
@@ -176,6 +191,19 @@ def test_parameters_of_the_method_are_flags(capsys):
     assert "swapped with the next" in capsys.readouterr().out
     with pytest.raises(UsageError, match="--swap"):
         dispatch(["patch", "x", "--method", "layer_removal", "--swapp"])
+
+
+def test_a_task_of_the_method_is_handed_on_and_one_of_the_model_kept():
+    for task, model_task, fields in (
+        ("feature:Number", None, {"task": "feature:Number"}),
+        ("masked", "masked", {}),
+        (None, None, {}),
+    ):
+        EXTRA.set(Extra())
+        assert task_of(task, "layer_probe") == model_task
+        assert values(EXTRA.get(), METHODS.get("layer_probe"), "probe") == (fields, [])
+    EXTRA.set(Extra())  # a method without tasks: the model refuses it
+    assert task_of("feature:Number", "minimal_pairs") == "feature:Number"
 
 
 def test_only_graphs_are_exported(tmp_path):

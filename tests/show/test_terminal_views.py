@@ -197,3 +197,19 @@ def test_curves_show_the_points_that_fit_first_and_last_among_them():
         shown = out.getvalue()
         assert max(map(len, shown.splitlines())) <= width
         assert "…" not in shown and "1111" in shown and "9999" in shown
+
+
+def test_the_highest_point_is_never_left_out_and_what_is_left_out_is_said():
+    y = np.zeros(12)
+    y[4] = 0.777
+    figure = Curves(
+        title="c", x=np.arange(12.0), x_axis="layer", x_names=tuple(f"layer {i}" for i in range(12)), y_axis="accuracy",
+        series=(Series(name="probe", y=y), Series(name="chance", y=np.full(12, 0.9), control=True)),
+    )  # fmt: skip
+    for width in (36, 44, 60, 200):
+        out = io.StringIO()
+        Console(file=out, width=width).print(CurvesText(picture(figure)))
+        shown = out.getvalue()
+        head = shown[: shown.index("probe")].split()
+        assert "0.777" in shown and "4" in head and head[-1] == "11"
+        assert ("in the saved result" in " ".join(shown.split())) == (width < 100)

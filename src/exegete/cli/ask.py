@@ -1,7 +1,7 @@
 """What the flags of `explain`, `compare` and `evaluate` mean, as values for the front door."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from exegete.cli.params import EXTRA, Extra, values
@@ -72,6 +72,18 @@ def method_value(name: str, verb: str, seed: int = 0) -> tuple[Method, list[str]
     params, words = values(EXTRA.get(Extra()), book, verb)
     own_seed = {"seed": seed} if "seed" in book.model_fields else {}  # --seed is the seed of everything
     return method_of(name, own_seed | params), words
+
+
+def task_of(task: str | None, name: str) -> str | None:
+    """The model's task. `--task` that is none of a model, for a method that has tasks too, is handed on to the method."""
+    from exegete.models.load import TASKS
+
+    own = METHODS.get(name.replace("-", "_")).model_fields if name.replace("-", "_") in METHODS else {}  # type: ignore[attr-defined]
+    if task is None or task in TASKS or "task" not in own:
+        return task
+    extra = EXTRA.get(Extra())
+    EXTRA.set(replace(extra, pairs=(*extra.pairs, ("--method-task", task))))
+    return None
 
 
 def names(text: str | None) -> list[str] | None:

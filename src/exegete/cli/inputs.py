@@ -19,6 +19,11 @@ from exegete.core.embedded import PREFIX
 from exegete.core.errors import InputError, UsageError
 
 SUFFIXES = (".txt", ".jsonl", ".csv")
+# files that hold no text a line: read so, their very syntax would be explained
+OTHERS = (
+    *(".json", ".tsv", ".parquet", ".conllu", ".conll", ".gz"),
+    *(".exg", ".html", ".npz", ".safetensors"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,12 @@ def _there(path: Path, test: Callable[[Path], bool]) -> bool:
 
 
 def _read(path: Path) -> tuple[str, ...]:
+    if path.suffix.lower() in OTHERS:
+        raise InputError(
+            f"You asked to explain the texts in {str(path)!r}.",
+            f"Texts are read from {', '.join(SUFFIXES)}; a {path.suffix} file holds no text a line.",
+            'Convert it: one text a line, or lines such as {"text": "the food was good"}.',
+        )
     try:
         data = path.read_bytes()
     except OSError as e:

@@ -3,7 +3,7 @@
 texts    TEXT, FILE or -                                            as for `explain`
 pairs    CLEAN --corrupt CORRUPT [--target A --against B]           or a .jsonl with clean, corrupt, answer, against
 facts    PROMPT --subject S --target ANSWER [--new NEW]             or a .jsonl with prompt, subject, answer, ...
-         or rows of LAMA (sub_label, obj_label, template)
+         or rows of LAMA (sub_label, obj_label, template), or a table with prompt, subject, answer
 trees    FILE.conllu
 marked   FILE of labelled texts: .jsonl .csv .tsv .parquet .conll .conllu (`core.read_marked`)
 minimal  GOOD BAD, or a file of pairs (`core.read_pairs`)
@@ -31,6 +31,8 @@ FIELDS = {
     "pairs": ("clean", "corrupt", "answer", "against", "id"),
     "facts": ("prompt", "subject", "answer", "new", "relation", "paraphrases", "neighbours", "id"),
 }
+
+KINDS = {"marked": "labelled texts", "minimal": "minimal pairs", "trees": "parsed sentences"}  # in words
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _fits(study: Any, asked: Asked) -> None:
     if wrong:
         raise UsageError(
             f"You gave --{wrong[0].replace('_', '-')} to `exegete {asked.verb}`.",
-            f"The study {study.id!r} is asked about {study.asks}.",
+            f"The study {study.id!r} is asked about {KINDS.get(study.asks, study.asks)}.",
             f"Leave it out, or choose another --method: exegete list methods {asked.verb}",
         )
     if study.asks == "nothing" and asked.words:
@@ -113,7 +115,10 @@ def _pairs(asked: Asked) -> Any:
 
 
 def _facts(asked: Asked) -> Any:
-    if _file(asked, (*OBJECTS, *TABLES)) and is_fact_file(rows_of(asked.words[0], "facts")):
+    lines = (
+        suffix_of(asked.words[0]) == ".jsonl"
+    )  # our own facts may say more there: what an edit puts in, paraphrases
+    if _file(asked, (*OBJECTS, *TABLES)) and (not lines or is_fact_file(rows_of(asked.words[0], "facts"))):
         return list(read_facts(asked.words[0], blank=asked.verb == "cloze"))
     rows = _rows(asked, "facts")
     if rows is not None:

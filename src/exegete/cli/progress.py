@@ -1,10 +1,22 @@
-"""Progress on stderr, shown only for work that takes over a second: a bar on a terminal, plain lines elsewhere."""
+"""Progress on stderr, shown only for work that takes over a second: a bar on a terminal, plain lines elsewhere.
+
+Used as a context (`with RichProgress() as progress:`) it also shows, on a terminal, that something goes on where the number of
+steps is not known: while libraries and the model are loaded, and between the pieces of work.
+"""
 
 import sys
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 PATIENCE = 1.0  # seconds before anything is shown
 EVERY = 5.0  # seconds between plain lines
@@ -17,13 +29,26 @@ class RichProgress:
         self._console = console or Console(file=sys.stderr)
         self._clock = clock
         self._bar: Progress | None = None
+        self._waiting: Progress | None = None
+        self._inside = False
         self._total, self._done, self._words = 0, 0, ""
         self._lines = 0  # plain lines that were written for this piece of work
         self._begun = self._said = 0.0
 
+    def __enter__(self) -> "RichProgress":
+        self._inside = self._console.is_terminal
+        self._wait("loading")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inside = False
+        self.stop()
+        self._rest()
+
     def start(self, total: int, words: str) -> None:
         """Begin a piece of work of `total` steps."""
         self.stop()
+        self._wait(words)
         self._total, self._done, self._words, self._lines = total, 0, words, 0
         self._begun = self._said = self._clock()
 
@@ -45,6 +70,23 @@ class RichProgress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        self._wait("working")
+
+    def _wait(self, words: str) -> None:
+        """Show that `words` goes on, for how long nobody knows."""
+        if not self._inside:
+            return
+        if self._waiting is None:
+            columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+            self._waiting = Progress(*columns, console=self._console, transient=True)
+            self._waiting.start()
+            self._waiting.add_task(words, total=None)
+        self._waiting.update(self._waiting.task_ids[0], description=words)
+
+    def _rest(self) -> None:
+        if self._waiting is not None:
+            self._waiting.stop()
+            self._waiting = None
 
     def _line(self) -> None:
         self._lines += 1
@@ -52,6 +94,7 @@ class RichProgress:
 
     def _show(self) -> None:
         if self._bar is None:
+            self._rest()
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),

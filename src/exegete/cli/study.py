@@ -15,7 +15,6 @@ from exegete.cli.emit import Output, say
 from exegete.core.errors import UnknownName, UsageError
 
 _METHOD = "Method"
-_KINDS = {"marked": "labelled texts", "minimal": "minimal pairs", "trees": "parsed sentences"}  # in words
 
 Words = Annotated[
     list[str] | None,
@@ -66,6 +65,15 @@ Model = Annotated[
         rich_help_panel=o.MODEL, show_default="the embedded model that fits",
     ),
 ]  # fmt: skip
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="Of the model: causal, masked, seq2seq, sequence or token; else what it was saved for. Any other goes to the "
+        "method, if it has tasks: feature:Number.",
+        rich_help_panel=o.MODEL,
+    ),
+]
 Export = Annotated[
     str | None,
     typer.Option("--export", help="Write a graph to FILE.json or FILE.graphml.", rich_help_panel=o.OUTPUT),
@@ -103,7 +111,7 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
         truncate: o.Truncate = False,
         seed: o.Seed = 0,
         model: Model = None,
-        task: o.Task = None,
+        task: Task = None,
         revision: o.Revision = None,
         dtype: o.Dtype = None,
         device: o.Device = None,
@@ -121,29 +129,31 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
 
             output.emit([method_listing(method)])
             return 0
-        from exegete.cli.ask import ask_of, loaded, method_value
-        from exegete.cli.material import Asked, request
-
-        chosen, more = method_value(method, name, seed)
-        source = model or getattr(chosen, "home", "")
-        _belongs(chosen, name)
-        said = (*(words or []), *more)
-        asked = Asked(
-            *(said, corrupt, subject, new, target, against, truncate, source, name),
-            *(text_column, label_column, spans),
-        )
-        output.check()
-        _check_export(export)
-        items = request(chosen, asked)
-        goal = ask_of(target, against, scale, "word").target
-        reader = loaded(source, task, revision, dtype, device, trust_remote_code, allow_pickle)
-        from exegete import front
+        from exegete.cli.ask import ask_of, loaded, method_value, task_of
+        from exegete.cli.material import KINDS, Asked, request
         from exegete.cli.progress import RichProgress
 
-        if items is None and chosen.asks != "nothing":  # type: ignore[attr-defined]
-            kind = _KINDS.get(chosen.asks, chosen.asks)  # type: ignore[attr-defined]
-            say(f"Nothing was given to look at: the terrarium's own {kind} are taken.")
-        found = front.study(reader, chosen, items, goal, progress=RichProgress())
+        with RichProgress() as progress:
+            task = task_of(task, method)
+            chosen, more = method_value(method, name, seed)
+            source = model or getattr(chosen, "home", "")
+            _belongs(chosen, name)
+            said = (*(words or []), *more)
+            asked = Asked(
+                *(said, corrupt, subject, new, target, against, truncate, source, name),
+                *(text_column, label_column, spans),
+            )
+            output.check()
+            _check_export(export)
+            items = request(chosen, asked)
+            goal = ask_of(target, against, scale, "word").target
+            reader = loaded(source, task, revision, dtype, device, trust_remote_code, allow_pickle)
+            from exegete import front
+
+            if items is None and chosen.asks != "nothing":  # type: ignore[attr-defined]
+                kind = KINDS.get(chosen.asks, chosen.asks)  # type: ignore[attr-defined]
+                say(f"Nothing was given to look at: the terrarium's own {kind} are taken.")
+            found = front.study(reader, chosen, items, goal, progress=progress)
         if export:
             _export(found, export)
         output.emit([found])

@@ -105,9 +105,12 @@ class CurvesText:
         head = f"{p.y_axis} by {p.x_axis}"
         first = min(options.max_width // 3, max(len(t) for t in (head, *(line.name for line in p.lines))))
         at = [{x: tip.rsplit(": ", 1)[1] for x, _, tip in line.dots} for line in p.lines]
-        cells = [[name, *(a.get(x, "") for a in at)] for x, name in p.x_ticks]
+        names = [
+            name.removeprefix(f"{p.x_axis} ") for _, name in p.x_ticks
+        ]  # "3" of "layer 3": the head says it
+        cells = [[name, *(a.get(x, "") for a in at)] for name, (x, _) in zip(names, p.x_ticks)]
         widths = [max(map(len, column)) for column in cells]
-        kept = _evenly(widths, options.max_width - first)
+        kept = _evenly(widths, options.max_width - first, self._highest())
         table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
         table.add_column(Text(head), width=first)
         for i in kept:
@@ -117,12 +120,26 @@ class CurvesText:
             table.add_row(Text(line.name, style), *(Text(cells[i][n + 1], style) for i in kept))
         yield table
         yield from (Text(f"  {words}", "dim") for _, words in p.marks)
+        rest = words_left_out(max((len(line.dots) for line in p.lines), default=0) - len(kept), "point")
+        yield from (Text(words, "dim") for words in [rest] if words)
+
+    def _highest(self) -> int:
+        """Index of the tick under the highest point of the first line, of which most is said."""
+        line = next((line for line in self.p.lines if line.dots and not line.control), None)
+        if line is None:
+            return 0
+        top = min(line.dots, key=lambda dot: dot[1])[0]  # an svg counts from above
+        return min(range(len(self.p.x_ticks)), key=lambda i: abs(self.p.x_ticks[i][0] - top))
 
 
-def _evenly(widths: list[int], room: int) -> list[int]:
-    """Indices of columns, evenly spread from the first to the last, that fit in `room`."""
+def _evenly(widths: list[int], room: int, wanted: int = 0) -> list[int]:
+    """Indices of columns, evenly spread from the first to the last, that fit in `room`; the `wanted` one in its neighbour's place."""
     for n in range(len(widths), 1, -1):
         kept = sorted({round(i * (len(widths) - 1) / (n - 1)) for i in range(n)})
+        if wanted not in kept and len(kept) > 2:
+            inner = kept[1:-1]
+            kept.remove(min(inner, key=lambda i: abs(i - wanted)))
+            kept = sorted([*kept, wanted])
         if sum(widths[i] + 1 for i in kept) <= room:
             return kept
     return list(range(len(widths)))[-1:]

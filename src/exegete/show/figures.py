@@ -207,6 +207,9 @@ def curves(f: Curves) -> CurvesPicture:
     lines = tuple(_line(f, s, n, px, py) for s, n in zip(f.series, _numbered(f.series)))
     whole = bool((f.x == np.round(f.x)).all())
     names = f.x_names or tuple(f"{x:.0f}" if whole else f"{x:.3g}" for x in f.x)
+    names = tuple(
+        name.removeprefix(f"{f.x_axis} ") for name in names
+    )  # "3" of "layer 3": the axis says it, and more fit
     x_ticks = _apart(tuple((px(float(x)), one_line(name, 12)) for x, name in zip(f.x, names)))
     y_ticks = tuple((py(v), f"{v:.12g}") for v in steps(low, high))
     marks = tuple((px(x), one_line(words)) for x, words in f.marks)
@@ -300,7 +303,7 @@ def _edge(e: Edge, place: dict[str, tuple[float, float]], end: float) -> EdgePic
 
 def words_left_out(n: int, noun: str) -> str:
     """What a picture leaves out, in words; empty for nothing."""
-    return f"{plural(n, noun)} more are in the saved result." if n > 0 else ""
+    return f"{plural(n, noun)} more {'is' if n == 1 else 'are'} in the saved result." if n > 0 else ""
 
 
 def strongest(edges: Sequence[EdgePicture], n: int) -> list[str]:

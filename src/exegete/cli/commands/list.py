@@ -73,11 +73,13 @@ def _listing(what: What, name: str | None, coverage: bool) -> "Listing":
 
 def methods(verb: str | None = None) -> "Listing":
     """All registered methods, or those that a verb of the command line takes."""
+    from exegete.cli.material import KINDS
     from exegete.core.registry import METHODS
     from exegete.core.result import Listing
 
+    asks = {name: getattr(m, "asks", "a text") for name, m in METHODS}
     rows = [
-        (name, getattr(m, "verb", "explain"), m.family, getattr(m, "asks", "a text"), m.summary())
+        (name, getattr(m, "verb", "explain"), m.family, KINDS.get(asks[name], asks[name]), m.summary())
         for name, m in METHODS
     ]
     shown = [r for r in rows if verb in (None, r[1])]
