@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 
 from exegete.core.errors import UsageError
 from exegete.core.store import open_result
-from exegete.methods.concepts.concept_erasure import ConceptErasureStudy
+from exegete.methods.concepts.concept_erasure import ConceptErasureStudy, _told
+from exegete.methods.concepts.contrast import contrast
 from exegete.methods.concepts.under_edits import outputs, pooled
 from exegete.models.harvest import harvest, layer_sites
 from exegete.models.lab import Lab
@@ -33,6 +34,21 @@ def test_no_linear_rule_is_left_and_the_model_answers_alike(found):
     assert found.random.min() > 0.75  # as many directions, made for random labels
     assert found.gap[1] < 0.3 * found.gap[0]
     assert found.gap[2] > 2 * found.gap[1]
+
+
+def test_the_rule_that_is_tried_was_not_learned_where_the_map_was_made(model):
+    """Rows that the map was made from tell nothing by the theorem, also of a map that holds for no other text."""
+    study, lab = ConceptErasureStudy(layer=2), Lab(model)
+    items = texts(n=30)
+    found = contrast(items, "", "", lab.rng("pairs"))
+    few, *rest = np.arange(3), np.arange(3, 60, 2), np.arange(4, 60, 2)
+    with torch.no_grad():
+        site = layer_sites(model)[3]
+        made = study._erasers(lab, found, few, (site,), np.tile([1, 0], 3))  # made from six texts
+        values = pooled(lab, [i.text for i in found.items], [site], made.edit)[site]
+    assert made.check.passed
+    assert _told(values, found, rest, lab).mean() > 0.7
+    assert abs(_told(values, found, (few, few), lab).mean() - 0.5) < 0.1  # where nothing can be found
 
 
 def test_the_saved_edit_does_the_same_and_is_taken_back(found, model, tmp_path):

@@ -206,7 +206,7 @@ class ConceptDirection(Study):
 def _read(
     lab: Lab, found: Contrast, sites: tuple[Any, ...], pool: Literal["mean", "last", "first"]
 ) -> np.ndarray:
-    """Values [layer, pair, 2, d]; a text that is cut off by the context fails as a letter of the table."""
+    """Values [layer, pair, 2, d]; of a text longer than the context the beginning, and one without a token is refused."""
     table = harvest(lab, found.items, sites, pool)
     return np.stack([np.asarray(table.values[s], dtype=np.float64)[found.pairs] for s in sites])
 

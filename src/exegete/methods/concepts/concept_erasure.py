@@ -5,7 +5,8 @@
    tokens what it does to the rows it was made from, exactly; at every layer, each with those before it in place, since layers
    rebuild what was taken out before them (`layer`: at one alone);
 3. check: on these rows a logistic regression finds nothing (largest coefficient under 1e-4);
-4. on held-out texts, at this and every later layer: can a direction learned anew still tell the two kinds apart?
+4. on held-out texts, at this and every later layer: can a direction learned anew still tell the two kinds apart? It is learned on one
+   half of them and read on the other, both ways: on the rows that the map was made from it could find nothing, by the theorem;
 5. behaviour: how far apart the answers to a text and its partner are, and how far answers to other texts drift.
 
 Chance: nothing changes. Control: the same map made for random labels of the same texts, several draws. The finding is an edit:
@@ -114,7 +115,7 @@ class ConceptErasureStudy(Study):
         texts = [i.text for i in found.items]
         read = [pooled(lab, texts, shown, e) for e in (None, *edits)]
         told = np.array(
-            [[_told(r[s], found, first, held, lab) for s in shown] for r in read]
+            [[_told(r[s], found, rest, lab) for s in shown] for r in read]
         )  # [condition, layer, text]
         apart = self._apart(lab, found, held, edits)
         neutral = [str(t.text) for t in material.texts(lab.model.task, self.n_texts, self.seed)]
@@ -184,13 +185,16 @@ class ConceptErasureStudy(Study):
         )  # fmt: skip
 
 
-def _told(values: np.ndarray, found: Contrast, part: np.ndarray, held: np.ndarray, lab: Lab) -> np.ndarray:
-    """Which held-out texts a logistic direction learned on `part` tells rightly [2 * pair]."""
-    first, second = values[found.pairs[part, 0]], values[found.pairs[part, 1]]
-    v = direction("logistic", first, second, lab.rng("probe"))
-    along = values[found.pairs[held]] @ v - midway(v, first, second)
-    signed = np.stack([along[:, 0], -along[:, 1]], 1).ravel()
-    return (signed > 1e-9) + 0.5 * (np.abs(signed) <= 1e-9)
+def _told(values: np.ndarray, found: Contrast, halves: Sequence[np.ndarray], lab: Lab) -> np.ndarray:
+    """Which texts of either half a logistic direction learned on the other tells rightly [2 * pair]."""
+    right = []
+    for learn, read in (halves, halves[::-1]):
+        first, second = values[found.pairs[learn, 0]], values[found.pairs[learn, 1]]
+        v = direction("logistic", first, second, lab.rng("probe"))
+        along = values[found.pairs[read]] @ v - midway(v, first, second)
+        signed = np.stack([along[:, 0], -along[:, 1]], 1).ravel()
+        right.append((signed > 1e-9) + 0.5 * (np.abs(signed) <= 1e-9))
+    return np.concatenate(right)
 
 
 def _coefficient(erased: np.ndarray, labels: np.ndarray) -> float:
