@@ -5,6 +5,7 @@ import pytest
 from pyarrow import parquet
 
 from exegete.core.result import Difference, MetricTable
+from exegete.core.store import open_result
 from exegete.core.trust import Score, Trust
 from exegete.evaluate.board import best, latex, markdown, write_board
 
@@ -54,7 +55,9 @@ def test_latex_escapes_names():
 def test_parquet_holds_every_number(tmp_path):
     table = made()
     files = write_board(table, str(tmp_path))
-    assert len(files) == 5
+    assert {f.rsplit("/", 1)[1] for f in files} == {p.name for p in tmp_path.iterdir()}
+    assert open_result(tmp_path / "result.exg") == table
+    assert "0.8" in (tmp_path / "board.html").read_text()
     values = parquet.read_table(tmp_path / "board.parquet").to_pylist()
     for row in values:
         i = table.methods.index(row["method"])

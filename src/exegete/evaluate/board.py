@@ -3,6 +3,7 @@
     board.parquet         a row a method, metric and text: its value
     scores.parquet        a row a method and metric: value, interval, chance, control, n, n_failed, verdict
     differences.parquet   a row a pair of methods and metric: mean difference and p after Holm's correction
+    board.html            the page; result.exg the result itself, for `exegete show`
     board.md, board.tex   methods by metrics: mean and half the interval; bold beats chance and control, a star the best of a
                           column by a corrected test against every other method
 
@@ -15,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from exegete.core.result import MetricTable
-from exegete.core.store import write_atomic
+from exegete.core.store import save, write_atomic
 from exegete.core.trust import Score
+from exegete.show.render import page
 
 LEVEL = 0.05
 NO_SCORE = "–"
@@ -30,10 +32,11 @@ def write_board(table: MetricTable, folder: str) -> tuple[str, ...]:
         _parquet(home / "scores.parquet", _scores(table)),
         _parquet(home / "differences.parquet", [d.model_dump() for d in table.differences]),
     ]
-    for name, words in (("board.md", markdown(table)), ("board.tex", latex(table))):
+    texts = {"board.md": markdown(table), "board.tex": latex(table), "board.html": page(table)}
+    for name, words in texts.items():
         write_atomic(home / name, words.encode())
         written.append(str(home / name))
-    return tuple(written)
+    return (*written, save(table, home / "result.exg"))
 
 
 def markdown(table: MetricTable) -> str:

@@ -1,12 +1,15 @@
-"""`exegete evaluate`: judge methods by metrics over a file of texts."""
+"""`exegete evaluate`: judge methods by metrics over a file of texts, or over a task that says what people marked."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from exegete.cli import options as o
-from exegete.cli.emit import Output
+from exegete.cli.emit import Output, say
 from exegete.cli.inputs import given
+from exegete.core.errors import UsageError
+
+HEADS = ("causal", "masked", "seq2seq", "sequence", "token")
 
 
 def evaluate(
@@ -20,45 +23,114 @@ def evaluate(
             rich_help_panel="What is explained",
         ),
     ] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            "--scores",
+            help="A JSONL file of your own scores (text, tokens, scores, method), judged beside the others.",
+            rich_help_panel="What is explained",
+        ),
+    ] = None,
     target: o.Target = None,
     against: o.Against = None,
     scale: o.Scale = "auto",
     unit: o.Unit = "word",
     truncate: o.Truncate = False,
+    trust: Annotated[
+        str,
+        typer.Option(
+            "--trust",
+            help="full, or fast (no randomised-weights control).",
+            rich_help_panel="What is explained",
+        ),
+    ] = "full",
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n", min=1, help="Take so many texts of the task.", rich_help_panel="What is explained"
+        ),
+    ] = None,
     seed: o.Seed = 0,
     model: o.Model = o.DEFAULT_MODEL,
-    task: o.Task = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="Texts with rationales: terrarium, or a file or folder in a published form (ERASER, HateXplain, e-SNLI, "
+            f"CoS-E, SST trees, JSONL). Or how the model is loaded: {', '.join(HEADS)}.",
+            rich_help_panel="What is explained",
+        ),
+    ] = None,
     revision: o.Revision = None,
     dtype: o.Dtype = None,
     device: o.Device = None,
     trust_remote_code: o.RemoteCode = False,
     allow_pickle: o.Pickle = False,
-    out: o.Out = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="A folder for the whole run: Parquet, Markdown, LaTeX, a page, and every text as it is judged, so that the "
+            "same command goes on where it stopped. Or FILE.exg for the result alone.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     html: o.Html = None,
     open_page: o.Open = False,
     as_json: o.Json = False,
 ) -> int:
     """Judge methods over a set of texts: each metric with its interval, chance, control, n and failures."""
+    from exegete import front
     from exegete.cli.ask import ask_of, loaded, names
+    from exegete.cli.progress import RichProgress
 
-    found = given(inputs, "evaluate")
-    output = Output(out, html, open_page, as_json)
+    head, marked = (task, None) if task in HEADS else (None, task)
+    folder = out if out and not out.endswith(".exg") else None
+    output = Output(None if folder else out, html, open_page, as_json)
     output.check()
     ask = ask_of(target, against, scale, unit)
     chosen, judges = names(methods), names(metrics)
-    reader = loaded(model, task, revision, dtype, device, trust_remote_code, allow_pickle)
-    from exegete import front
-    from exegete.cli.progress import RichProgress
-
+    texts, note = _task(inputs, marked, n, seed) if marked else (_plain(inputs, ask, truncate, n), "")
     result = front.evaluate(
-        reader,
-        ask.requests(found.texts, truncate),
+        loaded(model, head, revision, dtype, device, trust_remote_code, allow_pickle),
+        texts,
         chosen or front.DEFAULT_METHODS,
         judges,
         ask.target,
         unit=unit,
+        trust=trust,
+        scores=scores,
+        folder=folder,
         seed=seed,
         progress=RichProgress(),
     )
+    if note:
+        result = result.model_copy(update={"notes": (*result.notes, note)})
     output.emit([result])
+    if folder:
+        from exegete.evaluate.board import write_board
+
+        for path in write_board(result, folder):
+            say(f"wrote {path}")
     return 0
+
+
+def _plain(inputs: list[str] | None, ask: Any, truncate: bool, n: int | None) -> list[Any]:
+    """Texts that come as such."""
+    return ask.requests(given(inputs, "evaluate").texts[:n], truncate)
+
+
+def _task(inputs: list[str] | None, task: str, n: int | None, seed: int) -> tuple[list[Any], str]:
+    """The items of a task, and in words what of it was left out. Raises `UsageError` where texts are given too."""
+    if inputs:
+        raise UsageError(
+            f"You asked to judge methods on {inputs[0]!r:.60} and on the task {task!r}.",
+            "It is one or the other.",
+            "Leave one of them out.",
+        )
+    from exegete.evaluate.tasks import task_of
+
+    found = task_of(task, n, seed)
+    left = f"{len(found.skipped)} rows of {task} were left out ({found.skipped[0]})." if found.skipped else ""
+    return list(found.items), left
