@@ -77,6 +77,31 @@ def _tokens(lab, text, site):
         return lab.run(lab.passed(reading), read=[site])[site][0].double().numpy()
 
 
+def test_a_sentence_that_does_not_fit_is_counted_as_failed_not_cut(model, learnt):
+    long = " ".join(["mary"] * 600)
+    found = LayerSurprisal(corpus=learnt, n_corpus=60)(
+        model, [*pairs(8), Minimal(good=long, bad=f"{long} river")]
+    )
+    assert np.isnan(found.gap[-1]).all()
+    assert found.trust.scores[0].n == 9 and found.trust.scores[0].n_failed == 1
+
+
+def test_mixtures_are_chosen_on_texts_held_out(model, learnt):
+    one, many = (LayerSurprisal(corpus=learnt, n_corpus=60, components=c)(model, pairs()) for c in (1, 4))
+    assert many.trust.scores[0].beats_chance
+    chosen_sizes = [int(n) for n in many.trust.notes[-1].split(": ")[1].rstrip(".").split(", ")]
+    assert len(chosen_sizes) == len(many.layers)
+    assert chosen_sizes[0] > 1  # a few words at a few places are no single cloud
+    assert not np.allclose(one.gap[:, 0], many.gap[:, 0])
+    budget = model.token_budget
+    try:
+        model.token_budget = 40
+        again = LayerSurprisal(corpus=learnt, n_corpus=60, components=4)(model, pairs())
+    finally:
+        model.token_budget = budget
+    assert again.gap == pytest.approx(many.gap, rel=1e-3, abs=1e-2)
+
+
 def test_choosing_the_layer_is_free():
     """Of many layers that tell nothing, the best one looks good on the pairs that chose it, and not on others."""
     rng = np.random.default_rng(0)

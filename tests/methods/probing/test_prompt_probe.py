@@ -1,6 +1,7 @@
 """Prompt probe: probabilities against a slow twin, a planted model that a prompt can and cannot ask, calibration, and letters."""
 
 import math
+from string import ascii_letters
 
 import numpy as np
 import pytest
@@ -81,8 +82,11 @@ def test_prompts_are_templates_times_words_and_their_spread_is_told():
 
 
 def test_examples_stand_before_the_text_and_are_not_scored():
-    r = found(shots=1)
+    once = tuple(Marked.of(f"{t.text} {n}", t.labels[0]) for t, n in zip(TEXTS, ascii_letters))
+    r = found(items=once, shots=1)
     assert len(r.labels) == len(TEXTS) - 2
+    shown = [len(TEXTS) - len(found(shots=k).labels) for k in (0, 1)]
+    assert shown == [0, 2 * 3]  # every text comes three times: an example's label would be known
     with pytest.raises(InputError, match="some must be left"):
         found(shots=6)
 

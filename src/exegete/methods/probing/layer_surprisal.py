@@ -1,6 +1,7 @@
 """Layerwise surprisal: in which layer does a wrong sentence look strange, and is that the layer where its kind of wrong is known?
 
-1. read ordinary texts, and fit a Gaussian to the activations of their tokens at every layer, streamed (shrunk covariance);
+1. read ordinary texts, and fit a Gaussian to the activations of their tokens at every layer, streamed (shrunk covariance); with
+   `components` above 1 a mixture of 1, 2, 4 ... Gaussians, as many as make a fifth of the texts, held out, most likely;
 2. the surprisal of a sentence at a layer is the sum over its tokens of -log density;
 3. of every minimal pair: surprisal of the worse sentence minus that of the better one, by layer and phenomenon;
 4. one layer is chosen on half of the pairs and scored on the other half, and the other way round, so that the choice is free.
@@ -8,7 +9,10 @@
 Chance: 0.5. Controls, on the same pairs and with the same choice of a layer: the model with randomised weights, with Gaussians of
 its own; pairs whose better and worse sentence are exchanged at random; and the rarer tokens (frequencies in the same texts).
 
-Cost: one forward an ordinary text and a different sentence, for the model and its twin; memory of one covariance a layer.
+A pair of which one sentence does not fit the model's context cannot be judged, and is counted as failed.
+
+Cost: one forward an ordinary text and a different sentence, for the model and its twin; memory of one covariance a layer (for
+mixtures: of 20,000 tokens at all layers, which are read once more).
 Reference: Li et al. 2021, "How is BERT surprised? Layerwise detection of linguistic anomalies".
 """
 
@@ -23,6 +27,7 @@ from exegete.core.errors import InputError
 from exegete.core.material import Minimal
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
+from exegete.core.request import Text
 from exegete.core.results.layer_surprisal import LayerSurprisalResult
 from exegete.core.site import Site
 from exegete.core.target import Target
@@ -30,10 +35,14 @@ from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.corpus import corpus
 from exegete.methods.contracts.study import Study
 from exegete.methods.contracts.twins import TWIN, twin_of
+from exegete.models.encode import encode
 from exegete.models.harvest import layer_sites, stream
 from exegete.models.lab import Lab
 from exegete.ops.gaussian import Gaussian, Moments
+from exegete.ops.gaussian_mixture import Mixture, chosen_mixture
 from exegete.ops.stats import bootstrap_mean
+
+_MIXED = 20_000  # tokens that mixtures are fitted to
 
 
 @register
@@ -61,6 +70,12 @@ class LayerSurprisal(Study):
     shrink: float = Field(
         0.02, ge=0, le=1, description="share of the covariance that is replaced by one equal in all directions"
     )  # fmt: skip
+    components: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Gaussians a layer at most; of 1, 2, 4 ... those that held-out texts fit best",
+    )
     over: Literal["sum", "mean", "max"] = Field("sum", description="surprisal of a sentence from its tokens'")
     seed: int = Field(0, description="seed of the halves, the exchanged pairs and the randomised weights")
 
@@ -69,7 +84,7 @@ class LayerSurprisal(Study):
         said = tuple(dict.fromkeys(t for p in items for t in (p.good, p.bad)))
         learn = [t for t in corpus(self.corpus, self.n_corpus, self.seed) if t not in set(said)]
         sites = layer_sites(lab.model)
-        gap, rare = self._gaps(lab, learn, said, items, sites)
+        gap, rare, many = self._gaps(lab, learn, said, items, sites)
         twin_lab, why = twin_of(lab)
         twin = gap * np.nan if twin_lab is None else self._gaps(twin_lab, learn, said, items, sites)[0]
         known = ~np.isnan(gap).any(1)
@@ -102,13 +117,41 @@ class LayerSurprisal(Study):
             sizes=_by(rows, gap, lambda x: x.mean(0) / np.maximum(x.std(0), 1e-9)),
             shares_twin=_by(rows, _right(twin), lambda x: x.mean(0)),
             shares_unigram=_by(rows, _right(rare)[:, None], lambda x: x.mean(0))[:, 0],
-            trust=Trust(scores=scores, seed=self.seed, notes=self._notes(learn)),
+            trust=Trust(scores=scores, seed=self.seed, notes=self._notes(learn, many)),
         )
 
     def _gaps(
         self, lab: Lab, learn: Sequence[str], said: Sequence[str], items: Sequence[Minimal], sites: Sequence[Site]
-    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Surprisal of the worse sentence minus that of the better [pair, layer], and the same of token frequencies [pair]."""
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:  # fmt: skip
+        """Surprisal of the worse sentence minus that of the better [pair, layer], the same of token frequencies [pair], and how
+        many Gaussians each layer has.
+        """
+        usual, seen = self._usual(lab, learn, sites)
+        if self.components > 1:
+            usual = self._mixed(lab, learn, sites)
+        total = sum(seen.values()) + lab.model.vocabulary
+        said = [t for t in said if _fits(lab, t)]
+        found: list[list[np.ndarray]] = [[] for _ in said]
+        for chunk in stream(lab, said, sites):
+            values = [usual[s].surprisal(chunk.values[s].cpu().numpy()) for s in sites]
+            values.append(-np.log([(seen[int(i)] + 1) / total for i in chunk.ids]))
+            each = np.stack(values, axis=1)
+            for text in np.unique(chunk.text):
+                found[text].append(each[chunk.text == text])
+        none = np.full(len(sites) + 1, np.nan)
+        how = {"sum": np.sum, "mean": np.mean, "max": np.max}[self.over]
+        strange = {t: how(np.concatenate(x), axis=0) if x else none for t, x in zip(said, found)}
+        gap = np.stack([strange.get(p.bad, none) - strange.get(p.good, none) for p in items])
+        return (
+            gap[:, :-1],
+            gap[:, -1],
+            tuple(len(g.parts) if isinstance(g, Mixture) else 1 for g in usual.values()),
+        )
+
+    def _usual(
+        self, lab: Lab, learn: Sequence[str], sites: Sequence[Site]
+    ) -> tuple[dict[Site, Any], Counter[int]]:
+        """A Gaussian of every layer, and how often each token stands in the texts to learn from."""
         moments: dict[Site, Moments] = {}
         seen: Counter[int] = Counter()
         for chunk in stream(lab, learn, sites):
@@ -121,20 +164,27 @@ class LayerSurprisal(Study):
                 "No token of them can be read.",
                 "Give other texts (corpus=FILE).",
             )
-        usual = {s: Gaussian.of(m, self.shrink) for s, m in moments.items()}
-        total = sum(seen.values()) + lab.model.vocabulary
-        found: list[list[np.ndarray]] = [[] for _ in said]
-        for chunk in stream(lab, said, sites):
-            values = [usual[s].surprisal(chunk.values[s].cpu().numpy()) for s in sites]
-            values.append(-np.log([(seen[int(i)] + 1) / total for i in chunk.ids]))
-            each = np.stack(values, axis=1)
-            for text in np.unique(chunk.text):
-                found[text].append(each[chunk.text == text])
-        none = np.full(len(sites) + 1, np.nan)
-        how = {"sum": np.sum, "mean": np.mean, "max": np.max}[self.over]
-        strange = {t: how(np.concatenate(x), axis=0) if x else none for t, x in zip(said, found)}
-        gap = np.stack([strange[p.bad] - strange[p.good] for p in items])
-        return gap[:, :-1], gap[:, -1]
+        return {s: Gaussian.of(m, self.shrink) for s, m in moments.items()}, seen
+
+    def _mixed(self, lab: Lab, learn: Sequence[str], sites: Sequence[Site]) -> dict[Site, Mixture]:
+        """The mixture of every layer, of texts drawn at random; every fifth of them is held out."""
+        drawn: list[str] = []
+        size = 0
+        for i in lab.rng("surprisal", "mixture texts").permutation(len(learn)):
+            if size < _MIXED:
+                text = learn[int(i)]
+                drawn.append(text)
+                size += len(encode(lab.model, Text(text=text, truncate=True)).tokens)
+        chunks = list(stream(lab, drawn, sites))
+        row, position = (np.concatenate([getattr(c, name) for c in chunks]) for name in ("text", "position"))
+        order = np.lexsort((position, row))  # the same whatever the batches
+        held = row[order] % 5 == 4
+        found = {}
+        for site in sites:
+            x = np.concatenate([c.values[site].cpu().numpy() for c in chunks])[order]
+            rng = lab.rng("surprisal", "mixture", site)
+            found[site] = chosen_mixture(x[~held], x[held], self.components, self.shrink, rng)
+        return found
 
     def _scores(
         self, lab: Lab, right: np.ndarray, twin: np.ndarray, rare: np.ndarray, n: int, why: str
@@ -164,12 +214,21 @@ class LayerSurprisal(Study):
             for name, value, skipped in controls
         )
 
-    def _notes(self, learn: Sequence[str]) -> tuple[str, ...]:
+    def _notes(self, learn: Sequence[str], many: tuple[int, ...]) -> tuple[str, ...]:
         where = self.corpus or "the terrarium's sentences (give corpus=FILE for texts of your own)"
         return (
             f"What is usual was learned from {len(learn):,} texts: {where}.",
             f"A sentence's surprisal is the {self.over} over its tokens; special tokens are left out.",
-        )
+            *([f"Gaussians that held-out texts choose, from the embeddings upwards: {', '.join(map(str, many))}."] if self.components > 1 else []),
+        )  # fmt: skip
+
+
+def _fits(lab: Lab, text: str) -> bool:
+    """Whether the model can read the whole text."""
+    try:
+        return bool(encode(lab.model, Text(text=text)).tokens)
+    except InputError:
+        return False
 
 
 def chosen(right: np.ndarray, half: np.ndarray) -> np.ndarray:

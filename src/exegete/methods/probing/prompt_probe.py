@@ -1,7 +1,8 @@
 """Prompt probe: can the model label texts when it is only asked, and how much does the wording of the question decide?
 
 1. a prompt is a template ("{text} it was {label}.") and a word for each class; every template is taken with every set of words;
-   with `shots`, labelled examples of each class stand before the text, and are not scored;
+   with `shots`, labelled examples of each class stand before the text, and are not scored, nor are texts equal to one of them
+   or of its group;
 2. each text is given the class whose word is the most probable in the blank (joint probability where a word has several tokens);
 3. calibrated: probabilities divided by those of the same prompt about texts that say nothing (Zhao et al. 2021);
 4. accuracy by prompt, and its spread over prompts; the best prompt is chosen on half of the texts and scored on the other;
@@ -102,7 +103,8 @@ class PromptProbe(Study):
         classes = tuple(sorted(set(labels)))
         prompts = self._prompts(classes)
         shown = self._examples(lab, labels, classes)
-        rest = [i for i in range(len(texts)) if i not in shown]
+        told = {t for i in shown for t in items[i].ties}
+        rest = [i for i, item in enumerate(items) if not told & set(item.ties)]
         before = {p: self._before(p, [(texts[i], classes.index(labels[i])) for i in shown]) for p in prompts}
         p, free, kept = self._asked(lab, prompts, before, [texts[i] for i in rest])
         said = [labels[rest[i]] for i in kept]
@@ -195,7 +197,7 @@ class PromptProbe(Study):
             raise InputError(
                 f"You asked {lab.model.name} to label {len(texts)} texts under prompts.",
                 "None fits into its context, or a decoder would have to read past the blank.",
-                "Give shorter texts, fewer shots, or templates that end with {label}.",
+                "Give shorter or more texts, fewer shots, or templates that end with {label}.",
             )
         places = [(b, p) for d in drafts if d for b, p in zip(d, prompts)]
         ids: dict[
