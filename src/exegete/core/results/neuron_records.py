@@ -7,6 +7,7 @@ from exegete.core.results.finding import Finding
 from exegete.core.value import Value
 
 BEFORE, AFTER = 9, 3  # tokens shown around the strongest of a text
+MOSTLY = 0.97  # share of tokens in one bin above which a histogram shows nothing
 
 
 class Excerpt(Value):
@@ -39,7 +40,7 @@ class UnitRecord(Value):
 
 class NeuronRecords(Finding):
     """The records of a few units, and of all units of their sites: `sites` [site], `peaks` [site] mean over the units of a site,
-    with `peaks_shuffled` and `peaks_random` [site] (randomised weights; NaN where skipped), `silent` [site] share of units that
+    with `peaks_shuffled` and `peaks_random` [site] (of `random_name`; NaN where skipped), `silent` [site] share of units that
     never rise above zero. `n_texts` and `n_tokens` were read.
     """
 
@@ -51,10 +52,11 @@ class NeuronRecords(Finding):
     silent: np.ndarray
     n_texts: int
     n_tokens: int
+    random_name: str = "randomised weights"
 
     def figures(self) -> tuple[AnyFigure, ...]:
         """All units in a table, a card a unit, and the sites."""
-        cards = [f for u in self.units for f in (card(u), histogram(u))]
+        cards = [f for u in self.units for f in (card(u), histogram(u)) if f is not None]
         return (self._table(), *cards, self._sites())
 
     def _table(self) -> Table:
@@ -65,12 +67,16 @@ class NeuronRecords(Finding):
             columns=("unit", "strongest at", "peak", "peak, tokens shuffled", "fires on", "mean", "pushes up", "pushes down"),
             rows=tuple(
                 (
-                    u.name, _words(strongest(u)), u.peak, u.peak_shuffled, f"{u.rate:.1%} of tokens", u.mean,
+                    self._short(u.name), _words(strongest(u)), u.peak, u.peak_shuffled, f"{u.rate:.1%} of tokens", u.mean,
                     _words(u.up), _words(u.down),
                 )
                 for u in self.units
             ),
         )  # fmt: skip
+
+    def _short(self, name: str) -> str:
+        """The unit's number alone where all are of one place, which the title of the table's cards says."""
+        return name.removeprefix(f"{self.sites[0]}[").rstrip("]") if len(self.sites) == 1 else name
 
     def _sites(self) -> Curves:
         return Curves(
@@ -83,7 +89,7 @@ class NeuronRecords(Finding):
             series=(
                 Series(name="these texts", y=self.peaks),
                 Series(name="the same tokens, shuffled", y=self.peaks_shuffled, control=True),
-                Series(name="randomised weights", y=self.peaks_random, control=True),
+                Series(name=self.random_name, y=self.peaks_random, control=True),
             ),
         )
 
@@ -100,10 +106,11 @@ def card(u: UnitRecord) -> Grid:
     used = [c for c in range(width) if any(row[c] for row in texts)]
     low, high = used[0], used[-1] + 1
     values, texts = values[:, low:high], [row[low:high] for row in texts]
+    lower = " The lower rows are evenly spread over all texts, from strong to weak."
     return Grid(
         title=f"What does {u.name} fire on?",
         caption="One row a text, lined up at the token where the unit is strongest (0); colour is its activation, on one scale"
-        " for all rows. The lower rows are evenly spread over all texts, from strong to weak.",
+        f" for all rows.{'' if all(e.why.startswith('top') for e in u.excerpts) else lower}",
         values=values,
         rows=tuple(e.why for e in u.excerpts),
         columns=tuple(f"{i:+d}" if i else "0" for i in range(low - BEFORE, high - BEFORE)),
@@ -115,8 +122,10 @@ def card(u: UnitRecord) -> Grid:
     )
 
 
-def histogram(u: UnitRecord) -> Curves:
-    """How often the unit takes which value."""
+def histogram(u: UnitRecord) -> Curves | None:
+    """How often the unit takes which value; None where nearly all tokens stand in one bin, of which the rate says all."""
+    if u.histogram.max(initial=0) > MOSTLY:
+        return None
     return Curves(
         title=f"How often does {u.name} take which value?",
         caption=f"Share of tokens; it is above zero on {u.rate:.1%} of them.",

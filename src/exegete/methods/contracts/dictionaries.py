@@ -82,7 +82,7 @@ def opened(path: str, model: Model, site: str = "") -> SparseDictionary:
         raise ModelError(
             asked,
             f"It was made for {found.model or 'another model'}, whose weights differ (fingerprint mismatch).",
-            "Train one for this model: leave `saved` out.",
+            "Train one for this model, or give one that was made for it.",
         )
     if not found.site:
         found = found.model_copy(update={"site": _given(site, asked), "site_out": _given(site, asked)})

@@ -29,7 +29,7 @@ from exegete.methods.contracts.study import Study
 from exegete.methods.features.activations import Read, blocks, read
 from exegete.methods.features.learning import Feed, learn
 from exegete.methods.features.optimising import Wished, wished, words
-from exegete.methods.features.telling import effects
+from exegete.models.direct_effects import effects
 from exegete.models.lab import Lab
 from exegete.ops.dictionary import Dictionary
 from exegete.ops.dictionary_training import Recipe

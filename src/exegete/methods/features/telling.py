@@ -3,7 +3,7 @@
 1. features of the held-out tokens, chunk by chunk: how often each is on, its largest value, its part of the squared sum;
 2. of those with the largest part: the tokens by mean value, and the place of the largest one with what stands around it;
 3. where a feature writes into the residual of the stack that makes the output: the direction of its decoder row through final
-   norm and head, frozen at the mean last residual (later layers are left out).
+   norm and head, frozen at the mean last residual (`models.direct_effects`).
 
 Cost: no pass beside one of a few texts for the mean residual. Shapes: [feature]; values of shown features [row, shown].
 Reference: Bricken et al. 2023.
@@ -20,14 +20,12 @@ from exegete.core.request import Text
 from exegete.core.results.features import FeatureRow
 from exegete.core.site import Site
 from exegete.methods.features.activations import Read
+from exegete.models.direct_effects import effects
 from exegete.models.lab import Lab
-from exegete.models.readout import readout
 from exegete.ops.dictionary import AT_ONCE, Dictionary
 
-WRITES = ("resid_pre", "resid_mid", "resid_post", "attn_add", "mlp_add", "attn_out", "mlp_out")
 AROUND = 5  # tokens shown before and after the strongest place
-N_TOKENS, N_EFFECTS = 5, 5
-IDS_AT_ONCE = 4096
+N_TOKENS = 5
 
 
 @dataclass(frozen=True)
@@ -89,32 +87,3 @@ def example(lab: Lab, seen: Read, row: int) -> str:
     decode = lab.model.tokenizer.decode
     left, here, right = (str(decode(x.tolist())).strip() for x in (before, seen.ids[row : row + 1], after))
     return " ".join(p for p in (left, f"«{here}»", right) if p)
-
-
-def effects(
-    lab: Lab, rows: Tensor, out: Site, texts: Sequence[Text]
-) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """The tokens that directions [feature, d] push up and down most; empty where they do not write to the output's residual."""
-    none: list[tuple[str, ...]] = [()] * len(rows)
-    bound = lab.model.map
-    said = lab.model.task in ("causal", "masked", "seq2seq") and bound.head is not None
-    if not said or out.kind not in WRITES or out.stack != bound.stacks[-1] or rows.shape[1] != bound.d_model:
-        return none, none
-    final = Site("final_in", stack=bound.stacks[-1])
-    reading = lab.read([t.model_copy(update={"truncate": True}) for t in texts[:8]])
-    mask = reading.mask
-    at = lab.run(reading.inputs, reduce={final: lambda x: x[mask.to(x.device)].mean(0, keepdim=True)})[final]
-    size = int(bound.unembed(at).shape[-1])
-    rows = rows.to(at.device, at.dtype)
-    parts = [
-        rows @ readout(bound, at, ids[:, None]).direction[:, 0].T
-        for ids in torch.arange(size, device=at.device).split(IDS_AT_ONCE)
-    ]
-    whole = torch.cat(parts, 1)
-    special = [i for i in lab.model.tokenizer.all_special_ids if i < size]
-    whole[:, special] = 0.0
-    n = min(N_EFFECTS, size)
-    up, down = whole.topk(n, 1).indices.tolist(), whole.topk(n, 1, largest=False).indices.tolist()
-    return [tuple(t.strip() for t in lab.pieces(r)) for r in up], [
-        tuple(t.strip() for t in lab.pieces(r)) for r in down
-    ]

@@ -5,6 +5,7 @@
     shuffled   the same texts with their tokens in random order: same words, same lengths, no context
 
 Units are named by site and number: "2.mlp_act[u17]"; the dimensions of all heads' outputs z lie side by side.
+Units of a source (`unit_sources`: features of a dictionary, directions) are named "2.resid_post[f17]" and "2.resid_post[d0]".
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from exegete.core.errors import InputError, UsageError
 from exegete.core.request import Text
 from exegete.core.site import Site
+from exegete.methods.neurons.unit_sources import Source
 from exegete.models.encode import encode
 from exegete.models.harvest import stream
 from exegete.models.lab import Lab
@@ -23,13 +25,14 @@ from exegete.ops.topk_stream import UnitStream
 
 @dataclass(frozen=True)
 class Unit:
-    """One unit: its site (whole) and its number there."""
+    """One unit: its site (whole) and its number there; `letter`: u of an activation's own, f a feature's, d a direction's."""
 
     site: Site
     unit: int
+    letter: str = "u"
 
     def __str__(self) -> str:
-        return f"{self.site}[u{self.unit}]"
+        return f"{self.site}[{self.letter}{self.unit}]"
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,17 @@ class Read:
 
 
 def record(
-    lab: Lab, texts: Sequence[Text], sites: Sequence[Site], k: int
+    lab: Lab, texts: Sequence[Text], sites: Sequence[Site], k: int, source: Source | None = None
 ) -> dict[Site, UnitStream]:  # fmt: skip
-    """What every unit of `sites` does on `texts`, `k` strongest of them held.
+    """What every unit of `sites` does on `texts`, `k` strongest of them held; of the units of a `source` instead, which reads its own site.
 
     Raises `InputError` for fewer texts than `k`.
     """
     held: dict[Site, UnitStream] = {}
     with lab.working(len(texts), "reading texts") as done:
-        for chunk in stream(lab, texts, sites):
-            for site, values in chunk.values.items():
+        for chunk in stream(lab, texts, sites if source is None else [source.site]):
+            for site, read in chunk.values.items():
+                values = read if source is None else source.units(read)
                 if site not in held:
                     held[site] = UnitStream(values.shape[1], k)
                 held[site].add(values, chunk.text, chunk.position)
@@ -62,12 +66,15 @@ def record(
     return {s: held[s].enough() for s in sites}
 
 
-def read_units(lab: Lab, texts: Sequence[Text], units: Sequence[Unit]) -> tuple[Read, ...]:
-    """Every text with what `units` do on each of its tokens, in the order of `texts`."""
+def read_units(
+    lab: Lab, texts: Sequence[Text], units: Sequence[Unit], source: Source | None = None
+) -> tuple[Read, ...]:
+    """Every text with what `units` (of a `source`) do on each of its tokens, in the order of `texts`."""
     sites = tuple(dict.fromkeys(u.site for u in units))
     found: dict[int, Read] = {}
     for chunk in stream(lab, texts, sites):
-        columns = [chunk.values[u.site][:, u.unit].cpu().numpy() for u in units]
+        seen = {s: v if source is None else source.units(v) for s, v in chunk.values.items()}
+        columns = [seen[u.site][:, u.unit].cpu().numpy() for u in units]
         values = np.stack(columns, 1).astype(np.float64)
         for i in np.unique(chunk.text):
             rows = chunk.text == i
@@ -87,8 +94,10 @@ def shuffled(lab: Lab, texts: Sequence[Text]) -> tuple[Text, ...]:
     return tuple(found)
 
 
-def chosen(records: Mapping[Site, UnitStream], units: Sequence[int], n: int) -> tuple[Unit, ...]:
-    """The units named, in every site; where none is, the `n` that peak highest above their own mean.
+def chosen(
+    records: Mapping[Site, UnitStream], units: Sequence[int], n: int, letter: str = "u"
+) -> tuple[Unit, ...]:
+    """The units named, in every site (called by `letter`); where none is, the `n` that peak highest above their own mean.
 
     Raises `UsageError` for a unit that a site does not have.
     """
@@ -101,10 +110,10 @@ def chosen(records: Mapping[Site, UnitStream], units: Sequence[int], n: int) -> 
                     f"It has the units 0 to {r.units - 1}.",
                     "Name units among these, or none for the strongest.",
                 )
-        return tuple(Unit(s, u) for s in records for u in units)
+        return tuple(Unit(s, u, letter) for s in records for u in units)
     every = [(float(p), s, u) for s, r in records.items() for u, p in enumerate(peaks(r))]
     every.sort(key=lambda e: -e[0])
-    return tuple(Unit(s, u) for _, s, u in every[:n])
+    return tuple(Unit(s, u, letter) for _, s, u in every[:n])
 
 
 def peaks(r: UnitStream) -> np.ndarray:
