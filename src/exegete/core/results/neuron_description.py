@@ -20,12 +20,22 @@ class Described(Value):
     swapped: np.ndarray
 
 
+class Candidate(Value):
+    """One description that a unit could have been given: log p(d | E) `given`, log p(d) `common`, and `value`, by which it is `chosen`."""
+
+    words: str
+    given: float
+    common: float
+    value: float
+    chosen: bool
+
+
 class NeuronDescriptions(Finding):
     """What a writer says that units do. `n_explain` texts were read by the writer, `n_test` others judge; `repeated` texts were left out.
 
     `told` are the same units as a language model, `teller`, writes and judges them; none where none was asked. Of its answers by
     kind of score, `asked`, those in `failed` could not be read. `needs`, where they were looked for: of each unit the patterns of words
-    that it needs, with its mean activation in them.
+    that it needs, with its mean activation in them. `candidates`, where there were several: of each unit, the best first.
     """
 
     units: tuple[Described, ...]
@@ -38,6 +48,7 @@ class NeuronDescriptions(Finding):
     asked: tuple[int, ...] = ()
     failed: tuple[int, ...] = ()
     needs: tuple[tuple[tuple[str, float], ...], ...] = ()
+    candidates: tuple[tuple[Candidate, ...], ...] = ()
 
     def figures(self) -> tuple[AnyFigure, ...]:
         """The descriptions with their scores and those of swapped descriptions."""
@@ -71,6 +82,29 @@ class NeuronDescriptions(Finding):
                 rows=tuple(rows),
             ),
             *(needed if self.needs else ()),
+            *((self._candidates(),) if self.candidates else ()),
+        )
+
+    def _candidates(self) -> Table:
+        """What each description was chosen from."""
+        return Table(
+            title="Which descriptions was each unit's chosen from?",
+            caption="Fit: how probable the description is for what the unit does on the texts to explain. Given anyway: how probable it is"
+            " over all units. Chosen is the largest fit less a share of the other: the description that says most about this unit alone."
+            " Logarithms.",
+            columns=("unit", "description", "fit", "given anyway", "value", "chosen"),
+            rows=tuple(
+                (
+                    u.name,
+                    c.words or "(nothing was found to say)",
+                    c.given,
+                    c.common,
+                    c.value,
+                    "yes" if c.chosen else "",
+                )
+                for u, of in zip(self.units, self.candidates)
+                for c in of
+            ),
         )
 
     def _unread(self) -> str:

@@ -5,7 +5,8 @@
 3. the writer (`ops.clues`) makes a description of each from its strongest texts and as many random ones; with `n_pruned`, the
    contexts of its strongest tokens are cut to what it needs (`pruned`), their patterns are shown, and the description speaks of no
    other words before a token;
-4. every description foretells every unit's activations on the test texts: its own unit's, and, swapped, the others'.
+4. with `n_candidates` above 1, of descriptions of several lengths the one that says most about the unit alone is chosen (`candidates`);
+5. every description foretells every unit's activations on the test texts: its own unit's, and, swapped, the others'.
 
 Scores (`ops.description_scores`), means over units: simulation (correlation), detection and fuzzing (balanced accuracy), intruder
 (share found among three texts). An empty description gets 0, 1/2, 1/2 and 1/3. A unit fires where it is above half of its largest
@@ -16,7 +17,8 @@ With a `writer` other than "embedded", a language model writes and judges descri
 (`told_by_chat`), and both are judged on the same `n_judged` of the test texts, for each answer is a call.
 
 Cost: 2 forwards a text to explain, 1 a test text; calls are said, and refused where too many, before the first. References: Bills
-et al. 2023 (explain, simulate, score); Foote et al. 2023, Neuron to Graph; Paulo et al. 2024 (detection, fuzzing, intruder).
+et al. 2023 (explain, simulate, score); Foote et al. 2023, Neuron to Graph; Paulo et al. 2024 (detection, fuzzing, intruder);
+Hernandez et al. 2022 (candidates).
 Descriptions from needed contexts alone say what a unit was seen to hang on, but foretell no better: on the embedded models, 12 units
 each, the simulation falls from 0.654 to 0.647 (decoder neurons), 0.418 to 0.396 (its stream) and 0.921 to 0.899 (encoder neurons).
 Clues are patterns of words: where what sets a unit off is a meaning that words of the texts do not show, they fail, and the
@@ -37,9 +39,10 @@ from exegete.core.results.neuron_description import KINDS, Described, NeuronDesc
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.study import Study
+from exegete.methods.neurons.candidates import Excerpts, lengths, select
 from exegete.methods.neurons.pruned import frequent, pruned
 from exegete.methods.neurons.told_by_chat import SHOWN, Case, Told, excerpt, picked, tell
-from exegete.methods.neurons.unit_texts import Read, chosen, read_units, record
+from exegete.methods.neurons.unit_texts import chosen, read_units, record
 from exegete.models.chat.open import chat
 from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
@@ -58,7 +61,7 @@ class NeuronDescription(Study):
 
     id: ClassVar[str] = "neuron_description"
     family: ClassVar[str] = "neurons"
-    techniques: ClassVar[tuple[str, ...]] = ("F7", "F9")
+    techniques: ClassVar[tuple[str, ...]] = ("F7", "F9", "F12")
     verb: ClassVar[str] = "neurons"
     asks: ClassVar[Any] = "texts"
     least: ClassVar[int] = 2
@@ -80,6 +83,18 @@ class NeuronDescription(Study):
     n_shown: int = Field(6, ge=2, le=100, description="how many of the strongest units are described")
     k: int = Field(20, ge=1, le=1000, description="strongest texts that the writer reads, and as many random")
     n_clues: int = Field(8, ge=1, le=100, description="most clues of a description")
+    n_candidates: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="descriptions of each unit, each half as long as the one before, from which one is chosen; 1: the longest, which foretells best",
+    )
+    weight: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="how much a description loses by fitting other units too; 0: the best fit is chosen",
+    )
     n_pruned: int = Field(
         0,
         ge=0,
@@ -102,7 +117,7 @@ class NeuronDescription(Study):
         found = record(lab, explain, sites_at(lab.model, self.site, self.layers), k)
         units = chosen(found, self.units, self.n_shown)
         seen, held = read_units(lab, explain, units), read_units(lab, test, units)
-        clues, strongest, peaks, needs = [], [], [], []
+        made, given, strongest, peaks, needs = [], [], [], [], []
         before, fillers = lab.meter.forwards, frequent(lab, explain) if self.n_pruned else ()
         for i, u in enumerate(units):
             top = found[u.site].text[u.unit].tolist()
@@ -113,10 +128,15 @@ class NeuronDescription(Study):
                 cut = pruned(lab, [explain[t] for t in top[: self.n_pruned]], u, mean, fillers)
                 patterns = merged(cut)
                 needs.append(tuple((told_pattern(p.code), p.value) for p in patterns))
-            clues.append(self._describe(lab, [seen[t] for t in dict.fromkeys([*top, *other])], i, patterns))
+            texts = [seen[t] for t in dict.fromkeys([*top, *other])]
+            given.append([(r.tokens, r.values[:, i]) for r in texts if r.tokens])
+            made.append(self._describe(lab, given[-1], patterns))
             strongest.append(tuple(excerpt(seen[t], i) for t in top[:SHOWN] if seen[t].tokens))
             peaks.append(float(found[u.site].value[u.unit, 0]))
         spent = lab.meter.forwards - before
+        clues, candidates = tuple(of[0] for of in made), ()
+        if self.n_candidates > 1:
+            clues, candidates = select(given, made, self.weight)
         bars = [p / 2 for p in peaks]
         if teller is not None:
             held = picked(lab, held, bars, self.n_judged)
@@ -148,6 +168,7 @@ class NeuronDescription(Study):
             context=_context(told, spent if self.n_pruned else None),
             units=described,
             needs=tuple(needs),
+            candidates=candidates,
             writer="clues, no language model",
             n_explain=len(explain),
             n_test=len(held),
@@ -159,12 +180,13 @@ class NeuronDescription(Study):
             trust=Trust(scores=(*scores, *mine), seed=self.seed),
         )
 
-    def _describe(
-        self, lab: Lab, texts: Sequence[Read], unit: int, patterns: Sequence[Pattern] | None
-    ) -> Clues:
-        """The clues of one unit; models that read both ways may also be described by what comes next."""
-        pairs = [(r.tokens, r.values[:, unit]) for r in texts if r.tokens]
-        return describe(pairs, self.n_clues, ahead=not lab.model.causal, patterns=patterns)
+    def _describe(self, lab: Lab, texts: Excerpts, patterns: Sequence[Pattern] | None) -> tuple[Clues, ...]:
+        """The candidates of one unit; models that read both ways may also be described by what comes next."""
+        ahead = not lab.model.causal
+        return tuple(
+            describe(texts, n, ahead=ahead, patterns=patterns)
+            for n in lengths(self.n_clues, self.n_candidates)
+        )
 
     def _score(self, kind: int, units: tuple[Described, ...], by: tuple[str, Told] | None = None) -> Score:
         """One kind of score, mean over units that can be judged by it. `by` a language model: n counts its answers, own and
