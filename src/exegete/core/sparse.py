@@ -5,8 +5,8 @@
                                        b_gate, r_mag, b_mag instead of b_enc (gated)
 
 Writing keeps our own names beside theirs (site, fingerprint of the model), so that a dictionary made for another model or site
-can be refused. Reading folds what the weights of others need at run time (the lengths of decoder rows) into the weights, and
-refuses what cannot be folded (normalisation of each row). No torch.
+can be refused. Reading folds what the weights of others need at run time (lengths of decoder rows, factors of features) into the
+weights, and refuses what cannot be folded (normalisation of each row). No torch.
 
 Shapes as in `ops.dictionary`. Reference: github.com/decoderesearch/SAELens.
 """
@@ -185,6 +185,10 @@ def _checked(
             length = np.linalg.norm(a["W_dec"], axis=1)
             a["W_enc"], a["b_enc"] = a["W_enc"] * length, a["b_enc"] * length
             a["W_dec"] = a["W_dec"] / np.maximum(length, 1e-12)[:, None]
+    if (
+        "scaling_factor" in a
+    ):  # of a finetuned dictionary: what features are multiplied by before they are decoded
+        a["W_dec"] = a["W_dec"] * a["scaling_factor"][:, None]
     none = np.zeros(0, np.float32)
     return SparseDictionary(
         kind=kind,

@@ -13,7 +13,7 @@ from exegete.core.sparse import HOOKS, SparseDictionary, hook_name, read_diction
 from exegete.methods.contracts.dictionaries import opened, packed, place, spliced, unpacked
 from exegete.methods.features import activations
 from exegete.methods.features.activations import batches, blocks, read
-from exegete.methods.features.learning import components
+from exegete.methods.features.learning import components, divided
 from exegete.methods.features.sparse_autoencoder import SparseAutoencoder
 from exegete.methods.features.splicing import losses, recovered
 from exegete.methods.features.transcoder import Transcoder
@@ -187,9 +187,21 @@ def test_saved_and_opened_again(trained, tmp_path):
         SparseAutoencoder(saved=str(path))(model, learned)
 
 
-def _held(model, texts):
-    from exegete.methods.features.learning import divided
+def test_controls_of_an_opened_dictionary_are_fitted_on_other_texts_than_they_are_judged_on(
+    trained, tmp_path
+):
+    from exegete.methods.features.dictionaries import _unseen
 
+    model, texts, r = trained
+    path = str(r.save(tmp_path / "d.exg"))
+    more = (*texts, *(Text(text=f"john saw the river and {i} cats") for i in range(40)))
+    corpus, notes, _ = _unseen(divided(Lab(model, 0), more, 30), path)
+    assert not notes
+    assert len(corpus.held) == 30
+    assert not {t.text for t in corpus.held} & {t.text for t in corpus.train}
+
+
+def _held(model, texts):
     return set(divided(Lab(model, 0), texts, 30).held)
 
 
@@ -247,6 +259,21 @@ def test_lengths_of_decoder_rows_are_folded_in(tmp_path):
     found = unpacked(read_dictionary(tmp_path), torch.device("cpu"))
     assert torch.allclose(found.encode(x), f, atol=1e-5)
     assert torch.allclose(found(x), (f / length) @ w + o, atol=1e-5)
+
+
+def test_factors_of_a_finetuned_dictionary_are_folded_in(tmp_path):
+    """SAELens multiplies features by scaling_factor before it decodes them."""
+    from safetensors.torch import load_file, save_file
+
+    d = perfect(4)
+    packed(d, load(tiny("gpt2")), Site("embed"), Site("embed")).write(tmp_path)
+    factor = torch.linspace(0.5, 2.0, d.n_features)
+    weights = load_file(tmp_path / "sae_weights.safetensors") | {"scaling_factor": factor}
+    save_file(weights, tmp_path / "sae_weights.safetensors")
+    found = unpacked(read_dictionary(tmp_path), torch.device("cpu"))
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(found.encode(x), d.encode(x))
+    assert torch.allclose(found(x), (d.encode(x) * factor) @ d.decoder + d.offset, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def _scores(lost: Values, variance: Values, other: Twin, n: int, seed: int) -> t
         control_name=NAMES[TWIN],
         interval=None if mine is None else bootstrap_mean(mine, seed),
         n=n,
-        n_failed=n if mine is None else 0,
+        n_failed=n if mine is None else n - len(mine),
         skipped=other.skipped if mine is not None else "all activations are the same",
     )
     return first, second
@@ -312,5 +312,8 @@ def _unseen(corpus: Corpus, path: str) -> tuple[Corpus, tuple[str, ...], np.ndar
             "It was trained on them.",
             "Give other texts.",
         )
-    n = min(len(corpus.held), len(new))
-    return Corpus(corpus.train, tuple(new[:n])), (), learned
+    held_out = tuple(new[: len(corpus.held)])
+    said = {(t.text, t.ids) for t in held_out}
+    # what the controls are fitted on must not be what they are judged on either
+    rest = tuple(t for t in every if (t.text, t.ids) not in said)
+    return Corpus(rest or corpus.train, held_out), (), learned

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from exegete.core.request import Text
 from exegete.core.site import Site
 from exegete.methods.contracts.dictionaries import flat
 from exegete.models.encode import encode
@@ -70,15 +71,9 @@ def wished(
 
 def _frame(lab: Lab) -> tuple[list[int], list[int]]:
     """Special tokens that stand before and after a text."""
-    tokens = encode(lab.model, _one()).tokens
+    tokens = encode(lab.model, Text(text="a")).tokens
     real = [i for i, t in enumerate(tokens) if not t.special]
     return [t.id for t in tokens[: real[0]]], [t.id for t in tokens[real[-1] + 1 :]]
-
-
-def _one() -> Any:
-    from exegete.core.request import Text
-
-    return Text(text="a")
 
 
 def _read(
