@@ -153,6 +153,13 @@ def test_texts_that_were_summed_up_do_not_judge():
     assert len(read) == 14
 
 
+def test_the_last_sentence_of_a_cut_answer_is_left_out_also_where_enough_were_begun():
+    said = "\n".join(f"{i}. text {i}" for i in range(1, 9))
+    chat = ScriptedChat([Line(said, finish="length"), Line(said), Line(said + "\n9. text", finish="length")])
+    writer = ChatWriter(chat, (), 8)
+    assert [len(writer._list("more", 8)) for _ in range(3)] == [7, 8, 8]
+
+
 def test_too_few_texts_say_so():
     found = SummarizeAndScore(n_shown=2)(load(tiny("gpt2")), [Text(text="we saw john"), Text(text="the cat")])
     assert found.trust.scores[0].n_failed == 2

@@ -60,11 +60,9 @@ class ChatWriter(Writer):
 
     def _list(self, ask: str, n: int) -> tuple[str, ...]:
         reply = self.chat.say(ask, max_tokens=TOKENS_A_LINE * n, seed=self.seed)
-        found = listed(reply.text, n)
+        found = listed(reply.text)
         if found is None:
             self.failed += 1
             return ()
-        whole = (
-            found[:-1] if reply.cut and len(found) < n else found
-        )  # the last line of a cut answer is no sentence
-        return tuple(whole)
+        whole = found[:-1] if reply.cut else found  # the last line of a cut answer is no sentence
+        return tuple(whole[:n])
