@@ -47,7 +47,9 @@ class LocalChat(Chat):
     def _say(self, ask: Ask) -> Reply:
         ids = self._ids(ask)
         tokenizer, module = self.model.tokenizer, self.model.module
-        with torch.no_grad(), evaluating(module), torch.random.fork_rng(devices=[]):
+        device = self.model.device
+        own = [device] if device.type == "cuda" else []
+        with torch.no_grad(), evaluating(module), torch.random.fork_rng(devices=own):
             torch.manual_seed(ask.seed)
             out: Any = module.generate(  # type: ignore[operator]
                 input_ids=ids,
