@@ -7,7 +7,7 @@ from pyarrow import parquet
 from exegete.core.result import Difference, MetricTable
 from exegete.core.store import open_result
 from exegete.core.trust import Score, Trust
-from exegete.evaluate.board import best, latex, markdown, write_board
+from exegete.evaluate.board import latex, markdown, write_board
 
 
 def score(value, low, high, **more):
@@ -40,9 +40,9 @@ def test_what_beats_chance_and_control_is_bold_and_what_beats_all_others_has_a_s
     assert lines[4] == "| random | – |"
     assert lines[5] == "| *diagnosticity* | 0.90 ±0.10 |"
     assert "11 scores could not be computed; 1 failures" in lines[-1]
-    assert best(made(), 0) == 0
-    assert best(made(p=0.2), 0) is None
-    assert best(made(p=float("nan")), 0) is None
+    assert made().best(0) == 0
+    assert made(p=0.2).best(0) is None
+    assert made(p=float("nan")).best(0) is None
 
 
 def test_latex_escapes_names():

@@ -187,6 +187,19 @@ class MetricTable(Result):
     differences: tuple[Difference, ...] = ()
     failures: tuple[str, ...] = ()
 
+    def best(self, k: int, level: float = 0.05) -> int | None:
+        """The method that is better by metric k than every other, each by a corrected test; None where there is no such one."""
+        told = {d.first for d in self.differences} | {d.second for d in self.differences}
+        rows = [i for i, name in enumerate(self.methods) if name in told]
+        sign = 1 if self.better[k : k + 1] != ("lower",) else -1
+        values = [sign * self.trusts[i].scores[k].value for i in rows]
+        if len(rows) < 2 or not np.isfinite(values).any():
+            return None
+        first = rows[int(np.nanargmax(values))]
+        pairs = [d for d in self.differences if d.metric == self.metrics[k]]
+        mine = [d for d in pairs if self.methods[first] in (d.first, d.second)]
+        return first if all(d.p <= level for d in mine) else None
+
 
 class Listing(Result):
     """A table of plain cells: a listing of methods, the proof of a model, the coverage of techniques."""

@@ -74,30 +74,12 @@ def latex(table: MetricTable) -> str:
     )
 
 
-def best(table: MetricTable, k: int) -> int | None:
-    """The method that differs from every other by metric k and is the best of them; None where there is no such one."""
-    told = {d.first for d in table.differences} | {d.second for d in table.differences}
-    rows = [i for i, name in enumerate(table.methods) if name in told]
-    if len(rows) < 2:
-        return None
-    sign = 1 if table.better[k] == "higher" else -1
-    values = [sign * table.trusts[i].scores[k].value for i in rows]
-    if not np.isfinite(values).any():
-        return None
-    first = rows[int(np.nanargmax(values))]
-    pairs = [
-        d for d in table.differences
-        if d.metric == table.metrics[k] and table.methods[first] in (d.first, d.second)
-    ]  # fmt: skip
-    return first if all(d.p <= LEVEL for d in pairs) else None
-
-
 def _cell(table: MetricTable, i: int, k: int, bold: str, star: str) -> str:
     s = table.trusts[i].scores[k]
     words = _short(s)
     if s.beats_chance and s.beats_control is not False:
         words = bold.format(words)
-    return words + (star if best(table, k) == i else "")
+    return words + (star if table.best(k) == i else "")
 
 
 def _short(s: Score) -> str:

@@ -3,6 +3,7 @@
 A method that beats what it was held against is bold; one that does not says so.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,14 +17,23 @@ from exegete.show import facts, terminal
 from exegete.show.view import view
 from exegete.show.words import one_line, plural
 
+LEVEL = 0.05
+SHOWN = 5  # pairs of methods that are written out
+NO_METHODS = ("rationale", "random")
+
 
 @dataclass(frozen=True)
 class MetricBlock:
-    """One metric: which direction is good, and (method, score) by method; None where the metric has no score."""
+    """One metric: which direction is good, (method, score) by method (None where there is no score), and what it can tell.
+
+    `tells` says how often it puts an explanation before a random one, `apart` which methods it tells apart.
+    """
 
     name: str
     better: str
     rows: tuple[tuple[str, facts.ScoreLine | None], ...]
+    tells: str = ""
+    apart: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,7 @@ class MetricsView:
         checks = [c for t in (result.trust, *result.trusts) for c in t.checks if not c.passed]
         return MetricsPicture(
             title="Which explanation can be trusted?",
-            lede=f"{plural(len(result.methods), 'method')} judged over {plural(result.n_texts, 'text')}. "
-            "Bold beats chance and control.",
+            lede=_lede(result),
             model=facts.model_words(result.provenance.model),
             blocks=tuple(_block(result, k) for k in range(len(result.metrics))),
             failed=facts.check_lines(tuple(checks)),
@@ -81,6 +90,7 @@ class MetricsView:
                 "",
                 Text.assemble((block.name, "bold"), (f"   {block.better} is better", "dim")),
                 _table(block),
+                *(Text("   " + words, "dim") for words in (block.tells, block.apart) if words),
             ]
         blocks += [Text(f"failed: {f}", "red") for f in p.failures]
         return Group(*blocks, terminal.foot((), p.cost, p.notes))
@@ -92,7 +102,55 @@ def _block(result: MetricTable, k: int) -> MetricBlock:
     better = next((s.better for s in found if s is not None), "higher")
     beside = tuple(s for s in found if s is not None)
     lines = [None if s is None else facts.score_line(s, beside) for s in found]
-    return MetricBlock(metric, better, tuple(zip((facts.method_words(m) for m in result.methods), lines)))
+    rows = tuple(zip((facts.method_words(m) for m in result.methods), lines))
+    return MetricBlock(metric, better, rows, _tells(result, k), _apart(result, metric, better))
+
+
+def _lede(result: MetricTable) -> str:
+    """How many were judged, and which method the tests put before all others."""
+    judged = [m for m in result.methods if m not in NO_METHODS]
+    words = f"{plural(len(judged), 'method')} judged over {plural(result.n_texts, 'text')}. Bold beats chance and control."
+    if not result.differences:
+        return words
+    won = Counter(result.methods[i] for k in range(len(result.metrics)) if (i := result.best(k)) is not None)
+    n = plural(len(result.metrics), "metric")
+    told = [
+        f"{facts.method_words(m)} is better than every other method by {k} of {n}"
+        for m, k in won.most_common()
+    ]
+    return f"{words} {'; '.join(told) or f'No method is better than every other by any of {n}'} (paired tests, corrected)."
+
+
+def _tells(result: MetricTable, k: int) -> str:
+    """How often a metric puts an explanation before a random one; it counts for nothing where that is half of the time."""
+    if k >= len(result.diagnosticity) or result.diagnosticity[k].n == 0:
+        return ""
+    s = result.diagnosticity[k]
+    span = "" if s.interval is None else f" ({s.interval[0]:.0%} to {s.interval[1]:.0%})"
+    noise = "" if s.control is None else f"; a random one so in {s.control:.0%}"
+    doubt = "" if s.beats_chance else ". It tells nothing here"
+    return f"Puts a method's explanation before a random one in {s.value:.0%}{span} of comparisons{noise}{doubt}."
+
+
+def _apart(result: MetricTable, metric: str, better: str) -> str:
+    """Which methods differ by a metric over the same texts."""
+    pairs = [d for d in result.differences if d.metric == metric]
+    sure = sorted((d for d in pairs if d.p <= LEVEL), key=lambda d: d.p)
+    if not pairs:
+        return ""
+    if not sure:
+        return (
+            f"No two methods can be told apart ({plural(len(pairs), 'pair')}, paired bootstrap, corrected)."
+        )
+    words = []
+    for d in sure[:SHOWN]:
+        ahead = (d.mean > 0) == (better == "higher")
+        a, b = (d.first, d.second) if ahead else (d.second, d.first)
+        words.append(
+            f"{facts.method_words(a)} before {facts.method_words(b)} (by {abs(d.mean):.2g}, p {d.p:.2g})"
+        )
+    more = f" and {len(sure) - SHOWN} more" if len(sure) > SHOWN else ""
+    return f"Told apart, {len(sure)} of {plural(len(pairs), 'pair')}: {', '.join(words)}{more}."
 
 
 def _score(scores: tuple[Score, ...], metric: str, k: int, n: int) -> Score | None:
