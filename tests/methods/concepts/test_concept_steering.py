@@ -8,7 +8,7 @@ from exegete.core.errors import ModelError, UsageError
 from exegete.core.store import open_result
 from exegete.methods.concepts.concept_direction import ConceptDirection
 from exegete.methods.concepts.concept_steering import ConceptSteeringStudy
-from exegete.methods.concepts.concept_words import concept_words, share_of
+from exegete.methods.concepts.concept_words import concept_words, share_of, shares_of
 from exegete.methods.concepts.contrast import contrast
 from exegete.methods.concepts.under_edits import outputs
 from exegete.models.lab import Lab
@@ -61,6 +61,21 @@ def test_a_saved_direction_is_applied_and_refused_elsewhere(model, tmp_path):
         LIGHT.model_copy(update={"direction": path})(other, texts(n=15))
     with pytest.raises(UsageError, match="It has 4 layers"):
         LIGHT.model_copy(update={"layer": 9})(model, texts(n=15))
+
+
+def test_the_share_of_what_was_written_is_over_the_texts_that_were_written():
+    found = LIGHT(load("terrarium/decoder"), texts(n=12))
+    score = found.trust.scores[1]
+    assert score.name.startswith("share of words")
+    assert score.n == min(16, 2 * found.trust.scores[0].n)  # two texts a pair
+    assert score.interval is not None
+    assert score.interval[0] <= score.value <= score.interval[1]
+    written = ["good, very good", "so", "bad"]
+    by_text = shares_of(written, ("good",))
+    assert by_text is not None
+    assert by_text.mean() == pytest.approx(share_of(written, ("good",))) == pytest.approx(2 / 5)
+    assert by_text[0] > by_text[1]
+    assert shares_of(["..."], ("good",)) is None
 
 
 def test_a_decoder_is_measured_by_its_texts_and_writes():

@@ -30,7 +30,7 @@ from exegete.core.site import Site
 from exegete.core.store import open_result
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.concepts.concept_words import Measured, measured, share_of, write
+from exegete.methods.concepts.concept_words import Measured, measured, share_of, shares_of, write
 from exegete.methods.concepts.contrast import Contrast, contrast
 from exegete.methods.concepts.under_edits import outputs, pooled
 from exegete.methods.contracts.corpus import corpus
@@ -186,13 +186,15 @@ class ConceptSteeringStudy(Study):
     ) -> "Written":  # fmt: skip
         """What is written at every dose, and at the saved one along every random direction."""
         if lab.model.task != "causal":
-            return Written(np.zeros(0), np.zeros(0), (), np.zeros(0))
+            return Written(np.zeros(0), np.zeros(0), (), np.zeros(0), None, 0)
         edits = [_add(site, vectors[0] * s) if s else None for s in sizes]
         edits += [_add(site, u * sizes[at]) for u in vectors[1:]]
         said, loss = write(lab, texts[:16], edits, self.n_generated)
         share = np.array([share_of(s, what.words) for s in said])
         k = len(sizes)
-        return Written(share[:k], loss[:k], tuple(s[0].strip() for s in said[:k]), share[k:])
+        samples = tuple(s[0].strip() for s in said[:k])
+        by_text = shares_of(said[at], what.words)
+        return Written(share[:k], loss[:k], samples, share[k:], by_text, len(said[at]))
 
     def _scores(
         self, response: np.ndarray, written: "Written", zero: int, at: int, what: Measured, dose: float
@@ -211,19 +213,22 @@ class ConceptSteeringStudy(Study):
                 Score(
                     name=f"share of words of the concept among those written, dose {dose:g}", value=float(written.share[at]),
                     chance=float(np.nan_to_num(written.share[zero])), control=float(np.nanmean(written.random)),
-                    control_name=name, n=min(16, len(gain)),
+                    control_name=name, interval=None if written.by_text is None else bootstrap_mean(written.by_text, self.seed),
+                    n=written.n,
                 )
             )  # fmt: skip
         return tuple(found)
 
 
 class Written:
-    """What was written: shares of words of the concept and losses [dose], one text a dose, shares along random directions."""
+    """What was written: shares of words of the concept and losses [dose], one text a dose, shares along random directions; at the
+    saved dose the share `by_text` and how many texts, `n`."""
 
     def __init__(
-        self, share: np.ndarray, loss: np.ndarray, samples: tuple[str, ...], random: np.ndarray
-    ) -> None:
+        self, share: np.ndarray, loss: np.ndarray, samples: tuple[str, ...], random: np.ndarray, by_text: np.ndarray | None, n: int
+    ) -> None:  # fmt: skip
         self.share, self.loss, self.samples, self.random = share, loss, samples, np.nan_to_num(random)
+        self.by_text, self.n = by_text, n
 
 
 def _add(site: Site, vector: np.ndarray) -> EditMap:

@@ -24,6 +24,7 @@ from exegete.methods.concepts.under_edits import Outputs, outputs
 from exegete.models.capture import EditMap
 from exegete.models.encode import encode, limit
 from exegete.models.lab import Lab
+from exegete.ops.ratio import kept
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TOP = 5  # likeliest tokens that writing draws from
@@ -100,8 +101,20 @@ def write(
 
 def share_of(written: Sequence[str], words: Sequence[str]) -> float:
     """Share of the words of some texts that are among `words`; NaN where there are none."""
-    found = [w for t in written for w in _WORD.findall(t.lower())]
-    return float(np.mean([w in set(words) for w in found])) if found else float("nan")
+    hits, said = _counted(written, words)
+    return float(hits.sum() / said.sum()) if said.sum() else float("nan")
+
+
+def shares_of(written: Sequence[str], words: Sequence[str]) -> np.ndarray | None:
+    """By text, values whose mean is that share, for its interval over texts; None where no word is written."""
+    lost = kept(*_counted(written, words))  # one minus the share
+    return None if lost is None else 1 - lost
+
+
+def _counted(written: Sequence[str], words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Words of each text that are among `words`, and all its words."""
+    own, said = set(words), [_WORD.findall(t.lower()) for t in written]
+    return np.array([sum(w in own for w in s) for s in said], float), np.array([len(s) for s in said], float)
 
 
 def _next(lab: Lab, ids: Tensor, edit: EditMap | None, draw: Tensor) -> Tensor:
