@@ -12,6 +12,7 @@ from exegete.models.harvest import harvest, layer_sites
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
+from exegete.ops.split import split
 from exegete.show.render import page, terminal
 
 WORDS = (
@@ -238,4 +239,16 @@ def test_letters():
     with pytest.raises(InputError, match="at least 10"):
         LayerProbe()(model, lone)
     alone = LayerProbe(min_count=1, n_seeds=6)(model, lone)
-    assert any("lack some class" in n for n in alone.trust.notes) or alone.counts.min() == 1
+    assert alone.counts.min() == 1
+    assert not any(
+        "lack some class" in n for n in alone.trust.notes
+    )  # splits are drawn until training has it
+    apart = [*(Marked.of(t, "b") for t in texts[:12]), *(Marked.of("a cat", c) for c in "cdef")]
+    ask = asked(apart, "pos", 0, 1, 1000)
+    data = data_of(harvest(Lab(model), ask.items, layer_sites(model)[:1], "mean"), ask)
+    assert _split(data, 0)[1] == 0
+    where = set(data.y[data.group == data.group[-1]])
+    lost = [
+        k for k in range(200) if not where & set(data.y[split(data.group, rng=np.random.default_rng(k))[0]])
+    ]
+    assert 40 < len(lost) < 120  # a single draw loses them in two of five

@@ -1,6 +1,7 @@
 """Prompt probe: probabilities against a slow twin, a planted model that a prompt can and cannot ask, calibration, and letters."""
 
 import math
+import warnings
 from string import ascii_letters
 
 import numpy as np
@@ -87,6 +88,10 @@ def test_examples_stand_before_the_text_and_are_not_scored():
     assert len(r.labels) == len(TEXTS) - 2
     shown = [len(TEXTS) - len(found(shots=k).labels) for k in (0, 1)]
     assert shown == [0, 2 * 3]  # every text comes three times: an example's label would be known
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a single text there is no other half to choose a prompt on
+        one = found(items=(TEXTS[0], TEXTS[0], TEXTS[1], TEXTS[3]), shots=1)
+    assert len(one.labels) == 1 and one.trust.scores[0].interval is None
     with pytest.raises(InputError, match="some must be left"):
         found(shots=6)
 

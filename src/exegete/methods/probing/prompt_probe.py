@@ -250,7 +250,7 @@ class PromptProbe(Study):
             """Correctness of each text under the prompt that is best on the other half of the texts."""
             out = np.zeros(len(hits))
             for side in (half, ~half):
-                out[side] = hits[side][:, hits[~side].mean(0).argmax()]
+                out[side] = hits[side][:, hits[~side].sum(0).argmax()]  # of a single text: the first prompt
             return out
 
         def score(name: str, hits: np.ndarray, control: float | None, called: str) -> Score:
