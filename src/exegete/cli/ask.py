@@ -65,8 +65,8 @@ def loaded(
 
 def method_value(name: str, verb: str, seed: int = 0) -> tuple[Method, list[str]]:
     """The method with the parameters that the extra flags set, and words after a switch that turned out to be text."""
-    own = [i for i, cls in METHODS if getattr(cls, "verb", "explain") == verb]
     if name.replace("-", "_") not in METHODS:
+        own = [i for i, cls in METHODS if getattr(cls, "verb", "explain") == verb]
         raise UnknownName("method", name, own or METHODS.ids())
     book = METHODS.get(name.replace("-", "_"))
     params, words = values(EXTRA.get(Extra()), book, verb)

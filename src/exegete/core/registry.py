@@ -6,6 +6,7 @@ it takes. Strangers come in by the same door: an installed package names a modul
 """
 
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Iterator
 from importlib.metadata import entry_points
@@ -38,8 +39,7 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """The thing called `name`. Raises `UnknownName` listing the near ones."""
-        self.load()
-        if name not in self._things:
+        if name not in self:
             raise UnknownName(self.kind, name, self._things)
         return self._things[name]
 
@@ -53,7 +53,10 @@ class Registry(Generic[T]):
         return iter(sorted(self._things.items()))
 
     def __contains__(self, name: str) -> bool:
-        self.load()
+        if name not in self._things and not self._loaded:
+            self._import_file(name)
+        if name not in self._things:
+            self.load()
         return name in self._things
 
     def load(self) -> None:
@@ -66,6 +69,18 @@ class Registry(Generic[T]):
         except BaseException:
             self._loaded = False  # else the next look-up would find half of them, and say nothing
             raise
+
+    def _import_file(self, name: str) -> None:
+        """Import the file of that name alone: most things live in one that is called as they are, and all cost seconds."""
+        if not name.isidentifier():
+            return
+        for package in self.packages:
+            root = importlib.import_module(package)
+            rooms = [i.name for i in pkgutil.iter_modules(root.__path__, f"{package}.") if i.ispkg]
+            for home in (package, *rooms):
+                if importlib.util.find_spec(f"{home}.{name}") is not None:
+                    importlib.import_module(f"{home}.{name}")
+                    return
 
     def _import(self) -> None:
         for package in self.packages:
