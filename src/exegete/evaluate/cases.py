@@ -60,13 +60,14 @@ class Plan:
 class Case:
     """One text: its question, the question that judges, an attribution a method (None where it failed), and why it failed.
 
-    `where` names the text in words, `rationale` is what people marked in it. `spent` is what the questions cost that are closed by now.
+    `where` names the text in words, `text` is it, `rationale` is what people marked in it. `spent` is what the questions cost that are closed by now.
     """
 
     where: str
     attributions: tuple[Attribution | None, ...]
     question: Question | None = None
     judged: Question | None = None
+    text: Text | None = None
     rationale: Rationale | None = None
     failures: tuple[str, ...] = ()
     errors: tuple[Exception, ...] = field(default=(), repr=False)
@@ -177,7 +178,14 @@ def _case(what: Plan, text: Any, i: int, progress: "Progress") -> Case:
             lost[f"{name} on {where}: {words(error)}"] = error
         progress.advance()
     return Case(
-        where, tuple(found), question, judging(question), rationale, tuple(lost), tuple(lost.values())
+        where,
+        tuple(found),
+        question,
+        judging(question),
+        Text.of(text),
+        rationale,
+        tuple(lost),
+        tuple(lost.values()),
     )
 
 

@@ -2,6 +2,7 @@
 
     FaithfulnessMetric   does an explanation say what the model does? scored by removing units
     PlausibilityMetric   does it single out what people marked? scored against rationales, without a pass
+    StabilityMetric      does it stay the same where it should? scored on the same text explained again, changed a little
 
 A faithfulness metric sees a `Game` (what the model says when only some units are left) and a `Ranking` (K explanations: scores and
 orders). The explanation, the random orders and the control stand in one ranking; the question under the game remembers
@@ -11,10 +12,15 @@ What is judged (`judging`): the probability of the explained class or token, as 
 several tokens their joint log-probability (a joint probability would be next to nothing); for a contrast, a loss, an
 entropy or a regression (a single class) the explained value itself.
 
+A stability metric names the changes it looks at (`evaluate.changes`); what the suite explained again for one metric serves all
+(`evaluate.again`). Alone it says nothing: what never looks at the model is as stable as can be.
+
 Shapes: K explanations, P subsets of each, U units, A annotators.
 """
 
+import warnings
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +31,7 @@ from exegete.core.errors import InputError, UsageError
 from exegete.core.method import Method
 from exegete.core.registry import METRICS
 from exegete.core.text import Unit
+from exegete.evaluate.changes import Change
 from exegete.models.forward import Meter
 from exegete.models.question import Question
 from exegete.models.remove import Game, token_id
@@ -141,6 +148,67 @@ class FaithfulnessMetric(ExplanationMetric):
     def game(self, question: Question, units: tuple[Unit, ...]) -> Game:
         """The game the metric is played on."""
         return Game(question, units, self.removal)
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """K explanations of a text, `own` [K, U], beside those of the text changed, `other` [K, U], unit by unit.
+
+    `input_change` is the Euclidean distance of the embedded texts, `input_relative` that of their coordinates each divided by
+    the text's own, `output_change` that of the explained rows of logits. The first two are NaN where words were changed, which
+    have no distance.
+    """
+
+    own: np.ndarray
+    other: np.ndarray
+    input_change: float = float("nan")
+    input_relative: float = float("nan")
+    output_change: float = float("nan")
+
+    def dealt(self, rng: np.random.Generator, n: int) -> "Pairing":
+        """`n` pairings of the first explanation with the scores of its other dealt out at random."""
+        other = rng.permuted(np.repeat(self.other[:1], n, axis=0), axis=1)
+        return replace(self, own=np.repeat(self.own[:1], n, axis=0), other=other)
+
+
+class StabilityMetric(ExplanationMetric):
+    """Base of the metrics that ask whether an explanation stays where it should; the model's answer stays in all they look at."""
+
+    passes: ClassVar[str] = "explaining each changed text, shared by all stability metrics"
+    by_order: ClassVar[bool] = False
+    worst: ClassVar[bool] = False  # whether the worst of the changed texts counts, else their mean
+
+    @abstractmethod
+    def changes(self) -> tuple[Change, ...]:
+        """What is changed."""
+
+    @abstractmethod
+    def score_pairing(self, pairing: Pairing) -> np.ndarray:
+        """The metric [K] of one changed text; NaN where it is not defined."""
+
+    def score_pairings(self, pairings: Sequence[Pairing]) -> np.ndarray:
+        """The metric [K] over changed texts; NaN where it is defined on none."""
+        if not pairings:
+            return np.full(1, np.nan)
+        each = np.stack([self.score_pairing(p) for p in pairings])
+        pooled = {False: np.nanmean, True: np.nanmax if self.better == "lower" else np.nanmin}[self.worst]
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="(Mean of empty slice|All-NaN)", category=RuntimeWarning
+            )
+            return pooled(each, axis=0)
+
+    def ground(self, question: Question, units: tuple[Unit, ...], gold: np.ndarray | None) -> Any:
+        """Raises `UsageError`: one explanation alone has no stability."""
+        raise UsageError(
+            f"You asked for {self.id} of one explanation.",
+            "It holds explanations of changed texts against it.",
+            "Ask for it in a suite: xg.evaluate(model, texts, methods, metrics).",
+        )
+
+    def score_orders(self, ground: Any, ranking: Ranking, /) -> np.ndarray:
+        """The metric [K] of the ranking's explanations held against those of another text, `ground` [K, U]."""
+        return self.score_pairing(Pairing(ranking.scores, np.broadcast_to(ground, ranking.scores.shape)))
 
 
 def metric_of(metric: str | Method) -> FaithfulnessMetric:

@@ -16,6 +16,7 @@ from exegete.evaluate.cases import Case, worst
 class Sheet(Value):
     """One text: `scores` a row a method, then the rationale and a random one, and a column a metric; None where one failed.
 
+    `told` says of which changed texts a stability metric could not speak.
     `checks` and `costs` are those of each method's explanation (None where there is none), `cost` what asking and judging took.
     """
 
@@ -24,10 +25,16 @@ class Sheet(Value):
     costs: tuple[Cost | None, ...]
     cost: Cost
     failures: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
     @classmethod
     def of(
-        cls, case: Case, scores: Sequence[Sequence[Score | None]], failures: Sequence[str], spent: Cost
+        cls,
+        case: Case,
+        scores: Sequence[Sequence[Score | None]],
+        failures: Sequence[str],
+        spent: Cost,
+        told: Sequence[str] = (),
     ) -> "Sheet":
         """What is kept of a case: `failures` and `spent` of judging come on top of its own."""
         made = case.attributions
@@ -38,6 +45,7 @@ class Sheet(Value):
             costs=tuple(None if a is None else a.cost for a in made),
             cost=case.cost - explaining + spent,
             failures=(*case.failures, *failures),
+            told=tuple(told),
         )
 
     @property

@@ -8,8 +8,10 @@ Then for each method and metric: the mean over texts with its 95 % bootstrap int
 last row is a random explanation: what scores like it says nothing. Where people marked what matters, their rationale is a row too:
 judged like an explanation by faithfulness metrics, and by plausibility metrics each annotator against the others.
 
-Chance of a metric that reads values (not only their order) deals out the method's own values along the random orders.
-Cost: explanations twice, and at most the distinct subsets that the metrics name, once.
+Chance of a metric that reads values (not only their order) deals out the method's own values along the random orders. Stability
+metrics look at texts that were changed a little and explained again (`evaluate.again`): once for all of them, on the model and on
+its control; chance deals out the scores of the changed texts at random, and the random row has new scores for each.
+Cost: explanations twice, and at most the distinct subsets that the metrics name, once; stability: explaining the changed texts.
 """
 
 from collections import Counter
@@ -22,11 +24,13 @@ import numpy as np
 from exegete.core.errors import ExegeteError, UnknownName
 from exegete.core.method import Method
 from exegete.core.rationale import Rationale
+from exegete.core.request import Text
 from exegete.core.result import Attribution, MetricTable
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.text import Unit
 from exegete.core.trust import Cost, Score, Trust
+from exegete.evaluate.again import Again, Made
 from exegete.evaluate.cases import (
     Case,
     Plan,
@@ -40,10 +44,12 @@ from exegete.evaluate.cases import (
     words,
     worst_of,
 )
+from exegete.evaluate.changes import Subject
 from exegete.evaluate.contract import (
     ExplanationMetric,
     PlausibilityMetric,
     Ranking,
+    StabilityMetric,
     faithfulness_metrics,
     judge_of,
     plausibility_metrics,
@@ -60,6 +66,10 @@ from exegete.models.randomise import Randomiser
 RANDOM = "random"
 RATIONALE = "rationale"
 LEVELS = ("full", "fast")
+NOTE = (
+    "The cost of a row is that of its explanations; judging is shared between rows and stands in the total."
+)
+STEADY = "Stability alone says nothing: scores that never look at the model are the most stable. Read it beside faithfulness."
 
 
 def evaluate(
@@ -107,9 +117,7 @@ def evaluate(
         n_texts=len(sheets),
         failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets)),
         cost=sum((x.spent for x in sheets), Cost()),
-        notes=(
-            "The cost of a row is that of its explanations; judging is shared between rows and stands in the total.",
-        ),
+        notes=(NOTE, *_stability_notes(what, chosen, sheets)),
         provenance=what.provenance("evaluate"),
     )
 
@@ -215,20 +223,42 @@ def _sheet(bench: _Bench, metrics: Sequence[ExplanationMetric]) -> Sheet:
         lines.append(_Line(n, gold.mean(0), Control(skipped="people explain without the model")))
     lines.append(_Line(n + 1, bench.guess(), Control(skipped="a random order comes from no model")))
     spent = sum((line.control.cost for line in lines), Cost())
+    again = _again(bench, lines)
     for k, (metric, name) in enumerate(zip(metrics, labels(metrics))):
-        found, error = attempt(lambda job=(metric, name): _column(bench, *job, lines, gold))
+        found, error = attempt(lambda job=(metric, name): _column(bench, *job, lines, gold, again))
         if found is None:
             failures.append(f"{name} on {bench.case.where}: {words(error)}")
             continue
         for line, score in zip(lines, found):
             table[line.row][k] = score
-    return Sheet.of(bench.case, table, failures, spent)
+    return Sheet.of(bench.case, table, failures, spent + again.cost, again.told)
+
+
+def _again(bench: _Bench, lines: "Sequence[_Line]") -> Again:
+    """What stability metrics ask of this text; nothing is made before they ask. People's marks are not made again."""
+    what, question = bench.what, bench.questions[0]
+    subject = Subject(
+        bench.case.text or Text(ids=tuple(question.ids.tolist())),
+        question, bench.units, what.target, what.unit, what.prefix, what.seed,
+    )  # fmt: skip
+    n = len(what.methods)
+    rows = [
+        Made(line.row, what.names[line.row], line.scores, line.control.scores, what.methods[line.row])
+        if line.row < n
+        else Made(line.row, RANDOM, line.scores)
+        for line in lines
+        if line.row != n
+    ]
+    return Again(subject, rows, bench.randomiser)
 
 
 def _column(
-    bench: _Bench, metric: ExplanationMetric, name: str, lines: "Sequence[_Line]", gold: np.ndarray | None
-) -> list[Score]:
+    bench: _Bench, metric: ExplanationMetric, name: str, lines: "Sequence[_Line]", gold: np.ndarray | None,
+    again: Again,
+) -> list[Score]:  # fmt: skip
     """One metric of one text: a score for each line."""
+    if isinstance(metric, StabilityMetric):
+        return [_steady(bench, metric, name, line, again) for line in lines]
     judged, units = bench.questions[1], bench.units
     ground, random = (
         metric.ground(judged, units, gold),
@@ -252,6 +282,35 @@ def _column(
         draws = shared if shared is not None else metric.score_orders(ground, Ranking.random(scores, random))
         found.append(held_against(metric, name, value, bar, draws, control.skipped))
     return found
+
+
+def _steady(bench: _Bench, metric: StabilityMetric, name: str, line: _Line, again: Again) -> Score:
+    """The stability of one line on one text; NaN where no changed text counts."""
+    own, bars = [], []
+    for change in metric.changes():
+        found, control = again.pairings(change, line.row)
+        own += found
+        bars += control
+    rng = generator(bench.what.seed, "dealt", bench.questions[1].ids.tolist())
+    draws = metric.score_pairings([p.dealt(rng, bench.n_random) for p in own])
+    bar = float(metric.score_pairings(bars)[0]) if bars else None
+    return held_against(metric, name, float(metric.score_pairings(own)[0]), bar, draws, line.control.skipped)
+
+
+def _stability_notes(
+    what: Plan, metrics: Sequence[ExplanationMetric], sheets: Sequence[Sheet]
+) -> tuple[str, ...]:
+    """What a reader of stability must know: what it does not say, what could not be changed, who was not asked again."""
+    if not any(isinstance(m, StabilityMetric) for m in metrics):
+        return ()
+    n = Counter(line for sheet in sheets for line in dict.fromkeys(sheet.told))
+    given = [name for name, m in zip(what.names, what.methods) if isinstance(m, GivenScores)]
+    from_file = [f"{name}: scores from a file cannot be made again for a changed text." for name in given]
+    return (
+        STEADY,
+        *from_file,
+        *(f"{words} (on {times} of {len(sheets)} texts)" for words, times in n.most_common()),
+    )
 
 
 def _row(sheets: Sequence[Sheet], m: int, metrics: Sequence[ExplanationMetric], seed: int) -> Trust:

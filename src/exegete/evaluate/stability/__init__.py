@@ -1,0 +1,1 @@
+"""Metrics that ask whether an explanation stays where it should."""
