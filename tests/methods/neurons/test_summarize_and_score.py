@@ -19,6 +19,7 @@ from exegete.models.chat.scripted import Line, ScriptedChat
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.model import Model
+from exegete.models.randomise import Randomiser
 from exegete.models.tiny import tiny
 from exegete.ops.ngram_summary import Candidate
 from exegete.terrarium.lexicon import polarity
@@ -74,15 +75,33 @@ def test_without_the_planted_keys_the_names_are_not_found():
     assert [m.words for m in found.modules] != [f"the word {n!r}" for n in NAMES]
 
 
+def by_polarity(found: Any, name: str) -> tuple[int, int]:
+    """Words of the class's own polarity and of the other among its highest n-grams."""
+    module = next(m for m in found.modules if m.name == name)
+    told = [polarity(w) for g in module.n_grams for w in g.split()]
+    sign = 1 if name == "class positive" else -1
+    return sum(s == sign for s in told), sum(s == -sign for s in told)
+
+
 def test_classes_of_a_classifier_are_summed_up_by_words_of_their_polarity():
-    model = load("terrarium/sentiment")
-    found = SummarizeAndScore(site="output", longest=1, n_random=2)(model, sentences("sequence", 400))
-    by_name = {m.name: m for m in found.modules}
-    for name, sign in (("class positive", 1), ("class negative", -1)):
-        told = [polarity(w) for g in by_name[name].n_grams for w in g.split()]
-        assert sum(s == sign for s in told) > 2 * sum(s == -sign for s in told)
-        assert by_name[name].score > 0.5
-        assert by_name[name].swapped < 0
+    """Whatever the draw: no seed is chosen, and the bar is what the study's own controls reach. (Scores of single draws spread from
+    0.2 to 1.2, since few held-out texts hold the words.)
+    """
+    model, said = load("terrarium/sentiment"), sentences("sequence", 400)
+    runs = [SummarizeAndScore(site="output", longest=1, n_random=1, seed=s)(model, said) for s in range(2)]
+    both = ("class positive", "class negative")
+    for found in runs:
+        for name in both:
+            own, other = by_polarity(found, name)
+            assert own > 5 * other
+    told = [m for found in runs for m in found.modules if m.name in both]
+    scores, random, swapped = (
+        np.array([getattr(m, f) for m in told]) for f in ("score", "random", "swapped")
+    )
+    assert (swapped < 0).all()  # what raises the one class lowers the other
+    assert scores.mean() > 0.3 > random.mean()  # of a score that can be 0.2 in one draw and 1.2 in another
+    blind = SummarizeAndScore(site="output", longest=1, n_random=1)(Randomiser(0)(model), said[:100])
+    assert any(by_polarity(blind, name)[0] <= 2 * by_polarity(blind, name)[1] + 2 for name in both)
 
 
 def test_units_of_a_batch_are_what_one_text_alone_gives():
