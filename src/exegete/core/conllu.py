@@ -8,10 +8,10 @@ Reference: universaldependencies.org/format.html
 
 from collections.abc import Iterator, Sequence
 from os import PathLike
-from pathlib import Path
 
 from exegete.core.errors import InputError
 from exegete.core.material import Parsed
+from exegete.core.rows import read_text
 
 _ID, _FORM, _TAG, _FEATURES, _HEAD, _RELATION = 0, 1, 3, 5, 6, 7
 
@@ -19,12 +19,7 @@ _ID, _FORM, _TAG, _FEATURES, _HEAD, _RELATION = 0, 1, 3, 5, 6, 7
 def read_conllu(path: str | PathLike[str], most: int | None = None) -> tuple[Parsed, ...]:
     """The first `most` sentences of a file (all when None). Raises `InputError` naming the line that is wrong."""
     where = str(path)
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(
-            f"You asked to read the treebank {where!r}.", f"It cannot be read ({e}).", "Check it."
-        ) from None
+    text = read_text(path, "a treebank")
     found = []
     for block in _blocks(text):
         found.append(_sentence(block, where, str(len(found) + 1)))

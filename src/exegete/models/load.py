@@ -8,6 +8,8 @@
 Cost: no forward pass. Memory: the weights (kept memory-mapped where Hugging Face does).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +215,8 @@ def _fetch(factory: str, place: str, name: str, options: dict[str, Any], **extra
     from safetensors import SafetensorError
 
     try:
-        return getattr(transformers, factory).from_pretrained(place, **options, **extra)
+        with _quiet(name):
+            return getattr(transformers, factory).from_pretrained(place, **options, **extra)
     except (
         OSError,
         ValueError,
@@ -225,6 +228,21 @@ def _fetch(factory: str, place: str, name: str, options: dict[str, Any], **extra
         SafetensorError,
     ) as e:
         raise _letter(factory, name, e) from e
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    """No progress bars of transformers for embedded models, which load in a moment; others keep theirs."""
+    from transformers.utils import logging
+
+    shown = name.startswith(PREFIX) and logging.is_progress_bar_enabled()
+    if shown:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _letter(factory: str, name: str, e: Exception) -> ModelError:
