@@ -3,7 +3,7 @@
 1. k centres are drawn far apart and moved to the means of what is nearest (k-means++), each row then belongs to one;
 2. expectation maximisation: each Gaussian is fitted to the rows by how much they belong to it, its covariance shrunk towards that
    of all rows, so that rows which are all alike make no needle (one Gaussian alone is that of `ops.gaussian`); then rows belong
-   by how likely each makes them, until the mean log-likelihood gains less than a thousandth of a nat;
+   by how likely each makes them, until the mean log-likelihood gains less than a hundredth of a nat;
 3. `chosen_mixture` fits 1, 2, 4 ... Gaussians to one part of the rows and keeps those that surprise the other part least. Fits in
    which a Gaussian is left with fewer than two rows are not made; without rows held out there is one.
 
@@ -20,7 +20,7 @@ from scipy.special import logsumexp
 
 from exegete.ops.gaussian import Gaussian
 
-_STEPS, _GAIN = 100, 1e-3
+_STEPS, _GAIN = 50, 1e-2
 
 
 @dataclass(frozen=True)
