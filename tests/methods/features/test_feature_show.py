@@ -1,5 +1,7 @@
 """Showing a feature: one that reads a known token must be shown by that token, in texts and in optimised inputs."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from exegete.core.errors import InputError, UsageError
 from exegete.core.request import Text
 from exegete.core.site import Site
 from exegete.methods.contracts.dictionaries import packed
+from exegete.methods.features import activations, feature_show
+from exegete.methods.features.activations import read
 from exegete.methods.features.feature_show import FeatureShowStudy
 from exegete.models.load import load
 from exegete.models.tiny import tiny
@@ -31,6 +35,26 @@ def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dictionary")
     packed(d, model, Site("embed"), Site("embed")).write(folder)
     return model, str(folder)
+
+
+def test_no_more_than_one_block_of_activations_is_held(planted, monkeypatch):
+    model, folder = planted
+    held, most = [], []
+
+    def watched(*given):
+        found = read(*given)
+        held.append(weakref.ref(found.values[0]))
+        most.append(sum(r() is not None for r in held))
+        return found
+
+    monkeypatch.setattr(feature_show, "read", watched)
+    monkeypatch.setattr(activations, "CHARACTERS", 40)
+    r = FeatureShowStudy(saved=folder, feature=1, n_draws=2, n_ascent=2)(model, texts())
+    assert len(held) > 5
+    assert max(most) <= 2
+    whole = FeatureShowStudy(saved=folder, feature=1, n_draws=2, n_ascent=2)
+    monkeypatch.undo()
+    assert whole(model, texts()).values == r.values
 
 
 def texts(seed=0):

@@ -6,7 +6,8 @@
 4. held against each other: the nearest tokens, the random tokens they began from (chance), and as many of the texts in which
    it is strongest (control). Optimised inputs that do not beat real texts say less about the feature than these.
 
-Cost: one forward a text; n_ascent forwards and backwards a start.
+Cost: one forward a text (the first few two, where no feature is named); n_ascent forwards and backwards a start. Memory: one block
+of the texts, and a number a token.
 References: Olah et al. 2017 (feature visualisation); Bricken et al. 2023 (examples).
 """
 
@@ -27,11 +28,12 @@ from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.dictionaries import opened, place, unpacked
 from exegete.methods.contracts.study import Study
 from exegete.methods.features.activations import Read, blocks, read
-from exegete.methods.features.learning import Feed, learn
+from exegete.methods.features.learning import Feed, learn, some
 from exegete.methods.features.optimising import Wished, wished, words
+from exegete.methods.features.telling import counted
 from exegete.models.direct_effects import effects
 from exegete.models.lab import Lab
-from exegete.ops.dictionary import Dictionary
+from exegete.ops.dictionary import AT_ONCE, Dictionary
 from exegete.ops.dictionary_training import Recipe
 from exegete.ops.stats import bootstrap_mean
 
@@ -60,7 +62,9 @@ class FeatureShowStudy(Study):
     site: str = Field(
         "middle", description="the place of a dictionary that is trained, or that does not say what it reads"
     )
-    feature: int = Field(-1, ge=-1, description="number of the feature; -1: the one that carries most")
+    feature: int = Field(
+        -1, ge=-1, description="number of the feature; -1: the one that carries most on the first tokens"
+    )
     n_examples: int = Field(20, ge=1, le=1000, description="texts in which it is strongest")
     n_soft: int = Field(4, ge=1, le=64, description="tokens of an optimised input")
     n_draws: int = Field(8, ge=2, le=1000, description="random starts of the optimisation")
@@ -72,9 +76,13 @@ class FeatureShowStudy(Study):
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> FeatureShow:
         """Show the feature."""
         d, site, out = self._dictionary(lab, items)
-        parts = [read(lab, block, [site]) for block in blocks(items)]
-        chosen = self._chosen(d, parts)
-        value = [d.encode(p.values[0])[:, chosen].double().cpu().numpy() for p in parts]
+        chosen = self._chosen(lab, d, items, site)
+        parts, value = [], []
+        for block in blocks(items):
+            seen = read(lab, block, [site])
+            value.append(_values(d, seen.values[0], chosen))
+            seen.values = ()  # so that memory does not grow by the activations of the corpus
+            parts.append(seen)
         every = np.concatenate(value)
         if not every.max(initial=0) > 0:
             raise InputError(
@@ -122,8 +130,10 @@ class FeatureShowStudy(Study):
         trainer = learn(lab, items, (site,), recipe, Feed(256, 256), "learning features")
         return trainer.dictionary(), site, site
 
-    def _chosen(self, d: Dictionary, parts: list[Read]) -> int:
-        """The feature asked for; else the one with the largest sum of squares. Raises `UsageError` for one that is not there."""
+    def _chosen(self, lab: Lab, d: Dictionary, items: tuple[Any, ...], site: Site) -> int:
+        """The feature asked for; else the one with the largest sum of squares on the first tokens. Raises `UsageError` for one that
+        is not there.
+        """
         if self.feature >= d.n_features:
             raise UsageError(
                 f"You asked for feature {self.feature}.",
@@ -132,8 +142,7 @@ class FeatureShowStudy(Study):
             )
         if self.feature >= 0:
             return self.feature
-        total = torch.stack([d.encode(p.values[0]).double().square().sum(0) for p in parts]).sum(0)
-        return int(total.argmax())
+        return int(counted(d, some(lab, items, (site,))[0]).squares.argmax())
 
     def _score(self, wish: Wished, real: np.ndarray, n: int) -> Score:
         return Score(
@@ -145,6 +154,12 @@ class FeatureShowStudy(Study):
             interval=bootstrap_mean(wish.hard, self.seed),
             n=len(wish.hard),
         )
+
+
+def _values(d: Dictionary, x: torch.Tensor, feature: int) -> np.ndarray:
+    """Values of one feature at activations x [row, in]: [row]."""
+    parts = [d.encode(part)[:, feature].double() for part in x.split(max(1, AT_ONCE // d.n_features))]
+    return torch.cat(parts).cpu().numpy()
 
 
 def _best(parts: list[Read], value: list[np.ndarray], n: int) -> list[tuple[np.ndarray, Read, np.ndarray]]:
