@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from exegete.core.errors import ExegeteError, MissingNeed
-from exegete.core.material import Fact, Minimal, Pair, Parsed
+from exegete.core.material import Choice, Fact, Minimal, Pair, Parsed
 from exegete.core.method import method_of
 from exegete.core.reference import Reference
 from exegete.core.registry import METHODS
@@ -35,8 +35,8 @@ from support.light import light
 
 ALL = {name: cls for name, cls in METHODS if issubclass(cls, Study)}
 VERBS = ("attend", "lens", "trace", "patch", "circuit", "heads", "edit")
-VERBS += ("probe", "pairs", "cloze", "neurons", "features", "concept")
-FAMILIES = ("attention", "mechanism", "probing", "neurons", "features", "concepts")
+VERBS += ("probe", "pairs", "cloze", "neurons", "features", "concept", "reason", "sanity")
+FAMILIES = ("attention", "mechanism", "probing", "neurons", "features", "concepts", "evaluation")
 # one family of each kind that computes differently: plain, grouped queries, sandwich norms, parallel parts, routed experts,
 # parts that add the residual themselves, an encoder, shared layers, encoder-decoders before and after norms
 KINDS = ("gpt2", "llama", "gemma2", "gpt_neox", "mixtral", "bloom", "bert", "albert", "t5", "bart")
@@ -44,6 +44,20 @@ TREE = Parsed(
     words=("the", "cat", "sat", "on", "the", "mat"),
     heads=(1, 2, -1, 5, 5, 2),
     relations=("det", "nsubj", "root", "case", "det", "obl"),
+)
+
+
+# short enough for models whose tokenizers cut words into bytes
+CHOICES = tuple(
+    Choice(
+        question=f"{who} has 3 mats",
+        options=("mat", "cat", "river"),
+        answer=what,
+        steps=(f"{who} sat on the {what}.", f"the {what} is on the {where}."),
+        parts=((f"what has {who}?", what), ("where is #1?", where)),
+        lead="it is a",
+    )
+    for who, what, where in (("mary", "mat", "river"), ("john", "cat", "mat"), ("mary", "river", "cat"))
 )
 
 
@@ -85,6 +99,8 @@ def material(model: Model, cls: type[Study]) -> Any:
         return (TREE,) * max(6, cls.least)
     if cls.asks == "marked":
         return marked(cls.kind, N_MARKED.get(cls.kind, 24))
+    if cls.asks == "questions":
+        return CHOICES
     if cls.asks == "minimal":
         said = ("the cat sat on the mat", "john gave a book to mary", "we can do this", "it is a great film")
         rows = [

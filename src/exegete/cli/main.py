@@ -33,6 +33,8 @@ from exegete.cli.commands.pairs import pairs
 from exegete.cli.commands.patch import patch
 from exegete.cli.commands.probe import probe
 from exegete.cli.commands.prove import prove
+from exegete.cli.commands.reason import reason
+from exegete.cli.commands.sanity import sanity
 from exegete.cli.commands.show import show
 from exegete.cli.commands.trace import trace
 from exegete.cli.params import EXTRA, WITH_METHOD, Extra, split
@@ -60,7 +62,7 @@ app.command("compare")(compare)
 app.command("evaluate")(evaluate)
 for study_verb in (
     *(attend, lens, trace, patch, circuit, heads, edit),
-    *(probe, pairs, cloze, neurons, features, concept),
+    *(probe, pairs, cloze, neurons, features, concept, reason, sanity),
 ):
     app.command(study_verb.__name__)(study_verb)
 app.command("apply")(apply)

@@ -7,6 +7,7 @@ facts    PROMPT --subject S --target ANSWER [--new NEW]             or a .jsonl 
 trees    FILE.conllu
 marked   FILE of labelled texts: .jsonl .csv .tsv .parquet .conll .conllu (`core.read_marked`)
 minimal  GOOD BAD, or a file of pairs (`core.read_pairs`)
+questions  FILE of questions with options (`core.read_questions`)
 
 Nothing given: the terrarium's own material, for the embedded models only.
 """
@@ -24,6 +25,7 @@ from exegete.core.errors import InputError, UnknownName, UsageError
 from exegete.core.material import Fact, Minimal, Pair
 from exegete.core.read_marked import SUFFIXES, read_marked
 from exegete.core.read_pairs import is_fact_file, read_facts, read_minimal
+from exegete.core.read_questions import read_questions
 from exegete.core.request import Text
 from exegete.core.rows import OBJECTS, TABLES, rows_of, suffix_of
 
@@ -73,6 +75,7 @@ def request(study: Any, asked: Asked) -> Any:
     if study.asks == "marked":
         return _marked(asked, getattr(study, "kind", ""))
     made = {"texts": _texts, "pairs": _pairs, "facts": _facts, "trees": _trees, "minimal": _minimal}
+    made["questions"] = _questions
     return made[study.asks](asked)
 
 
@@ -180,6 +183,19 @@ def _minimal(asked: Asked) -> Any:
     return Minimal(good=asked.words[0], bad=asked.words[1])
 
 
+def _questions(asked: Asked) -> Any:
+    if not _file(asked, OBJECTS):
+        raise UsageError(
+            f"You ran `exegete {asked.verb}` on {' '.join(asked.words)!r:.60}.",
+            "This study reads questions with the options of their answers from a file.",
+            f"Give {_wanted('questions', asked.verb)}",
+        )
+    found, skipped = read_questions(asked.words[0])
+    if skipped:
+        say(f"{len(skipped)} questions are left out (first: {skipped[0]}).")
+    return list(found)
+
+
 def _file(asked: Asked, suffixes: tuple[str, ...]) -> bool:
     """Whether the words are one file of these kinds, by its name."""
     word = asked.words[0]
@@ -237,4 +253,6 @@ def _wanted(asks: str, verb: str) -> str:
         "marked": f"labelled texts: exegete {verb} FILE.csv with columns text and label, or .jsonl lines such as "
         '{"text": "the food was good", "label": "positive"}',
         "minimal": f'two sentences: exegete {verb} "the dogs run" "the dogs runs", or a .jsonl of good and bad.',
+        "questions": f"questions: exegete {verb} FILE.jsonl with lines such as "
+        '{"question": "...", "options": ["yes", "no"], "answer": "yes", "steps": ["...", "..."]}',
     }[asks]

@@ -5,6 +5,7 @@ Fact      a prompt that names a subject and is completed by an answer, with para
 Parsed    a sentence with its dependency tree
 Marked    a text in which things are labelled: the whole, words, or pairs of stretches
 Minimal   an acceptable sentence and one that is not, which differ in as little as possible
+Choice    a question with the options of its answer, and how one comes to it: steps of a chain, or parts asked one by one
 """
 
 from functools import cached_property
@@ -204,3 +205,49 @@ class Minimal(Given):
                 "Give an acceptable sentence and one that is not.",
             )
         return self
+
+
+class Choice(Given):
+    """A question with the `options` of its answer (`answer` is the right one, "" where nobody knows).
+
+    `steps` are a chain of thought, `reworded` the same steps in other words; `parts` are sub-questions, each with its answer ("" where it must be asked), in which "#1" stands
+    for the answer of the first; `lead` is what stands right before the answer ("" : the study's own words).
+    """
+
+    question: str
+    options: tuple[str, ...]
+    answer: str = ""
+    steps: tuple[str, ...] = ()
+    reworded: tuple[str, ...] = ()
+    parts: tuple[tuple[str, str], ...] = ()
+    lead: str = ""
+    id: str = ""
+
+    @model_validator(mode="after")
+    def _asked(self) -> "Choice":
+        asked = f"You gave the question {self.question!r:.80}."
+        if not self.question.strip():
+            raise InputError("You gave a question.", "It is empty.", "Write what is asked.")
+        if (
+            len(self.options) < 2
+            or len(set(self.options)) < len(self.options)
+            or not all(map(str.strip, self.options))
+        ):
+            raise InputError(
+                asked,
+                f"Its options are {self.options!r:.80}.",
+                "Give at least two, all different, none empty.",
+            )
+        if self.answer and self.answer not in self.options:
+            raise InputError(
+                asked, f"Its answer {self.answer!r:.40} is none of its options.", "Name one of them."
+            )
+        if self.reworded and len(self.reworded) != len(self.steps):
+            found = f"It has {len(self.steps)} steps, and {len(self.reworded)} in other words."
+            raise InputError(asked, found, "Give each step once in other words.")
+        return self
+
+    @property
+    def chain(self) -> str:
+        """The steps as one text."""
+        return " ".join(self.steps)

@@ -8,6 +8,7 @@ facts    prompts of the invented world, with paraphrases, and neighbours of the 
 trees    sentences of the grammar with their dependency trees, tags and features
 marked   labelled texts (`terrarium.labelled`)
 minimal  pairs of a sentence and the same with the verb in the wrong number, six kinds
+questions  `terrarium.questions`
 
 `terrarium/repeats` reads sixty words and no sentences: its texts are segments said again and again, its pairs segments that
 begin again, with the word changed at which they go on; it knows no facts and no trees.
@@ -20,11 +21,19 @@ from exegete.core.errors import UsageError
 from exegete.core.material import Fact, Minimal, Pair, Parsed
 from exegete.core.request import Text
 from exegete.core.seed import generator
-from exegete.terrarium import corpora, facts, inflect, labelled, repeats
+from exegete.terrarium import corpora, facts, inflect, labelled, questions, repeats
 from exegete.terrarium import lexicon as lex
 from exegete.terrarium.grammar import Grammar
 
-DEFAULT = {"texts": 40, "pairs": 20, "facts": 40, "trees": 200, "marked": 400, "minimal": 300}
+DEFAULT = {
+    "texts": 40,
+    "pairs": 20,
+    "facts": 40,
+    "trees": 200,
+    "marked": 400,
+    "minimal": 300,
+    "questions": 40,
+}
 
 
 REPEATS = "terrarium/repeats"
@@ -47,6 +56,8 @@ def material(
     size = min(n or DEFAULT[asks], most or 10**9)
     if model == REPEATS:
         return _of_repeats(asks, size, seed)
+    if asks == "questions":
+        return questions.questions(size, seed)
     if asks == "marked":
         return labelled.marked(kind, size, seed)
     make = {"texts": texts, "pairs": pairs, "facts": known_facts, "trees": trees, "minimal": minimal}[asks]

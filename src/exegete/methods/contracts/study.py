@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from exegete.core.errors import InputError, ModelError, UsageError
-from exegete.core.material import Fact, Marked, Minimal, Pair, Parsed
+from exegete.core.material import Choice, Fact, Marked, Minimal, Pair, Parsed
 from exegete.core.method import Method
 from exegete.core.request import Text
 from exegete.core.results.finding import Finding
@@ -30,7 +30,7 @@ from exegete.models.lab import Lab
 from exegete.models.model import Model, still
 from exegete.models.prove import probe_inputs
 
-Asks = Literal["nothing", "texts", "pairs", "facts", "trees", "marked", "minimal"]
+Asks = Literal["nothing", "texts", "pairs", "facts", "trees", "marked", "minimal", "questions"]
 MATERIAL: dict[str, type] = {
     "texts": Text,
     "pairs": Pair,
@@ -38,6 +38,7 @@ MATERIAL: dict[str, type] = {
     "trees": Parsed,
     "marked": Marked,
     "minimal": Minimal,
+    "questions": Choice,
 }
 ALSO: dict[str, tuple[type, ...]] = {"marked": (Parsed,)}  # a treebank can be read as labelled texts
 
@@ -67,7 +68,7 @@ class Study(Method):
 
     @abstractmethod
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Finding:
-        """What is found about `items` (texts, pairs, facts or parsed sentences, as `asks` says; none for "nothing").
+        """What is found about `items` (texts, pairs, facts, questions, as `asks` says; none for "nothing").
 
         `target` is what is explained of each text where the items do not say it themselves.
         """
