@@ -4,7 +4,8 @@
 2. at every layer train a biaffine probe (`ops.biaffine`) on training sentences, stopped on development sentences; its scores make
    a tree by Chu-Liu-Edmonds, and every arc gets its best relation (subtypes left off);
 3. UAS is the share of words whose head is right, LAS of those whose head and relation are; punctuation does not count. The layer
-   is chosen on development sentences, for the probe and for each control; test sentences are judged;
+   is chosen on development sentences, for the probe and for each control (which counts at the layer of the probe if it is
+   better there); test sentences are judged;
 4. the same on the model with randomised weights, and a *control task* at every layer: each word type hangs, by a rule drawn once
    for the type, on the first word, on the last, or on none. A probe that can only remember does well there; what the words say
    about syntax is what is above it (selectivity).
@@ -31,6 +32,7 @@ from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.twins import TWIN
+from exegete.methods.probing.tree_profile import Held, stronger
 from exegete.methods.probing.tree_study import TreeStudy
 from exegete.methods.probing.tree_table import Parts, TreeTable, layer_name
 from exegete.models.lab import Lab
@@ -79,7 +81,7 @@ class DependencyProbe(TreeStudy):
         ]
         return TreeByLayer(
             title="Can heads and relations be read off the words?",
-            lede=_words(scores, layer_name(sites[at])),
+            lede=_words(scores, layer_name(sites[at]), *("" if p is None else layer_name(sites[p.held(UAS, at)[1]]) for p in (plain, control))),
             layers=tuple(layer_name(s) for s in sites),
             measures=MEASURES,
             values=own.values(),
@@ -93,7 +95,7 @@ class DependencyProbe(TreeStudy):
             probe="the probe",
             sentences=_examples(table, parts[2], own, at, names),
             trust=Trust(scores=scores, seed=self.seed, notes=read.notes),
-        )
+        )  # fmt: skip
 
 
 def _gold(table: TreeTable) -> tuple[list[Tree], tuple[str, ...]]:
@@ -161,6 +163,10 @@ class Parsing:
     def chosen(self, measure: str) -> np.ndarray:
         """Counts of that layer on test sentences."""
         return self.test[self.best(measure)]
+
+    def held(self, measure: str, at: int) -> Held:
+        """As a control of a probe at layer `at`: what is read of test sentences, and where."""
+        return stronger([self.value(measure, c) for c in self.test], self.best(measure), at)
 
     def values(self) -> np.ndarray:
         """[measure, layer]"""
@@ -234,8 +240,8 @@ def _scores(
             skipped="" if bar is not None else reason,
         )
 
-    bars = {m: None if plain is None else plain.value(m, plain.chosen(m)) for m in MEASURES}
-    task = control.value(UAS, control.chosen(UAS))
+    bars = {m: None if plain is None else plain.held(m, own.best(m))[0] for m in MEASURES}
+    task = control.held(UAS, own.best(UAS))[0]
     return (
         score(UAS, bars[UAS], TWIN),
         score(UAS, task, CONTROL, " beyond memory"),
@@ -269,12 +275,17 @@ def _examples(table: TreeTable, members: np.ndarray, own: Parsing, at: int, name
     return tuple(found)
 
 
-def _words(scores: Sequence[Score], layer: str) -> str:
+def _words(scores: Sequence[Score], layer: str, plain: str, control: str) -> str:
+    """`layer` of the probe, of the one on randomised weights and of the one of the control task."""
     first, task, las = scores
-    twin = "" if first.control is None else f", the same probe on randomised weights {first.control:.0%}"
+    twin = (
+        ""
+        if first.control is None
+        else f", the same probe on randomised weights {first.control:.0%} (at {plain})"
+    )
     told = (
         f"At {layer} the probe finds the heads of {first.value:.0%} of the words (with their relation {las.value:.0%}); place or part of "
-        f"speech alone finds {first.chance:.0%}{twin}. On a task that can only be remembered it reaches {task.control:.0%}."
+        f"speech alone finds {first.chance:.0%}{twin}. On a task that can only be remembered it reaches {task.control:.0%} (at {control})."
     )
     if not first.beats_chance or first.beats_control is False:
         return f"{told} It does not beat these controls: syntax is not shown to be there."

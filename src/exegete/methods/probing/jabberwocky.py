@@ -5,7 +5,7 @@
 2. in the test sentences every open-class word becomes a pronounceable pseudo-word that keeps its ending and, where one is found,
    its number of tokens (`ops.pseudo_words`); the trees stay as they are;
 3. the same probes read real and pseudo sentences: what UUAS falls by was not syntax but meaning;
-4. the same with the model with randomised weights, and at the embeddings, which know words alone.
+4. the same with the model with randomised weights (at its own layer, or at the probe's where it finds more), and at the embeddings, which know words alone.
 
 Chance is the chain of neighbours, which no word can change: a probe that falls to it knew no more syntax than that.
 
@@ -15,7 +15,7 @@ Experiments with Jabberwocky Probing".
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.twins import TWIN
-from exegete.methods.probing.tree_profile import CHANCE, Profile, score, trained
+from exegete.methods.probing.tree_profile import CHANCE, Held, Profile, score, stronger, trained
 from exegete.methods.probing.tree_study import TreeStudy
 from exegete.methods.probing.tree_table import Parts, TreeTable, examples, layer_name, read_table
 from exegete.models.lab import Lab
@@ -65,7 +65,7 @@ class Jabberwocky(TreeStudy):
         at = own.profile.best(UUAS)
         return TreeByLayer(
             title="Does the probe find the tree when the words mean nothing?",
-            lede=_words(scores, layer_name(sites[at])),
+            lede=_words(scores, layer_name(sites[at]), "" if plain is None else layer_name(sites[plain.held("pseudo", at)[1]])),
             context=told[:2],
             layers=tuple(layer_name(s) for s in sites),
             measures=MEASURES,
@@ -112,6 +112,11 @@ class _Both:
             tuple(distances),
         )
 
+    def held(self, which: Literal["real", "pseudo"], at: int) -> Held:
+        """As a control of a probe at layer `at`: UUAS of real or of pseudo sentences, and where (chosen on real ones)."""
+        reads = self.real if which == "real" else self.pseudo
+        return stronger([r.value(UUAS) for r in reads], self.profile.best(UUAS), at)
+
 
 def _values(reads: Sequence[TreeRead]) -> np.ndarray:
     return np.array([[r.value(m) for r in reads] for m in MEASURES])
@@ -155,9 +160,8 @@ def _scores(
 ) -> tuple[Score, ...]:  # fmt: skip
     """UUAS on real and on pseudo sentences, and what is lost between them."""
     at = own.profile.best(UUAS)
-    twin = None if plain is None else plain.profile.best(UUAS)
-    real = score(lab, own.real[at], UUAS, linear, None if plain is None or twin is None else plain.real[twin].value(UUAS), TWIN, reason, failed, ", real words,")  # fmt: skip
-    pseudo = score(lab, own.pseudo[at], UUAS, linear, None if plain is None or twin is None else plain.pseudo[twin].value(UUAS), BLIND, reason, failed, ", pseudo-words,")  # fmt: skip
+    real = score(lab, own.real[at], UUAS, linear, None if plain is None else plain.held("real", at)[0], TWIN, reason, failed, ", real words,")  # fmt: skip
+    pseudo = score(lab, own.pseudo[at], UUAS, linear, None if plain is None else plain.held("pseudo", at)[0], BLIND, reason, failed, ", pseudo-words,")  # fmt: skip
     lost = Score(
         name="UUAS lost when the words mean nothing",
         value=real.value - pseudo.value,
@@ -183,9 +187,10 @@ def _lost(real: TreeRead, pseudo: TreeRead, rng: np.random.Generator) -> tuple[f
     return float(low), float(high)
 
 
-def _words(scores: Sequence[Score], layer: str) -> str:
+def _words(scores: Sequence[Score], layer: str, plain: str) -> str:
+    """`layer` of the probe, and of the one on randomised weights."""
     pseudo, real, _ = scores
-    twin = "" if pseudo.control is None else f", randomised weights {pseudo.control:.0%}"
+    twin = "" if pseudo.control is None else f", randomised weights {pseudo.control:.0%} (at {plain})"
     told = (
         f"At {layer} the probe finds {real.value:.0%} of the edges of real sentences, and {pseudo.value:.0%} where open-class words "
         f"are pseudo-words; joining neighbours gives {pseudo.chance:.0%}{twin}."

@@ -4,7 +4,7 @@
 2. at every layer train P and Q so that the squared distance of exp_0(Q P h_i) and exp_0(Q P h_j) in the Poincare ball is the
    distance in the tree: there is exponentially much room towards the rim, as there is in a tree towards its leaves;
 3. beside it the Euclidean probe of the same rank, trained in the same way, and the same probe on randomised weights; each has its
-   layer chosen on development sentences.
+   layer chosen on development sentences, and is held against at the layer of the hyperbolic probe where it is better there.
 
 There is no hyperbolic depth probe: the distance of exp_0(v) from the middle is 2 |v|, so that it would be the Euclidean one.
 
@@ -61,13 +61,17 @@ class PoincareProbe(TreeStudy):
         linear = linear_read(table.gold.part(parts[2]), table.gold.part(parts[0]))
         bars = ((flat, FLAT, ", against flat space"), (plain, TWIN, ""))
         scores = tuple(
-            score(lab, own.chosen(m), m, linear, None if bar is None else bar.chosen(m).value(m), name, read.reason, table.n_failed, words)
+            score(lab, own.chosen(m), m, linear, None if bar is None else bar.held(m, own.best(m))[0], name, read.reason, table.n_failed, words)
             for m in (UUAS, DSPR) for bar, name, words in bars
         )  # fmt: skip
         at = own.best(UUAS)
         return TreeByLayer(
             title="Is the tree of a sentence better seen in hyperbolic space?",
-            lede=_words(scores, layer_name(sites[at]), flat.chosen(UUAS).value(UUAS)),
+            lede=_words(
+                scores,
+                layer_name(sites[at]),
+                *(None if p is None else layer_name(sites[p.held(UUAS, at)[1]]) for p in (flat, plain)),
+            ),
             layers=tuple(layer_name(s) for s in sites),
             measures=own.measures,
             values=own.values(),
@@ -84,12 +88,13 @@ class PoincareProbe(TreeStudy):
         )
 
 
-def _words(scores: Sequence[Score], layer: str, flat: float) -> str:
+def _words(scores: Sequence[Score], layer: str, flat: str | None, plain: str | None) -> str:
+    """`flat` and `plain`: the layers at which the two controls stand."""
     against, own = scores[:2]
-    twin = "" if own.control is None else f", the same on randomised weights {own.control:.0%}"
+    twin = "" if plain is None else f", the same on randomised weights {own.control:.0%} (at {plain})"
     told = (
-        f"At {layer}, hyperbolic distances give {own.value:.0%} of the edges of the tree, flat ones of the same rank {flat:.0%}; "
-        f"joining neighbours gives {own.chance:.0%}{twin}."
+        f"At {layer}, hyperbolic distances give {own.value:.0%} of the edges of the tree, flat ones of the same rank "
+        f"{against.control:.0%} (at {flat}); joining neighbours gives {own.chance:.0%}{twin}."
     )
     if not own.beats_chance or own.beats_control is False:
         return f"{told} That does not beat these controls: the tree is not shown to be there."

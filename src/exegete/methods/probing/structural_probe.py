@@ -6,7 +6,7 @@
 3. the layer of each measure is chosen on development sentences; test sentences are judged: UUAS and DSpr of the distance probe,
    root accuracy and NSpr of the depth probe;
 4. the same, layer choice included, on the model with randomised weights, and with random projections that nothing was trained
-   of; the embeddings (words without their sentence) are the first layer;
+   of (or at the layer of the probe, if they are better there); the embeddings (words without their sentence) are the first layer;
 5. the distance probe of the best layer is trained anew from other random starts.
 
 Chance knows the order of the words alone: the chain of neighbours, distance in words, the most usual place of a root.
@@ -28,7 +28,7 @@ from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.tree_profile import CHANCE, Profile, score, stacked, trained, untrained
 from exegete.methods.probing.tree_study import TreeStudy
-from exegete.methods.probing.tree_table import Parts, TreeTable, examples, layer_name
+from exegete.methods.probing.tree_table import WORDS_ONLY, Parts, TreeTable, examples, layer_name
 from exegete.models.lab import Lab
 from exegete.ops.tree_probe import Training
 from exegete.ops.tree_scores import MEASURES, UUAS, TreeRead, linear_read, read_trees
@@ -67,7 +67,7 @@ class StructuralProbe(TreeStudy):
         seeds = self._seeds(lab, table, parts, how, own)
         return TreeByLayer(
             title="Is the tree of a sentence in the geometry of its words?",
-            lede=_words(scores, layer_name(sites[at])),
+            lede=_words(scores, layer_name(sites[at]), "" if plain is None else layer_name(sites[plain.held(UUAS, at)[1]])),
             layers=tuple(layer_name(s) for s in sites),
             measures=MEASURES,
             values=own.values(),
@@ -81,7 +81,7 @@ class StructuralProbe(TreeStudy):
             probe="the probe",
             sentences=examples(table, parts[2], own.distances[at], own.test[at].right, own.test[at].total),
             trust=Trust(scores=scores, seed=self.seed, notes=(*read.notes, _told_seeds(seeds))),
-        )
+        )  # fmt: skip
 
     def _seeds(self, lab: Lab, table: TreeTable, parts: Parts, how: Training, own: Profile) -> list[float]:
         """UUAS of the best layer from every random start, the first included."""
@@ -100,10 +100,10 @@ def _scores(
 ) -> tuple[Score, ...]:  # fmt: skip
     """Every measure against the untrained model; UUAS also against words alone and against random projections."""
     first, *rest = [
-        score(lab, own.chosen(m), m, linear, None if plain is None else plain.chosen(m).value(m), TWIN, reason, failed)
+        score(lab, own.chosen(m), m, linear, None if plain is None else plain.held(m, own.best(m))[0], TWIN, reason, failed)
         for m in MEASURES
     ]  # fmt: skip
-    bars = ((own.test[0].value(UUAS), WORDS, " beyond words"), (random.chosen(UUAS).value(UUAS), RANDOM, " beyond random projections"))  # fmt: skip
+    bars = ((own.test[0].value(UUAS), WORDS, " beyond words"), (random.held(UUAS, own.best(UUAS))[0], RANDOM, " beyond random projections"))  # fmt: skip
     more = [score(lab, own.chosen(UUAS), UUAS, linear, bar, name, failed=failed, words=said) for bar, name, said in bars]  # fmt: skip
     return (first, *more, *rest)
 
@@ -114,13 +114,22 @@ def _told_seeds(seeds: Sequence[float]) -> str:
     return f"Trained from {len(seeds)} random starts, the best layer's UUAS is {min(seeds):.1%} to {max(seeds):.1%}."
 
 
-def _words(scores: Sequence[Score], layer: str) -> str:
+def _words(scores: Sequence[Score], layer: str, plain: str) -> str:
+    """`layer` of the probe, and of the one on randomised weights."""
     first, words = scores[:2]
-    twin = "" if first.control is None else f", the same probe on randomised weights {first.control:.0%}"
+    twin = (
+        ""
+        if first.control is None
+        else f", the same probe on randomised weights {first.control:.0%} (at {plain})"
+    )
     told = (
         f"At {layer}, distances between words give {first.value:.0%} of the edges of the tree; joining neighbours gives "
-        f"{first.chance:.0%}{twin}. Words alone, without their sentence, give {words.control:.0%}."
+        f"{first.chance:.0%}{twin}."
     )
+    alone = layer == WORDS_ONLY
+    told += "" if alone else f" Words alone, without their sentence, give {words.control:.0%}."
     if not first.beats_chance or first.beats_control is False:
         return f"{told} It does not beat these controls: the tree is not shown to be there."
+    if alone:
+        return f"{told} That is the words alone, without their sentence: no layer is better."
     return told if words.beats_control else f"{told} The layers do not add to that."

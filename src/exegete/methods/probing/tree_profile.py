@@ -2,7 +2,8 @@
 
 A `Profile` holds the reads of one kind of probe on one model; the studies of this room compare several. The layer of each
 measure is the one that is best on development sentences, for the probe and for each of its controls alike, so that the best of
-many layers is held against the best of as many.
+many layers is held against the best of as many. Where a control reads more at the layer of the probe than at the one chosen for
+it, that counts (`stronger`): a picture of all layers must not show more of the control than its score says.
 
 Cost: no pass; a fit a layer and kind.
 """
@@ -19,6 +20,7 @@ from exegete.ops.tree_probe import Kind, Training, TreeProbe, fit, random_probe
 from exegete.ops.tree_scores import MEASURES, TreeRead, read_trees
 
 CHANCE = "neighbours alone"
+Held = tuple[float, int]  # what a control reads, and at which layer
 Fit = Callable[[list[np.ndarray], Kind, int], TreeProbe]
 
 
@@ -79,6 +81,10 @@ class Profile:
         """What that layer reads on test sentences."""
         return self.test[self.best(measure)]
 
+    def held(self, measure: str, at: int) -> Held:
+        """As a control of a probe at layer `at`: what is read of test sentences, and where."""
+        return stronger([r.value(measure) for r in self.test], self.best(measure), at)
+
     def values(self) -> np.ndarray:
         """[measure, layer]"""
         return np.array([[r.value(m) for r in self.test] for m in self.measures])
@@ -87,6 +93,12 @@ class Profile:
         """[measure, layer, 2]"""
         none = (np.nan, np.nan)
         return np.array([[r.interval(m, lab.rng("interval", m, i)) or none for i, r in enumerate(self.test)] for m in self.measures])  # fmt: skip
+
+
+def stronger(values: Sequence[float], chosen: int, at: int) -> Held:
+    """Of the values of a control by layer: the higher of its own choice and the layer `at` of the probe beside it, and where."""
+    layer = max((at, chosen), key=lambda i: np.nan_to_num(values[i], nan=-2.0))
+    return float(values[layer]), layer
 
 
 def score(

@@ -26,6 +26,7 @@ from exegete.ops.trees import spanning_edges
 
 FEWEST_WORDS = 3  # words that count: with two there is one tree only
 PARTS = (0.6, 0.2, 0.2)
+WORDS_ONLY = "embeddings"  # the name of what enters the first layer: words without their sentence
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
 SAME = "Fewer than three different sentences were given: the same ones were trained and judged on."
 
@@ -59,7 +60,7 @@ def counting(tree: Parsed) -> np.ndarray:
 
 def layer_name(site: Site) -> str:
     """How a reader knows it."""
-    return "embeddings" if site.kind == "resid_pre" else f"layer {site.layer}"
+    return WORDS_ONLY if site.kind == "resid_pre" else f"layer {site.layer}"
 
 
 def read_table(
