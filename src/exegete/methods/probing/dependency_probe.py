@@ -6,7 +6,7 @@
 3. UAS is the share of words whose head is right, LAS of those whose head and relation are; punctuation does not count. The layer
    is chosen on development sentences, for the probe and for each control (which counts at the layer of the probe if it is
    better there); test sentences are judged;
-4. the same on the model with randomised weights, and a *control task* at every layer: each word type hangs, by a rule drawn once
+4. the same at the embeddings (words without their sentence), on the model with randomised weights, and for a *control task* at every layer: each word type hangs, by a rule drawn once
    for the type, on the first word, on the last, or on none. A probe that can only remember does well there; what the words say
    about syntax is what is above it (selectivity).
 
@@ -43,6 +43,7 @@ from exegete.ops.tree_probe import Training
 from exegete.ops.trees import left_branching, right_branching
 
 UAS, LAS = MEASURES = ("UAS", "LAS")
+WORDS = "the embeddings of the words alone"
 CONTROL = "the control task (a random rule for each word type)"
 Tree = tuple[np.ndarray, np.ndarray]  # heads and labels [word]
 
@@ -81,7 +82,7 @@ class DependencyProbe(TreeStudy):
         ]
         return TreeByLayer(
             title="Can heads and relations be read off the words?",
-            lede=_words(scores, layer_name(sites[at]), *("" if p is None else layer_name(sites[p.held(UAS, at)[1]]) for p in (plain, control))),
+            lede=_words(scores, own.value(LAS, own.test[at]), layer_name(sites[at]), *("" if p is None else layer_name(sites[p.held(UAS, at)[1]]) for p in (plain, control))),
             layers=tuple(layer_name(s) for s in sites),
             measures=MEASURES,
             values=own.values(),
@@ -242,10 +243,14 @@ def _scores(
 
     bars = {m: None if plain is None else plain.held(m, own.best(m))[0] for m in MEASURES}
     task = control.held(UAS, own.best(UAS))[0]
+    alone = own.value(
+        UAS, own.test[0]
+    )  # where the embeddings are chosen themselves, they are no control of it
     return (
         score(UAS, bars[UAS], TWIN),
         score(UAS, task, CONTROL, " beyond memory"),
         score(LAS, bars[LAS], TWIN),
+        *([score(UAS, alone, WORDS, " beyond words")] if own.best(UAS) else []),
     )
 
 
@@ -275,18 +280,23 @@ def _examples(table: TreeTable, members: np.ndarray, own: Parsing, at: int, name
     return tuple(found)
 
 
-def _words(scores: Sequence[Score], layer: str, plain: str, control: str) -> str:
-    """`layer` of the probe, of the one on randomised weights and of the one of the control task."""
-    first, task, las = scores
+def _words(scores: Sequence[Score], las: float, layer: str, plain: str, control: str) -> str:
+    """`las` at the `layer` of the probe; the layers of the one on randomised weights and of the one of the control task."""
+    first, task, _, *more = scores
     twin = (
         ""
         if first.control is None
         else f", the same probe on randomised weights {first.control:.0%} (at {plain})"
     )
     told = (
-        f"At {layer} the probe finds the heads of {first.value:.0%} of the words (with their relation {las.value:.0%}); place or part of "
+        f"At {layer} the probe finds the heads of {first.value:.0%} of the words (with their relation {las:.0%}); place or part of "
         f"speech alone finds {first.chance:.0%}{twin}. On a task that can only be remembered it reaches {task.control:.0%} (at {control})."
     )
+    told += f" Words alone, without their sentence, give {more[0].control:.0%}." if more else ""
     if not first.beats_chance or first.beats_control is False:
         return f"{told} It does not beat these controls: syntax is not shown to be there."
-    return told if task.beats_control else f"{told} So it may be memory rather than syntax."
+    if not task.beats_control:
+        return f"{told} So it may be memory rather than syntax."
+    if not more:
+        return f"{told} That is the words alone, without their sentence: no layer is better."
+    return told if more[0].beats_control else f"{told} The layers do not add to that."
