@@ -47,6 +47,7 @@ LIGHT: dict[str, object] = {
     "project": 4,
     "hidden": 4,
     "n_nouns": 3,
+    "explainers": ("saliency", "occlusion"),
 }
 
 

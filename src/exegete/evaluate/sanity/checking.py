@@ -1,0 +1,129 @@
+"""What the sanity checks of whole methods share: which methods are checked, on which questions, and how one is explained anew.
+
+A question is asked of the model once; a changed model is asked the very same one (same tokens, same output), so that only the
+model differs. A method that fails on a text is counted there and its reason noted; the others go on.
+Shapes: U units. Cost: what the methods cost.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from exegete.core.errors import ExegeteError, InputError, UsageError
+from exegete.core.method import Method, Need, method_of
+from exegete.core.target import Target
+from exegete.core.text import Unit
+from exegete.evaluate.cases import attempt, labels
+from exegete.methods.contracts.attribution import AttributionMethod
+from exegete.methods.contracts.study import Study
+from exegete.models.ask import ask
+from exegete.models.lab import Lab
+from exegete.models.model import Model
+from exegete.models.question import Question
+from exegete.models.randomise import asked_of
+
+USUAL = ("saliency", "input_x_gradient", "integrated_gradients", "occlusion")
+SAME = 1e-6  # of the largest score: below, two scores are called equal, so that rounding decides no order
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One text: its question and units."""
+
+    question: Question
+    units: tuple[Unit, ...]
+
+
+@dataclass
+class Bench:
+    """Texts and methods of a check, and the reasons of what failed."""
+
+    lab: Lab
+    methods: tuple[AttributionMethod, ...]
+    names: tuple[str, ...]
+    asked: tuple[Asked, ...]
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def explain(self, m: int, i: int, model: Model | None = None, seed: int = 0) -> np.ndarray | None:
+        """Scores [unit] of method m on text i, of another `model` or with its seed moved by `seed`; None where it fails."""
+        method, found = self.methods[m], self.asked[i]
+        old = getattr(method, "seed", None)
+        how: Any = method if old is None or not seed else method.model_copy(update={"seed": old + seed})
+        scores, error = attempt(
+            lambda: how.attribute(self._question(found.question, model), found.units).total
+        )
+        if error is not None:
+            self.failures[f"{self.names[m]}: {_why(error)}"] += 1
+        if scores is None or not np.isfinite(scores).all():
+            return None
+        return np.asarray(scores, dtype=np.float64)
+
+    def _question(self, question: Question, model: Model | None) -> Question:
+        if model is None:
+            return replace(question, meter=self.lab.meter)
+        asked = asked_of(model, question)
+        return replace(asked, meter=self.lab.meter)
+
+    def notes(self) -> tuple[str, ...]:
+        """What failed, and how often."""
+        return tuple(f"{words} ({n} times)" for words, n in self.failures.most_common(5))
+
+
+class SanityStudy(Study):
+    """Base of the sanity checks of attribution methods."""
+
+    family: ClassVar[str] = "evaluation"
+    verb: ClassVar[str] = "sanity"
+    asks: ClassVar[Any] = "texts"
+    usual: ClassVar[int | None] = 12
+    home: ClassVar[str] = "terrarium/sentiment"
+    needs: ClassVar[tuple[Need, ...]] = ("text", "logprobs", "gradients", "weights", "sites")
+    explainers: tuple[str, ...] = Field(
+        USUAL, min_length=1, description="ids of the attribution methods that are checked"
+    )
+    unit: Literal["token", "word"] = Field("word", description="what is explained: token or word")
+    seed: int = Field(0, description="seed of everything that is drawn")
+
+    def bench(self, lab: Lab, items: Sequence[Any], target: Target) -> Bench:
+        """Every text asked. Raises `UsageError` for an id that explains no text, `InputError` where no text has two units."""
+        methods = tuple(_explainer(name) for name in self.explainers)
+        for method in methods:
+            method.check(lab.model)
+        asked = []
+        for item in items:
+            question = replace(ask(lab.model, item, target), meter=lab.meter)
+            units = question.units(self.unit)
+            if len(units) > 1:
+                asked.append(Asked(question, units))
+        if not asked:
+            raise InputError(
+                f"You asked for the check {self.id!r} on {len(items)} texts.",
+                f"None has two {self.unit}s, so there is nothing to put in order.",
+                "Give longer texts.",
+            )
+        return Bench(lab, methods, labels(methods), tuple(asked))
+
+
+def settled(scores: np.ndarray) -> np.ndarray:
+    """Scores [..., U] rounded so that differences of rounding decide no order."""
+    size = np.abs(scores).max(axis=-1, keepdims=True)
+    return np.round(np.divide(scores, size, out=np.zeros_like(scores), where=size > 0) / SAME) * SAME
+
+
+def _explainer(name: str) -> AttributionMethod:
+    method: Method = method_of(name)
+    if isinstance(method, AttributionMethod):
+        return method
+    raise UsageError(
+        f"You asked to check the method {name!r}.",
+        "It does not score the units of a text.",
+        "Choose attribution methods: `exegete list methods explain`.",
+    )
+
+
+def _why(error: Exception) -> str:
+    return error.found if isinstance(error, ExegeteError) and error.found else f"{type(error).__name__}: {error}"[:200]  # fmt: skip
