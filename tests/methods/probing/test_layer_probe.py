@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from exegete.core.errors import InputError, UnknownName
+from exegete.core.errors import InputError, UnknownName, UsageError
 from exegete.core.material import Mark, Marked, Parsed
 from exegete.methods.probing.layer_probe import LayerProbe
 from exegete.methods.probing.layers import Prober, _split, data_of, run_seed
@@ -235,6 +235,14 @@ def test_letters():
         LayerProbe()(model, [Marked.of(texts[0], "a"), *by_word(texts, lambda t, i, w: "b")])
     with pytest.raises(UnknownName, match="chunk"):
         LayerProbe(task="chnk")(model, [Parsed(words=("a", "b"), heads=(1, -1), relations=("x", "root"))] * 5)
+    own = [Marked.of(t, "ab"[i % 2]) for i, t in enumerate(texts)]
+    for name in ("feature:Number", "voice"):  # it would name what is probed, and probe something else
+        with pytest.raises(UsageError, match=f"--task {name}"):
+            LayerProbe(label=name)(model, own)
+        with pytest.raises(UsageError, match="leave the task"):
+            LayerProbe(task=name)(model, own)
+    with pytest.raises(UnknownName, match="feature:NAME"):
+        LayerProbe(task="featur")(model, own)
     lone = [Marked.of(texts[0], "a"), Marked.of(texts[1], "b"), *(Marked.of(t, "b") for t in texts[2:])]
     with pytest.raises(InputError, match="at least 10"):
         LayerProbe()(model, lone)

@@ -29,7 +29,7 @@ from exegete.core.trust import Trust
 from exegete.methods.contracts.study import Study
 from exegete.methods.contracts.twins import twin_of
 from exegete.methods.probing.profiled import Settings, profiled, told
-from exegete.methods.probing.rows import asked
+from exegete.methods.probing.rows import asked, refuse
 from exegete.models.lab import Lab
 
 
@@ -53,7 +53,7 @@ class LayerProbe(Study):
     passes: ClassVar[str] = (
         "2 a text (the model and its randomised twin); then layers * n_seeds * 5 small fits"
     )
-    task: str = Field("pos", description="what is read off a treebank: pos, chunk, relation, feature:NAME, voice, tense, depth, ...")  # fmt: skip
+    task: str = Field("", description="what is read off a treebank: pos, chunk, relation, feature:NAME, voice, tense, depth, ...; empty: pos")  # fmt: skip
     label: str = Field(
         "", description="what the labels are, in words, for titles; empty: the task of a treebank, or 'label'"
     )
@@ -78,8 +78,12 @@ class LayerProbe(Study):
     seed: int = Field(0, description="seed of the splits, the control labels and the randomised weights")
 
     def study(self, lab: Lab, items: tuple[Marked | Parsed, ...], target: Target) -> LayerProfile:
-        """The profile over layers. Raises `InputError` for too few classes or texts, `UnknownName` for an unknown task."""
-        ask = asked(items, self.task, self.seed, self.min_count, self.most_rows, self.label)
+        """The profile over layers. Raises `InputError` for too few classes or texts, `UnknownName` for an unknown task.
+
+        Raises `UsageError` for a task of texts that are no treebank, and for a label that is the name of a task.
+        """
+        refuse(items, self.task, self.label)
+        ask = asked(items, self.task or "pos", self.seed, self.min_count, self.most_rows, self.label)
         how = Settings(self.probe, self.site, self.pool, self.n_seeds, self.hidden, self.places, self.seed)
         found = profiled(lab, twin_of(lab), ask, how)
         return LayerProfile(

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exegete.core.annotations import annotate, words_for
-from exegete.core.errors import InputError
+from exegete.core.annotations import FEATURE, TASKS, annotate, words_for
+from exegete.core.errors import InputError, UsageError
 from exegete.core.material import Mark, Marked, Parsed
 from exegete.core.seed import generator
 
@@ -45,6 +45,25 @@ def asked(
     kept, dropped = (marked, ()) if numbers else _common(marked, min_count, what)
     few, notes = _sampled(kept, most_rows, seed)
     return Asked(few, level, numbers, what, dropped, notes)
+
+
+def refuse(items: Sequence[Marked | Parsed], task: str, called: str) -> None:
+    """Refuse what would be probed under a false title: a label named like a task, or a task (not empty) of what is no treebank.
+
+    Raises `UsageError`, and `UnknownName` for a task that there is not.
+    """
+    if called and called != task and (called in TASKS or called.startswith(FEATURE)):
+        raise UsageError(
+            f"You gave the label {called!r}.",
+            "That is the name of a task; a label only names in titles what your own labels are, and chooses nothing.",
+            f"Give it as the task (--task {called}), with a treebank (.conllu); or call the labels of your own something else.",
+        )
+    if task and words_for(task) and not any(isinstance(i, Parsed) for i in items):
+        raise UsageError(
+            f"You asked for the task {task!r} of {len(items)} labelled texts.",
+            "They bring their own labels: a task says what is read off parsed sentences, and there are none.",
+            "Give a treebank (.conllu), or leave the task (--task) out.",
+        )
 
 
 def _level(items: Sequence[Marked]) -> str:
