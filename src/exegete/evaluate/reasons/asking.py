@@ -12,18 +12,14 @@ from exegete.models.chat.open import chat
 from exegete.models.lab import Lab
 
 
-class AskingStudy(Study):
-    """Base of studies that ask a model questions with options."""
+class QuestionStudy(Study):
+    """Base of studies of questions with options."""
 
     family: ClassVar[str] = "evaluation"
     verb: ClassVar[str] = "reason"
     asks: ClassVar[Any] = "questions"
     tasks: ClassVar[tuple[str, ...]] = ("causal",)
     needs: ClassVar[tuple[Need, ...]] = ("text", "logprobs")
-    answerer: str = Field(
-        "", description="who answers: empty: the model; local:NAME, http://HOST/v1#MODEL, script:FILE"
-    )
-    most_calls: int = Field(2000, ge=1, description="most calls to an answerer that is no local model")
     frame: str = Field(
         "{question} {chain} {lead}", description="the prompt; {question}, {chain} and {lead} are put in"
     )
@@ -32,14 +28,23 @@ class AskingStudy(Study):
     )
     seed: int = Field(0, description="seed of everything that is drawn")
 
-    def who(self, lab: Lab) -> Respondent:
-        """Who answers."""
-        return ChatRespondent(chat(self.answerer), self.most_calls) if self.answerer else LocalRespondent(lab)
-
     @cached_property
     def framed(self) -> Frame:
         """How a prompt is written."""
         return Frame(self.frame, self.lead)
+
+
+class AskingStudy(QuestionStudy):
+    """Base of those that ask the model, or any other that answers."""
+
+    answerer: str = Field(
+        "", description="who answers: empty: the model; local:NAME, http://HOST/v1#MODEL, script:FILE"
+    )
+    most_calls: int = Field(2000, ge=1, description="most calls to an answerer that is no local model")
+
+    def who(self, lab: Lab) -> Respondent:
+        """Who answers."""
+        return ChatRespondent(chat(self.answerer), self.most_calls) if self.answerer else LocalRespondent(lab)
 
     def notes_of(self, lab: Lab) -> tuple[str, ...]:
         """Who answered, where it was not the model at hand."""

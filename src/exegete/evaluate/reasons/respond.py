@@ -26,6 +26,7 @@ from exegete.models.chat.local import LocalChat
 from exegete.models.encode import encode, encode_target, limit
 from exegete.models.lab import Lab
 from exegete.models.likelihood import Asked, told
+from exegete.models.model import Model
 from exegete.ops.replies import chosen
 
 
@@ -71,6 +72,12 @@ class Respondent(ABC):
         return {k: pick(x) for k, x in zip(prompts, self.answers(list(prompts.values())))}
 
 
+def continued(model: Model, prompt: str, words: str) -> list[int]:
+    """Token ids of words that go on after a prompt, with a space between them where none stands."""
+    glue = "" if prompt[-1:].isspace() or prompt[-1:] == "(" else " "
+    return encode_target(model, prompt, glue + words)
+
+
 def pick(probabilities: np.ndarray) -> int:
     """The likeliest option, the first of equals; -1 where there is no answer."""
     return -1 if np.isnan(probabilities).any() else int(probabilities.argmax())
@@ -101,8 +108,7 @@ class LocalRespondent(Respondent):
         while tokens[-1].special:  # an end-of-text token after the prompt
             tokens.pop()
         ids = tuple(t.id for t in tokens)
-        glue = "" if prompt.text[-1:].isspace() or prompt.text[-1:] == "(" else " "
-        told_as = [encode_target(model, prompt.text, glue + o) for o in prompt.options]
+        told_as = [continued(model, prompt.text, o) for o in prompt.options]
         most = limit(model)
         if most is not None and len(ids) + max(map(len, told_as)) > most:
             return []
