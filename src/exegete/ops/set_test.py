@@ -16,6 +16,9 @@ import numpy as np
 from scipy.stats import t as student
 
 
+_CELLS = 64
+
+
 def set_test(
     scores: np.ndarray, random: np.ndarray, rng: np.random.Generator, n_permutations: int = 9999
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -53,6 +56,11 @@ def _exact(
     chosen = np.zeros((n_permutations, n))
     np.put_along_axis(chosen, drawn, 1.0, axis=1)
     # the gap of the two means, of every draw: of fixed scores it is a line in the sum of those chosen
-    gap = np.abs(chosen @ both.T / k - (both.sum(1) - chosen @ both.T) / (n - k))
     seen = np.abs(scores.mean(1) - random.mean(1))
-    return (1 + (gap >= seen - 1e-12).sum(0)) / (n_permutations + 1)
+    found = np.empty(len(both))
+    for at in range(0, len(both), _CELLS):  # all at once, many concepts at many layers would take gigabytes
+        rows = slice(at, at + _CELLS)
+        total = chosen @ both[rows].T
+        gap = np.abs(total / k - (both[rows].sum(1) - total) / (n - k))
+        found[rows] = (1 + (gap >= seen[rows] - 1e-12).sum(0)) / (n_permutations + 1)
+    return found

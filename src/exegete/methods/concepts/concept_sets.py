@@ -67,7 +67,8 @@ def sort_texts(items: Sequence[Marked | Parsed]) -> Sorted:
             "There is no concept among them."
             if not concepts
             else "There is no random set to hold them against.",
-            'Label texts by their concept, and many other texts "random" or "neutral".',
+            'Label texts by their concept, and many other texts "random" or "neutral"; for two labels that differ, '
+            "--method concept_direction.",
         )
     return Sorted(tuple(kept), concepts, np.flatnonzero(random), tuple(explain))
 

@@ -66,14 +66,21 @@ def lede(cells: Cells, names: tuple[str, ...], layers: tuple[str, ...], target: 
     for i in np.flatnonzero(stand.any(1)):
         j = cells.strongest(int(i), alpha)
         share, effect = cells.share[i, j].mean(), cells.effect[i, j].mean()
+        up = share >= 0.5
+        word, part = ("up", share) if up else ("down", 1 - share)
+        though = "," if up == (effect > 0) else ", though"
         parts.append(
-            f"{names[i]!r} {'raises' if effect > 0 else 'lowers'} {target} at {layers[j]}: on "
-            f"{share if effect > 0 else 1 - share:.0%} of the texts, by {abs(effect):.2g} on average (other than random sets at "
-            f"{stand[i].sum()} of {len(layers)} places)"
+            f"{names[i]!r} moves {target} at {layers[j]} by {effect:+.2g} on average{though} {word} on {part:.0%} of the texts "
+            f"(other than random sets at {stand[i].sum()} of {len(layers)} places)"
         )
-    quiet = [names[i] for i in np.flatnonzero(~stand.any(1))]
-    words = "; ".join(parts) + "." if parts else ""
+    unknown = [names[i] for i in np.flatnonzero(cells.refused.all(1))]
+    quiet = [names[i] for i in np.flatnonzero(~stand.any(1)) if names[i] not in unknown]
+    told = ["; ".join(parts) + "."] if parts else []
     if quiet:
-        none = f"{', '.join(map(repr, quiet))} {'does' if len(quiet) == 1 else 'do'} not stand out from random sets of texts."
-        words = f"{words} {none}".strip()
-    return words
+        does = "does" if len(quiet) == 1 else "do"
+        told.append(f"{', '.join(map(repr, quiet))} {does} not stand out from random sets of texts.")
+    if unknown:
+        told.append(
+            f"{', '.join(map(repr, unknown))} cannot be told from random texts at any place: refused, nothing is said."
+        )
+    return " ".join(told)

@@ -19,7 +19,7 @@ from exegete.core.site import Site
 from exegete.models.harvest import harvest, words_of
 from exegete.models.lab import Lab
 from exegete.ops.control_labels import classes_of
-from exegete.ops.split import split
+from exegete.ops.split import split, together
 
 SHARES = (0.5, 0.25, 0.25)
 LEAST = 6  # rows of a class; it must also stand in every part, twice in training
@@ -88,7 +88,7 @@ def gather(lab: Lab, items: Sequence[Marked], sites: Sequence[Site]) -> Examples
     """The examples of `items` at `sites`. Raises `InputError` for labels that are no classes, or too few of any."""
     table = harvest(lab, items, sites)
     names, y = classes_of(table.labels)
-    parts = split(table.item, SHARES, lab.rng("parts"))
+    parts = split(together([i.ties for i in items])[table.item], SHARES, lab.rng("parts"))
     seen = np.stack([np.bincount(y[p], minlength=len(names)) for p in parts])
     kept = (seen[0] >= 2) & (seen[1:] >= 1).all(0) & (seen.sum(0) >= LEAST)
     if kept.sum() < 2:

@@ -169,8 +169,8 @@ def told(ex: Examples, judged: Judged, tested: tuple[Score, ...]) -> str:
     words = (
         f"A probe of the first {k} of {len(ex.places):,} neurons tells {len(ex.classes)} classes with accuracy "
         f"{judged.hits.mean():.2f} (all: {judged.all_hits.mean():.2f}; the best of {len(curves.random)} random sets of {k}: "
-        f"{judged.best_random:.2f}; most frequent class: {curves.majority:.2f}). Its selectivity is "
-        f"{(judged.hits - judged.remembered).mean():.2f}."
+        f"{judged.best_random:.2f}; most frequent class: {curves.majority:.2f}). Its accuracy is "
+        f"{(judged.hits - judged.remembered).mean():.2f} above that on labels without sense (selectivity)."
     )
     lost = [s.control_name for s in tested if s.beats_control is False]
     return words + (f" It does not beat {' nor '.join(dict.fromkeys(lost))}." if lost else "")
