@@ -5,10 +5,11 @@ import re
 import numpy as np
 import pytest
 
+from exegete.core.figure import Curves
 from exegete.core.material import Parsed
 from exegete.methods.probing.dependency_probe import DependencyProbe
-from exegete.methods.probing.jabberwocky import Jabberwocky
-from exegete.methods.probing.poincare_probe import PoincareProbe
+from exegete.methods.probing.jabberwocky import REAL, Jabberwocky
+from exegete.methods.probing.poincare_probe import FLAT, PoincareProbe
 from exegete.methods.probing.structural_probe import StructuralProbe
 from exegete.methods.probing.tree_profile import stronger
 from exegete.models.load import load
@@ -56,3 +57,13 @@ def test_ledes_agree_with_their_pictures(study, told):
         assert round(100 * shown[found.layers.index(layer)]) == int(percent)
         assert shown[found.layers.index(layer)] >= shown[found.best[0]]
         assert any(abs(s.control - shown[found.layers.index(layer)]) < 1e-12 for s in found.trust.scores)
+
+
+def test_controls_are_drawn_as_controls_and_rivals_beside_the_probe():
+    model, some = load(tiny("bert", "masked")), trees()
+    for study, rival in ((PoincareProbe(n_steps=5, rank=4), FLAT), (Jabberwocky(n_steps=5, rank=4), REAL)):
+        curves = study(model, some).figures()[0]
+        assert isinstance(curves, Curves)
+        assert curves.title == "Which layer gives the tree? (UUAS: share of arcs found)"
+        assert [s.name for s in curves.series if not s.control][1:] == [rival]  # the first is the probe
+        assert sum(s.control for s in curves.series) == 2  # randomised weights, and neighbours alone

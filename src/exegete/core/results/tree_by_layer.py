@@ -5,12 +5,22 @@ import numpy as np
 from exegete.core.figure import AnyFigure, Arcs, Curves, Series, Table, banded
 from exegete.core.results.finding import Finding
 
+_QUESTIONS = {
+    "UUAS": "Which layer gives the tree? (UUAS: share of arcs found)",
+    "DSpr": "Which layer's distances are in the order of those in the tree? (DSpr: correlation of ranks)",
+    "root accuracy": "Which layer's depths find the root? (share of sentences)",
+    "NSpr": "Which layer's depths are in the order of those in the tree? (NSpr: correlation of ranks)",
+    "UAS": "Which layer gives the heads of the words? (UAS: share of words with the right head)",
+    "LAS": "Which layer gives heads and relations? (LAS: share of words with both right)",
+}
+
 
 class TreeByLayer(Finding):
     """Trees read off each layer, on sentences that nothing was trained or chosen on.
 
     `layers` [layer] are names ("embeddings" are what enters the first layer). `values` [measure, layer] with their 95 %
     `intervals` [measure, layer, 2] over sentences; `by_control` [control, measure, layer] (NaN where a control has none);
+    `rivals` are those of `controls` that are no controls, but another probe or other sentences of equal right;
     `chance` [measure] is what `chance_name` scores. `best` [measure] is the layer chosen on development sentences.
     `seeds` [seed] is the first measure at its best layer, trained anew from other random starts. `sentences` are examples.
     """
@@ -27,6 +37,7 @@ class TreeByLayer(Finding):
     seeds: np.ndarray
     probe: str
     sentences: tuple[Arcs, ...]
+    rivals: tuple[str, ...] = ()
 
     def figures(self) -> tuple[AnyFigure, ...]:
         """The first measure by layer, sentences, then the other measures and all numbers."""
@@ -37,12 +48,12 @@ class TreeByLayer(Finding):
         name = self.measures[m]
         flat = np.full(len(self.layers), float(self.chance[m]))
         controls = tuple(
-            Series(name=c, y=self.by_control[i, m])
+            Series(name=c, y=self.by_control[i, m], control=c not in self.rivals)
             for i, c in enumerate(self.controls)
             if np.isfinite(self.by_control[i, m]).any()
         )
         return Curves(
-            title=f"{name} by layer",
+            title=_QUESTIONS.get(name, f"Which layer has the highest {name}?"),
             caption="With its 95 % interval over held-out sentences; the mark is the layer chosen on development sentences.",
             x=np.arange(len(self.layers), dtype=np.float64),
             x_axis="layer",

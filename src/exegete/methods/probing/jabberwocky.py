@@ -5,7 +5,8 @@
 2. in the test sentences every open-class word becomes a pronounceable pseudo-word that keeps its ending and, where one is found,
    its number of tokens (`ops.pseudo_words`); the trees stay as they are;
 3. the same probes read real and pseudo sentences: what UUAS falls by was not syntax but meaning;
-4. the same with the model with randomised weights (at its own layer, or at the probe's where it finds more), and at the embeddings, which know words alone.
+4. the same with the model with randomised weights (at its own layer, or at the probe's where it finds more), and at the
+   embeddings, which know words alone.
 
 Chance is the chain of neighbours, which no word can change: a probe that falls to it knew no more syntax than that.
 
@@ -72,6 +73,7 @@ class Jabberwocky(TreeStudy):
             values=_values(own.pseudo),
             intervals=np.array([[r.interval(m, lab.rng("interval", m)) or (np.nan, np.nan) for r in own.pseudo] for m in MEASURES]),
             controls=(REAL, BLIND),
+            rivals=(REAL,),
             by_control=np.stack([_values(own.real), np.full((2, len(sites)), np.nan) if plain is None else _values(plain.pseudo)]),
             chance=np.array([linear.value(m) for m in MEASURES]),
             chance_name=CHANCE,

@@ -77,6 +77,7 @@ class PoincareProbe(TreeStudy):
             values=own.values(),
             intervals=own.intervals(lab),
             controls=(FLAT, TWIN),
+            rivals=(FLAT,),
             by_control=stacked((flat, plain), own.values().shape),
             chance=np.array([linear.value(m) for m in own.measures]),
             chance_name=CHANCE,
