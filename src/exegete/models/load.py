@@ -89,6 +89,23 @@ def load(
     return Model(module, tokenizer, task, name=name, revision=revision or _commit(config))
 
 
+def load_encoder(name: str, device: str | torch.device | None = None) -> tuple[nn.Module, Any]:
+    """The body of a checkpoint without its head, such as a sentence encoder's, and its tokenizer. Raises `ModelError`."""
+    where = embedded_path(name) or _path(name)
+    if where is not None:
+        _check_folder(where, False)
+    place, safe = str(where) if where is not None else name, {"use_safetensors": True}
+    module, report = _fetch("AutoModel", place, name, safe, dtype=torch.float32, output_loading_info=True)
+    report["missing_keys"] = [k for k in report.get("missing_keys", ()) if "pooler" not in k]  # not read
+    _check_complete(report, name, "headless")
+    tokenizer = _fetch("AutoTokenizer", place, name, {})
+    if getattr(module.config, "is_encoder_decoder", False):
+        module = module.get_encoder()
+    if device is not None:
+        _move(module, device, name)
+    return module.eval().requires_grad_(False), tokenizer
+
+
 def _path(name: str) -> Path | None:
     """The name as a folder (or file) that is there."""
     try:

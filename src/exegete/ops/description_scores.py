@@ -5,16 +5,19 @@
     fuzzing      which marked token of a text is the right one? balanced accuracy over the strongest token of each firing text and
                  a random other token of the same text
     intruder     which of three texts, two firing and one silent, does not set the unit off? share found, 1/3 by chance
+    embedding    is the description nearer to texts that set the unit off than to silent ones? AUROC of the cosines, 0.5 by chance
 
 A judge says yes where the foretold value is above half of the largest it has foretold; a tie with everything, as from an empty
 description, is no answer and counts one half in each class, so that it gets 0.5 whatever the balance. Swapped: the description of
 another unit on these texts. Shapes: lists of [token], one a text. Cost: numbers only.
-Reference: Bills et al. 2023 (simulation); Paulo et al. 2024, arXiv:2410.13928 (detection, fuzzing, intruder).
+An embedding asks no judge: it ranks all firing texts against all silent ones (AUROC, so the balance does not matter; a tie is half).
+Reference: Bills et al. 2023 (simulation); Paulo et al. 2024, arXiv:2410.13928 (detection, fuzzing, intruder, embedding).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import rankdata
 
 Arrays = Sequence[np.ndarray]
 CROWD, TRIALS = 3, 12  # texts of an intruder trial, one of them silent; most trials a unit
@@ -100,3 +103,24 @@ def intruder(foretold: Arrays, found: Sequence[Trial]) -> float:
 def share(hits: Sequence[float]) -> float:
     """The mean of hits; rounded, so that thirds that add up are not above a third."""
     return round(float(np.mean(hits)), 12)
+
+
+def nearness(descriptions: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Cosines [description, text] of vectors [description, width] and [text, width], both less the mean of the texts that have one.
+
+    What says nothing has the vector NaN, and is equally near (0) to all.
+    """
+    known = np.isfinite(texts).all(1)
+    mean = texts[known].mean(0) if known.any() else np.zeros(texts.shape[1])
+    a, b = (np.nan_to_num(x - mean) for x in (descriptions, texts))
+    a, b = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in (a, b))
+    return np.round(a @ b.T, 6)  # what rounding alone sets apart is a tie
+
+
+def embedding(near: np.ndarray, true: Arrays, bar: float) -> float:
+    """AUROC of nearness [text]: share of pairs of a firing and a silent text whose firing one is nearer; NaN without a pair."""
+    on = fires(true, bar)
+    n, m = int(on.sum()), int((~on).sum())
+    if not n or not m:
+        return float("nan")
+    return float((rankdata(near)[on].sum() - n * (n + 1) / 2) / (n * m))

@@ -8,6 +8,7 @@ import torch
 
 from exegete.core.errors import InputError
 from exegete.core.request import Text
+from exegete.methods.neurons import neuron_description
 from exegete.methods.neurons.neuron_description import NeuronDescription, halves
 from exegete.models.lab import Lab
 from exegete.models.load import load
@@ -42,9 +43,10 @@ def test_planted_units_are_described_and_beat_swapped_descriptions():
     found = NeuronDescription(layers=(0,), units=(3, 5))(model, texts())
     for unit, word in zip(found.units, WORDS):
         assert f"the word {model.tokenizer.decode([word]).strip()!r}" in unit.words
-        assert unit.own.min() > 0.9
+        assert unit.own[:4].min() > 0.9
         assert unit.swapped[1] == pytest.approx(0.5, abs=0.25)
-    assert all(s.beats_chance and s.beats_control for s in found.trust.scores)
+    assert all(s.beats_chance and s.beats_control for s in found.trust.scores[:4])
+    assert len(found.trust.scores) == 5 and found.trust.scores[4].chance == 0.5
 
 
 def test_without_the_planted_keys_detection_is_not_perfect():
@@ -60,3 +62,32 @@ def test_texts_to_explain_and_to_test_never_meet():
     assert len(explain) + len(test) + repeated == len(given)
     with pytest.raises(InputError, match="1 of them are different"):
         halves(Lab(load(tiny("gpt2"))), texts(1) * 3)
+
+
+def test_in_an_embedding_by_words_planted_units_are_nearer_to_their_descriptions(monkeypatch):
+    model = planted()
+    shown = [model.tokenizer.decode([w]).strip() for w in range(6, 30)]
+
+    def by_words(lab: Lab, given: list[str], encoder: str) -> np.ndarray:
+        """Which of the words are in a text; a description holds them in quotes."""
+        return np.array(
+            [[float((repr(s) if t.startswith("fires on") else s) in t) for s in shown] for t in given]
+        )
+
+    monkeypatch.setattr(neuron_description, "embedded", by_words)
+    found = NeuronDescription(layers=(0,), units=(3, 5), n_clues=1)(model, texts())
+    for unit in found.units:
+        assert unit.own[4] > 0.9 > 0.75 > unit.swapped[4]
+    score = found.trust.scores[4]
+    assert score.beats_chance and score.beats_control and "embedding" in score.name
+
+
+def test_an_embedder_is_named_and_its_passes_are_counted():
+    model = planted()
+    own = NeuronDescription(layers=(0,), units=(3, 5))(model, texts())
+    other = NeuronDescription(layers=(0,), units=(3, 5), embedder="terrarium/encoder")(model, texts())
+    assert "terrarium/encoder" in str(other.figures()[0].caption) and "middle layer" in str(
+        own.figures()[0].caption
+    )
+    assert other.cost is not None and own.cost is not None and other.cost.forwards == own.cost.forwards
+    assert [u.own[:4].tolist() for u in own.units] == [u.own[:4].tolist() for u in other.units]

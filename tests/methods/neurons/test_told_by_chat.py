@@ -106,10 +106,10 @@ def test_right_answers_score_high_and_swapped_low_and_a_script_replays_them(mode
     found = told_by(knower, model, monkeypatch)
     for (unit, word), u in zip(PLANTED.items(), found.told):
         assert u.name.endswith(f"[u{unit}]") and u.words == f"the token {model.tokenizer.decode([word])}"
-        assert u.own.min() > 0.9
+        assert u.own[:4].min() > 0.9
         assert u.swapped[0] < 0.3 and u.swapped[1:3].max() <= 0.75 and u.swapped[3] <= 2 / 3
-    assert all(s.beats_chance and s.beats_control and s.n_failed == 0 for s in mine(found))
-    assert "do not beat" not in found.lede
+    assert all(s.beats_chance and s.beats_control and s.n_failed == 0 for s in mine(found)[:4])
+    assert all(np.isfinite(u.own[4]) for u in found.told) and mine(found)[4].n == 2
     assert len(found.to_frame()) == 4  # both writers of both units
     asked = dict(found.context)["Language model"]
     most = int(re.findall(r"at most (\d+) calls", asked)[0])
@@ -142,10 +142,11 @@ def test_wrong_descriptions_do_not_beat_their_control(model, monkeypatch):
             0.5,
             0.5,
             u.swapped[3],
+            u.swapped[4],  # all are the same words
         ]  # of three texts without the word it names the first
     assert not any(s.beats_control for s in mine(found))
     assert (
-        "do not beat chance and the swapped descriptions in simulation, detection, fuzzing, intruder"
+        "do not beat chance and the swapped descriptions in simulation, detection, fuzzing, intruder, embedding"
         in found.lede
     )
 
@@ -154,8 +155,9 @@ def test_prose_is_counted_and_not_scored(model, tmp_path):
     found = study(script(tmp_path / "s.jsonl", [{"say": "It depends."}] * 400))(model, texts())
     simulated, *yes = mine(found)
     assert np.isnan(simulated.value) and simulated.skipped and simulated.control is None
-    assert [s.value for s in yes] == pytest.approx([0.5, 0.5, 1 / 3])
-    assert not any(s.beats_control or s.beats_chance for s in yes)
+    assert [s.value for s in yes[:3]] == pytest.approx([0.5, 0.5, 1 / 3])
+    assert not any(s.beats_control or s.beats_chance for s in yes[:3])
+    assert not yes[3].beats_control  # all are the same words
     assert found.failed == found.asked and found.asked[0] == 2 * 12
     assert "answers could not be read" in found.lede and "do not beat" in found.lede
 
@@ -203,8 +205,9 @@ def test_cut_numbers_are_counted(model, monkeypatch):
 def test_empty_descriptions_foretell_nothing_and_are_not_asked_about(model, tmp_path):
     found = study(script(tmp_path / "s.jsonl", [{"say": ""}] * 2))(model, texts())
     assert found.asked == (0, 0, 0, 0)
+    assert len(mine(found)) == 5
     assert not any(s.beats_control or s.beats_chance for s in mine(found))
-    assert all(u.own.tolist() == pytest.approx([0.0, 0.5, 0.5, 1 / 3]) for u in found.told)
+    assert all(u.own.tolist() == pytest.approx([0.0, 0.5, 0.5, 1 / 3, 0.5]) for u in found.told)
     assert "do not beat" in found.lede
 
 
@@ -236,7 +239,7 @@ def test_a_model_that_cannot_write_says_nonsense_and_is_found_out():
         load("terrarium/decoder"), [f"the {a} was {b}." for a in ("food", "staff", "film") for b in ("good", "bad", "slow", "warm")]
     )  # fmt: skip
     assert (
-        "do not beat chance and the swapped descriptions in simulation, detection, fuzzing, intruder"
+        "do not beat chance and the swapped descriptions in simulation, detection, fuzzing, intruder, embedding"
         in found.lede
     )
     assert sum(s.n_failed for s in mine(found)) > 0

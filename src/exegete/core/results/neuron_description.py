@@ -6,7 +6,7 @@ from exegete.core.figure import AnyFigure, Table
 from exegete.core.results.finding import Finding
 from exegete.core.value import Value
 
-KINDS = ("simulation", "detection", "fuzzing", "intruder")
+KINDS = ("simulation", "detection", "fuzzing", "intruder", "embedding")
 
 
 class Described(Value):
@@ -35,7 +35,7 @@ class NeuronDescriptions(Finding):
 
     `told` are the same units as a language model, `teller`, writes and judges them; none where none was asked. Of its answers by
     kind of score, `asked`, those in `failed` could not be read. `needs`, where they were looked for: of each unit the patterns of words
-    that it needs, with its mean activation in them. `candidates`, where there were several: of each unit, the best first.
+    that it needs, with its mean activation in them. `embedder` says whose vectors the embedding score compares. `candidates`, where there were several: of each unit, the best first.
     """
 
     units: tuple[Described, ...]
@@ -43,6 +43,7 @@ class NeuronDescriptions(Finding):
     n_explain: int
     n_test: int
     repeated: int
+    embedder: str = ""
     told: tuple[Described, ...] = ()
     teller: str = ""
     asked: tuple[int, ...] = ()
@@ -76,7 +77,8 @@ class NeuronDescriptions(Finding):
                 title="What does each unit fire on, in words?",
                 caption=f"Written from {self.n_explain} texts, judged on {self.n_test} others. Simulation: correlation with the"
                 " true activations (0 by chance). Detection: which texts set it off; fuzzing: which marked token is the right"
-                " one (balanced, 0.5 by chance). Intruder: which of three texts does not set it off (1/3 by chance). Swapped: the other units' descriptions on this unit's texts."
+                " one (balanced, 0.5 by chance). Intruder: which of three texts does not set it off (1/3 by chance). Embedding: is the description nearer to"
+                f" texts that set it off than to others, in the vectors of {self.embedder or 'the model'} (AUROC, 0.5 by chance)? Swapped: the other units' descriptions on this unit's texts."
                 + self._unread(),
                 columns=tuple(columns),
                 rows=tuple(rows),

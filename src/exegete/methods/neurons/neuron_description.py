@@ -6,18 +6,19 @@
    contexts of its strongest tokens are cut to what it needs (`pruned`), their patterns are shown, and the description speaks of no
    other words before a token;
 4. with `n_candidates` above 1, of descriptions of several lengths the one that says most about the unit alone is chosen (`candidates`);
-5. every description foretells every unit's activations on the test texts: its own unit's, and, swapped, the others'.
+5. every description foretells every unit's activations on the test texts: its own unit's, and, swapped, the others';
+6. descriptions and test texts are embedded (`models.embedder`; by the model's own middle layer, or by an `embedder`).
 
 Scores (`ops.description_scores`), means over units: simulation (correlation), detection and fuzzing (balanced accuracy), intruder
-(share found among three texts). An empty description gets 0, 1/2, 1/2 and 1/3. A unit fires where it is above half of its largest
-value on the texts to explain. Units whose test texts all fire, or none does, cannot be judged by the last three; they count as
+(share found among three texts), embedding (AUROC of cosines). An empty description gets 0, 1/2, 1/2, 1/3 and 1/2. A unit fires where it is above half of its largest
+value on the texts to explain. Units whose test texts all fire, or none does, cannot be judged by the last four; they count as
 failed. Chance: what an empty description gets. Control: the descriptions of the other units on the same texts.
 
 With a `writer` other than "embedded", a language model writes and judges descriptions of the same units too
 (`told_by_chat`), and both are judged on the same `n_judged` of the test texts, for each answer is a call.
 
-Cost: 2 forwards a text to explain, 1 a test text; calls are said, and refused where too many, before the first. References: Bills
-et al. 2023 (explain, simulate, score); Foote et al. 2023, Neuron to Graph; Paulo et al. 2024 (detection, fuzzing, intruder);
+Cost: 2 forwards a text to explain, 2 a test text, 1 a description; calls are said, and refused where too many, before the first. References: Bills
+et al. 2023 (explain, simulate, score); Foote et al. 2023, Neuron to Graph; Paulo et al. 2024 (detection, fuzzing, intruder, embedding);
 Hernandez et al. 2022 (candidates).
 Descriptions from needed contexts alone say what a unit was seen to hang on, but foretell no better: on the embedded models, 12 units
 each, the simulation falls from 0.654 to 0.647 (decoder neurons), 0.418 to 0.396 (its stream) and 0.921 to 0.899 (encoder neurons).
@@ -42,17 +43,27 @@ from exegete.methods.contracts.study import Study
 from exegete.methods.neurons.candidates import Excerpts, lengths, select
 from exegete.methods.neurons.pruned import frequent, pruned
 from exegete.methods.neurons.told_by_chat import SHOWN, Case, Told, excerpt, picked, tell
-from exegete.methods.neurons.unit_texts import chosen, read_units, record
+from exegete.methods.neurons.unit_texts import Read, chosen, read_units, record
 from exegete.models.chat.open import chat
+from exegete.models.embedder import embedded
 from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.ops.clues import Clues, describe
-from exegete.ops.description_scores import CROWD, detection, fuzzing, intruder, simulation, trials
+from exegete.ops.description_scores import (
+    CROWD,
+    detection,
+    embedding,
+    fuzzing,
+    intruder,
+    nearness,
+    simulation,
+    trials,
+)
 from exegete.ops.needed_words import Pattern, merged
 from exegete.ops.needed_words import told as told_pattern
 from exegete.ops.stats import bootstrap_mean
 
-CHANCE = (0.0, 0.5, 0.5, 1 / CROWD)
+CHANCE = (0.0, 0.5, 0.5, 1 / CROWD, 0.5)
 
 
 @register
@@ -73,7 +84,7 @@ class NeuronDescription(Study):
     )  # fmt: skip
     needs: ClassVar[tuple[Need, ...]] = ("text", "sites")
     passes: ClassVar[str] = (
-        "2 forwards a text to explain, 1 a test text; a few dozen short ones a pruned text"
+        "2 forwards a text to explain, 2 a test text, 1 a description; a few dozen short ones a pruned text"
     )
     site: str = Field("mlp_act", description="kind of unit: mlp_act (neurons), resid_post, z (head outputs)")
     layers: tuple[int, ...] = Field((), description="layers that are read; none: all")
@@ -106,6 +117,10 @@ class NeuronDescription(Study):
         description="who writes: embedded (no language model), or beside it script:FILE, local:NAME, http://HOST/v1#MODEL",
     )
     n_judged: int = Field(24, ge=2, le=1000, description="test texts that a language model is asked about")
+    embedder: str = Field(
+        "",
+        description="Hugging Face encoder whose vectors the embedding score compares; none: the model's own middle layer",
+    )
     most_calls: int = Field(2000, ge=1, description="most calls of a language model; more are refused")
     seed: int = Field(0, description="seed of the two halves and of the draws")
 
@@ -147,6 +162,8 @@ class NeuronDescription(Study):
                 for i, u in enumerate(units)
             ]
         )  # [unit, description, kind]
+        near = self._near(lab, [d.text for d in clues], held, bars)
+        table = np.concatenate([table, near], 2)
         names = [str(u) for u in units]
         described = _described(names, [d.text for d in clues], table)
         told, its, mine = None, (), ()
@@ -156,8 +173,11 @@ class NeuronDescription(Study):
                 for i, n in enumerate(names)
             ]
             told = tell(lab, teller, cases, held, self.most_calls)
+            near = self._near(lab, told.words, held, bars)
             its = _described(
-                names, ["(could not be written)" if w is None else w for w in told.words], told.table
+                names,
+                ["(could not be written)" if w is None else w for w in told.words],
+                np.concatenate([told.table, near], 2),
             )
             mine = tuple(self._score(n, its, (_short(teller.name), told)) for n in range(len(KINDS)))
         scores = tuple(self._score(n, described) for n in range(len(KINDS)))
@@ -173,6 +193,7 @@ class NeuronDescription(Study):
             n_explain=len(explain),
             n_test=len(held),
             repeated=repeated,
+            embedder=self.embedder or "the model's own middle layer",
             told=its,
             teller=_short(teller.name) if teller else "",
             asked=told.asked if told else (),
@@ -188,6 +209,22 @@ class NeuronDescription(Study):
             for n in lengths(self.n_clues, self.n_candidates)
         )
 
+    def _near(
+        self, lab: Lab, words: Sequence[str | None], held: Sequence[Read], bars: Sequence[float]
+    ) -> np.ndarray:
+        """Embedding scores [unit, description, 1]; NaN for descriptions that could not be written."""
+        texts = [str(lab.model.tokenizer.decode(list(r.ids))) if r.ids else "" for r in held]
+        vectors = embedded(lab, [*(w or "" for w in words), *texts], self.embedder)
+        near = nearness(vectors[: len(words)], vectors[len(words) :])
+        found = [
+            [
+                np.nan if w is None else embedding(x, [r.values[:, i] for r in held], bar)
+                for w, x in zip(words, near)
+            ]
+            for i, bar in enumerate(bars)
+        ]
+        return np.array(found)[..., None]
+
     def _score(self, kind: int, units: tuple[Described, ...], by: tuple[str, Told] | None = None) -> Score:
         """One kind of score, mean over units that can be judged by it. `by` a language model: n counts its answers, own and
         swapped, and units that cannot be judged.
@@ -201,6 +238,7 @@ class NeuronDescription(Study):
         n, lost = len(units), int((~good).sum())
         if by is not None:
             name = f"{name}, by {by[0]}"
+        if by is not None and kind < len(by[1].asked):  # the embedding asks nothing
             why = "no unit has answers that could be read, and test texts on which it fires and does not"
             n, lost = by[1].asked[kind] + lost, by[1].failed[kind] + lost
         return Score(

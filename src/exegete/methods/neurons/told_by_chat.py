@@ -10,7 +10,9 @@ without readable numbers is left out of that simulation; yes or no that is neith
 third. An empty description foretells nothing (0, 1/2, 1/2, 1/3) and is not asked about; one that was refused cannot be judged
 (NaN). A description cut at its most tokens is judged as far as it goes. Failures of the connection end the study.
 
-Shapes: table [unit, description, kind]. Cost: no pass of the model under study; calls, at most: units + units * (2 * texts +
+The embedding score needs no judge: it is added by the study, which embeds all writers' descriptions alike.
+
+Shapes: table [unit, description, kind], without that kind. Cost: no pass of the model under study; calls, at most: units + units * (2 * texts +
 marks + trials), equal questions asked once. Reference: Bills et al. 2023; Paulo et al. 2024.
 """
 
@@ -165,7 +167,7 @@ def picked(lab: Lab, held: Sequence[Read], bars: Sequence[float], n: int) -> tup
 
     Raises `InputError` where no test text has a token.
     """
-    texts = [Read(r.tokens[:LENGTH], r.values[:LENGTH]) for r in held if r.tokens]
+    texts = [Read(r.tokens[:LENGTH], r.values[:LENGTH], r.ids[:LENGTH]) for r in held if r.tokens]
     if not texts:
         raise InputError(
             "You asked a language model to judge descriptions.", "No test text has a token.", "Give texts with words."

@@ -37,10 +37,11 @@ class Unit:
 
 @dataclass(frozen=True)
 class Read:
-    """One text as read: its tokens (those that stand for text) and what the units do at each, values [token, unit]."""
+    """One text as read: its tokens (those that stand for text) and what the units do at each, values [token, unit]; the tokens' `ids`."""
 
     tokens: tuple[str, ...]
     values: np.ndarray
+    ids: tuple[int, ...] = ()
 
 
 def record(
@@ -78,7 +79,8 @@ def read_units(
         values = np.stack(columns, 1).astype(np.float64)
         for i in np.unique(chunk.text):
             rows = chunk.text == i
-            found[int(i)] = Read(lab.pieces(chunk.ids[rows].tolist()), values[rows])
+            ids = tuple(chunk.ids[rows].tolist())
+            found[int(i)] = Read(lab.pieces(ids), values[rows], ids)
     return tuple(found.get(i, Read((), np.zeros((0, len(units))))) for i in range(len(texts)))
 
 
