@@ -319,3 +319,74 @@ def test_published_files_are_read():
     assert len(cities) == 1496
     assert {m.labels[0] for m in cities} == {"0", "1"}
     assert len(read_facts(str(shared_data("facts/known_1000.json")))) == 1209
+
+
+# ---- cloze diagnostics --------------------------------------------------------------------------------------------------
+
+NEGATION = "item\tcontext_aff\tcontext_neg\ttarget_aff\ttarget_neg\n0\tA trout is (a|an)\tA trout is not (a|an)\tfish\tinsect\n"
+ROLES = (
+    "item\tcontext\texpected\ttarget\n1-b\tshe knew which cook the lord had \tchosen|hired\tserved\n"
+    "1-a\tshe knew which lord the cook had \tserved\tserved\n2-b\tshe knew which cat the dog had \tseen|bitten\tbitten\n"
+    "2-a\tshe knew which dog the cat had \tseen\tseen\n"
+)
+COMMON = (
+    "item\tcontext_s1\tcontext_s2\texpected\twithin_category\tbetween_category\tconstraint\n"
+    "0\tHe scored a touchdown.\tHe enjoyed a game of\tfootball\tbaseball\tmonopoly\tH\n"
+)
+
+
+def test_negation_is_two_facts_with_the_article_that_the_answer_wants(tmp_path):
+    (tmp_path / "a.tsv").write_text(NEGATION)
+    facts = read_facts(str(tmp_path / "a.tsv"))
+    assert [(f.prompt, f.subject, f.answer, f.relation) for f in facts] == [
+        ("A trout is a", "A trout", "fish", "negation/affirmative"),
+        ("A trout is not an", "A trout", "insect", "negation/negative"),
+    ]
+    pairs = read_minimal(str(tmp_path / "a.tsv"))
+    assert [(p.good, p.bad) for p in pairs] == [
+        ("A trout is a fish.", "A trout is an insect."),
+        ("A trout is not an insect.", "A trout is not a fish."),
+    ]
+
+
+def test_roles_are_facts_and_pairs_with_the_verb_of_the_reversal(tmp_path):
+    (tmp_path / "a.tsv").write_text(ROLES)
+    facts = read_facts(str(tmp_path / "a.tsv"), blank=False)
+    assert [(f.prompt, f.subject, f.answer) for f in facts[:2]] == [
+        ("she knew which cook the lord had", "cook the lord", "chosen"),
+        ("she knew which lord the cook had", "lord the cook", "served"),
+    ]
+    assert [(p.good, p.bad) for p in read_minimal(str(tmp_path / "a.tsv"))] == [  # 2 is said of both
+        ("she knew which cook the lord had chosen.", "she knew which cook the lord had served."),
+        ("she knew which lord the cook had served.", "she knew which lord the cook had chosen."),
+    ]
+
+
+def test_commonsense_is_a_fact_and_two_pairs(tmp_path):
+    (tmp_path / "a.tsv").write_text(COMMON)
+    (fact,) = read_facts(str(tmp_path / "a.tsv"))
+    assert (fact.subject, fact.answer) == ("He scored a touchdown.", "football")
+    assert fact.prompt == "He scored a touchdown. He enjoyed a game of"
+    assert [(p.bad.split()[-1], p.phenomenon) for p in read_minimal(str(tmp_path / "a.tsv"))] == [
+        ("baseball.", "commonsense/high constraint/same category"),
+        ("monopoly.", "commonsense/high constraint/other category"),
+    ]
+
+
+def test_malformed_diagnostics_are_named(tmp_path):
+    (tmp_path / "a.tsv").write_text(NEGATION + "1\tA pine is (a|an)\t\ttree\ttool\n")
+    with pytest.raises(InputError, match="Line 3 has nothing in 'context_neg'"):
+        read_facts(str(tmp_path / "a.tsv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "n_facts", "n_pairs"), [("NEG-136-SIMP", 36, 36), ("ROLE-88", 88, 84), ("CPRAG-102", 34, 68)]
+)
+def test_published_diagnostics_are_read(name, n_facts, n_pairs):
+    path = str(shared_data(f"cloze/{name}.tsv"))
+    assert len(read_facts(path)) == n_facts
+    pairs = read_minimal(path)
+    assert len(pairs) == n_pairs
+    if name == "ROLE-88":  # every verb is right as often as it is wrong
+        last = [sorted(s.split(" had ")[1] for s in side) for side in zip(*((p.good, p.bad) for p in pairs))]
+        assert last[0] == last[1]

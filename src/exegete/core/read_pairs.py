@@ -4,12 +4,16 @@ minimal pairs   sentence_good, sentence_bad, and of field, linguistics_term, UID
                 good, bad, phenomenon                                                  our own names; rows of any table too
 facts           sub_label, obj_label, and template ("[X] was born in [Y] .") or masked_sentences ("... [MASK] ...") (LAMA)
                 prompt, subject, answer (or attribute), relation (or relation_id)
+diagnostics     context_aff, context_neg, target_aff, target_neg (NEG-136); context, expected, target of items 61-a, 61-b (ROLE-88);
+                context_s1, context_s2, expected, within_category, between_category (CPRAG-102): `core.diagnostics` makes them facts
+                (what completes the prompt) or minimal pairs (the prompt with the right and with a wrong completion)
 
 Rows come from .jsonl, .json, .csv, .tsv or .parquet, packed with gzip or not. Every fault is a letter that names its line.
 """
 
 from typing import Any
 
+from exegete.core.diagnostics import facts_of, layout_of, pairs_of
 from exegete.core.errors import ExegeteError, InputError
 from exegete.core.material import Fact, Minimal
 from exegete.core.rows import Row, asked, fault, rows_of
@@ -26,8 +30,11 @@ def read_minimal(path: str, alike: list[str] | None = None) -> tuple[Minimal, ..
     Published sets hold a pair of twice the same sentence here and there: given a list `alike`, such pairs are left out and their
     places put into it.
     """
-    found = []
-    for row in rows_of(path, _PAIRS):
+    found: list[Minimal] = []
+    rows = rows_of(path, _PAIRS)
+    if layout_of(rows):
+        return pairs_of(rows, path)
+    for row in rows:
         names = _names(row, path)
         if alike is not None and row[1][names[0]] == row[1][names[1]]:
             alike.append(row[0])
@@ -81,7 +88,10 @@ def read_facts(path: str, blank: bool = True) -> tuple[Fact, ...]:
 
     Raises `InputError` naming the line that does not fit.
     """
-    return tuple(_fact(row, path, blank) for row in rows_of(path, _FACTS))
+    rows = rows_of(path, _FACTS)
+    if layout_of(rows):
+        return facts_of(rows, path)
+    return tuple(_fact(row, path, blank) for row in rows)
 
 
 def _fact(given: Row, path: str, blank: bool) -> Fact:
