@@ -29,6 +29,11 @@ def bare_gpt2(
     # A fork, so that the caller's random state is as it was: Hugging Face draws initial weights before they are emptied.
     with torch.random.fork_rng(devices=[]):
         module = GPT2LMHeadModel(config)
+    return emptied(module), tokenizer
+
+
+def emptied(module: Any) -> Any:
+    """A GPT-2 of any head without its norms and with weights of zero, in eval mode; the module given is changed."""
     tower: Any = module.transformer
     for block in tower.h:
         block.ln_1, block.ln_2 = nn.Identity(), nn.Identity()
@@ -37,7 +42,7 @@ def bare_gpt2(
         for p in module.parameters():
             p.zero_()
             p.requires_grad_(False)
-    return module.eval(), tokenizer
+    return module.eval()
 
 
 def word_tokenizer(words: Sequence[str], positions: int) -> PreTrainedTokenizerBase:

@@ -13,7 +13,7 @@ Sizes: width = heads * head width. Reference: Elhage et al. 2021, "A mathematica
 Lindner et al. 2023 (arXiv:2301.05062).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,7 @@ class Blueprint:
     heads: int = 4
     head_width: int = 32
     seed: int = 0
+    leak: float = LEAK
     used: set[tuple[int, int]] = field(default_factory=set)
     channels: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     units: dict[int, int] = field(default_factory=dict)
@@ -120,24 +121,33 @@ class Blueprint:
         rng = generator(self.seed, "compiled", name)
         self._distract(rng)
         turn = torch.linalg.qr(_draw(rng, self.width, self.width))[0]
+        module, tokenizer, task = self._empty()
+        with torch.no_grad():
+            self._write(module, rng, turn)
+        return self._named(load((module, tokenizer), task=task), name)
+
+    def _empty(self) -> tuple[Any, Any, str]:
+        """The module to write into, its tokenizer, and its task."""
         module, tokenizer = bare_gpt2(
             self.words, layers=self.layers, heads=self.heads, width=self.width, inner=self.inner, positions=self.n_positions
         )  # fmt: skip
-        with torch.no_grad():
-            self._write(module, rng, turn)
-        return self._named(load((module, tokenizer), task="causal"), name)
+        return module, tokenizer, "causal"
+
+    def _write_head(self, module: Any, turn: Tensor, leak: Callable[[Tensor], Tensor]) -> None:
+        """What reads the residual at the end."""
+        head = torch.zeros(len(self.vocabulary), self.width)
+        head[:, self.where["out"]] = LOGIT * torch.eye(len(self.vocabulary))
+        module.lm_head.weight.copy_(leak(head) @ turn)
 
     def _write(self, module: Any, rng: np.random.Generator, turn: Tensor) -> None:
         """Put the weights into the module, with noise, and with the residual turned."""
 
         def leak(x: Tensor) -> Tensor:
-            return x + LEAK * _draw(rng, *x.shape)
+            return x + self.leak * _draw(rng, *x.shape)
 
         module.transformer.wte.weight.copy_(leak(self.embed) @ turn)
         module.transformer.wpe.weight.copy_(leak(self.place) @ turn)
-        head = torch.zeros(len(self.vocabulary), self.width)
-        head[:, self.where["out"]] = LOGIT * torch.eye(len(self.vocabulary))
-        module.lm_head.weight.copy_(leak(head) @ turn)
+        self._write_head(module, turn, leak)
         for i, block in enumerate(module.transformer.h):
             # [kind, head, width, channel] -> [width, kind * head * channel]
             fused = leak(self.qkv[i]).permute(2, 0, 1, 3).flatten(1)
