@@ -123,7 +123,11 @@ def test_what_the_context_cuts_off_is_counted():
     )
     table = harvest(Lab(model), [text], ["0.resid_post"])
     assert table.labels == ("a",)
-    assert table.n_failed == 1
+    assert (table.n_failed, table.n_cut, table.notes) == (1, 0, ())
+    whole = harvest(Lab(model), [Marked.of(long, "a"), Marked.of("the end", "b")], ["0.resid_post"])
+    assert len(whole) == 2  # what is read of it stands for it
+    assert (whole.n_failed, whole.n_cut) == (1, 1)
+    assert "1 of 2 texts are longer" in whole.notes[0]
 
 
 def test_a_stream_is_every_token_once():

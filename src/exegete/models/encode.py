@@ -23,13 +23,16 @@ _MARKS = ("▁", "Ġ", "##", "Ċ", "</w>")
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the model reads: the text, its tokens, the character ranges of its segments, and notes for the reader."""
+    """What the model reads: the text, its tokens, the character ranges of its segments, notes for the reader, and whether the
+    text's end was cut off.
+    """
 
     text: str
     tokens: tuple[Token, ...]
     segments: tuple[Span, ...] = ()
     segment_roles: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    cut: bool = False
 
 
 def encode(model: Model, request: Text) -> Encoded:
@@ -48,7 +51,8 @@ def encode(model: Model, request: Text) -> Encoded:
     if not any(not t.special for t in tokens):
         raise InputError("You asked to explain a text.", "It is empty.", "Give at least one word.")
     tokens, notes = _fit(model, tokens, request)
-    return Encoded(text, tuple(tokens), tuple(segments), tuple(roles), (*notes, *_convention(model, tokens)))
+    said = (*notes, *_convention(model, tokens))
+    return Encoded(text, tuple(tokens), tuple(segments), tuple(roles), said, cut=bool(notes))
 
 
 def encode_target(model: Model, prompt: str, target: str) -> list[int]:

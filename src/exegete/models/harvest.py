@@ -4,7 +4,8 @@
     stream(lab, texts, sites)          every token of a corpus, chunk by chunk, in bounded memory
 
 1. each text is read by the model's own tokenizer; a mark's tokens are those its characters touch (a whole text: all tokens
-   that stand for text); what the context cuts off is counted as failed;
+   that stand for text); what the context cuts off is counted as failed, and so is a whole text that it cuts, though what is
+   read of it stands for it;
 2. texts go through the model in buckets of like length under the token budget, once for all sites; at a mark the tokens are
    pooled to one vector (first, last, mean, max) or all kept, with offsets;
 3. rows are written to their place in arrays made beforehand, on disk (memory-mapped) where they are large, so that memory
@@ -50,7 +51,8 @@ class Table:
     mark     which mark of that text it is [row]
     words    what the first stretch of each row is, for baselines that read words alone
     offsets  pool "all": tokens of stretch i are values[offsets[i]:offsets[i + 1]]; a pair has two stretches, 2 r and 2 r + 1
-    n_failed marks whose tokens the context cut off, or that no token stands for; they have no row
+    n_failed marks whose tokens the context cut off, or that no token stands for; they have no row, but whole texts that were cut
+    n_cut    those of the failed: whole texts with a row that knows their beginning only
     """
 
     values: dict[Site, np.ndarray]
@@ -60,9 +62,19 @@ class Table:
     words: tuple[str, ...]
     offsets: np.ndarray | None = None
     n_failed: int = 0
+    n_cut: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must be told of it."""
+        if not self.n_cut:
+            return ()
+        return (
+            f"{self.n_cut} of {len(self)} texts are longer than the model's context: only their beginning was read.",
+        )
 
 
 @dataclass(frozen=True)
@@ -142,6 +154,7 @@ def harvest(
         mark=plan.mark,
         words=tuple(items[i].words[m] for i, m in zip(plan.item, plan.mark)),
         n_failed=plan.n_failed,
+        n_cut=plan.n_cut,
     )
     if pool == "all":
         return replace(table, offsets=plan.offsets)
@@ -187,6 +200,7 @@ class _Plan:
     offsets: np.ndarray
     pair: bool
     n_failed: int
+    n_cut: int
 
     def stretches(self, text: int) -> range:
         """The stretches of one text, which stand together."""
@@ -195,7 +209,7 @@ class _Plan:
 
 
 def _plan(items: Sequence[Marked], encoded: Sequence[Encoded], pair: bool) -> _Plan:
-    item, mark, tokens, lengths, failed = [], [], [], [], 0
+    item, mark, tokens, lengths, failed, cut = [], [], [], [], 0, 0
     for i, (marked, e) in enumerate(zip(items, encoded)):
         at = [(n, t.start, t.end) for n, t in enumerate(e.tokens) if not t.special and t.end > t.start >= 0]
         whole = [n for n, t in enumerate(e.tokens) if not t.special]
@@ -205,13 +219,14 @@ def _plan(items: Sequence[Marked], encoded: Sequence[Encoded], pair: bool) -> _P
             if not all(found) or any(end > ends for _, end in one.spans):
                 failed += 1
                 continue
+            cut += e.cut and not one.spans
             item.append(i)
             mark.append(m)
             for stretch in found:
                 tokens += stretch
                 lengths.append(len(stretch))
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-    return _Plan(np.array(item, dtype=np.int64), np.array(mark, dtype=np.int64), np.array(tokens, dtype=np.int64), offsets, pair, failed)  # fmt: skip
+    return _Plan(np.array(item, dtype=np.int64), np.array(mark, dtype=np.int64), np.array(tokens, dtype=np.int64), offsets, pair, failed + cut, cut)  # fmt: skip
 
 
 def _pairs(items: Sequence[Marked]) -> bool:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from exegete.core.errors import InputError, UnknownName
-from exegete.core.material import Marked
+from exegete.core.material import Mark, Marked
 from exegete.core.store import open_result
 from exegete.methods.concepts.concept_direction import ConceptDirection
 from exegete.methods.concepts.contrast import contrast
@@ -24,6 +24,26 @@ def test_parts_share_no_text_and_pairs_share_an_id():
     assert not said[0] & said[1]
     assert not said[0] & said[2]
     assert not said[1] & said[2]
+
+
+def test_no_text_and_no_group_stands_in_two_parts():
+    """Texts of a city are paired with one another; what is left is paired without tying all cities together."""
+    whole = [
+        Marked(text=f"{'not ' * k}in city {c}", marks=(Mark(label=f"{(k + c) % 2}"),), group=f"city {c}")
+        for c in range(60)
+        for k in range(2 + c % 3 // 2)  # every third city has a text too many
+    ]
+    # the same text under both labels: as the concept in one pair, as the other one in another
+    whole += [Marked.of(f"said {i % 5}", f"{i // 5}") for i in range(10)]
+    found = contrast(whole, "", "", np.random.default_rng(0))
+    for seed in range(5):
+        parts = found.parts(np.random.default_rng(seed))
+        assert sorted(np.concatenate(parts).tolist()) == list(range(len(found.pairs)))
+        assert all(len(p) > 0.1 * len(found.pairs) for p in parts)
+        said = [{t for r in found.pairs[p].ravel() for t in found.items[r].ties} for p in parts]
+        assert not (said[0] & said[1] or said[0] & said[2] or said[1] & said[2])
+    same = [found.items[a].group == found.items[b].group for a, b in found.pairs if found.items[a].group]
+    assert sum(same) == 60
 
 
 def test_texts_without_ids_are_paired_at_random_within_both_labels():

@@ -27,7 +27,7 @@ from exegete.core.trust import Score, Trust
 from exegete.methods.concepts.contrast import Contrast, contrast
 from exegete.methods.contracts.study import Study
 from exegete.methods.contracts.twins import twin_of
-from exegete.models.harvest import harvest, layer_sites
+from exegete.models.harvest import Table, harvest, layer_sites
 from exegete.models.lab import Lab
 from exegete.ops.directions import WAYS, Way, direction, midway
 from exegete.ops.stats import bootstrap_mean
@@ -83,9 +83,9 @@ class ConceptDirection(Study):
         found = contrast(items, self.concept, self.against, lab.rng("pairs"))
         parts = found.parts(lab.rng("parts"))
         sites = layer_sites(lab.model)
-        read = _read(lab, found, sites, self.pool)
+        read, table = _read(lab, found, sites, self.pool)
         twin, why = twin_of(lab, self.seed)
-        there = self._learn(_read(twin, found, sites, self.pool), parts, lab) if twin else None
+        there = self._learn(_read(twin, found, sites, self.pool)[0], parts, lab) if twin else None
         own = self._learn(read, parts, lab)
         shuffled = [
             self._learn(_turned(read, flip), parts, lab) for flip in self._flips(lab, len(found.pairs))
@@ -95,7 +95,7 @@ class ConceptDirection(Study):
         agreement = self._agreement(read[j], parts[0], own.directions[:, j], lab)
         names, transfer = self._transfer(read[j], found, parts, self.methods[i], lab)
         layers = tuple("embeddings" if s.kind == "resid_pre" else f"layer {s.layer}" for s in sites)
-        scores = self._scores(own, there, why, shuffled, layers)
+        scores = self._scores(own, there, why, shuffled, layers, table.n_failed)
         learn = read[:, parts[0]]
         untrained = there.scored_on[i].mean(1) if there else np.full(len(sites), np.nan)
         gap = np.einsum("mld,lnsd->mls", own.directions, learn) / learn.shape[1]
@@ -107,7 +107,7 @@ class ConceptDirection(Study):
             norm=np.linalg.norm(read, axis=-1).mean((1, 2)), accuracy=own.scored_on.mean(2),
             interval=np.array([bootstrap_mean(r, self.seed) or (np.nan, np.nan) for r in rows]),
             shuffled=np.mean([s.scored_on[i].mean(1) for s in shuffled], axis=0), untrained=untrained,
-            chosen=(i, j), agreement=agreement, sets=names, transfer=transfer, trust=Trust(scores=scores, seed=self.seed),
+            chosen=(i, j), agreement=agreement, sets=names, transfer=transfer, trust=Trust(scores=scores, seed=self.seed, notes=table.notes),
         )  # fmt: skip
 
     def _learn(self, read: np.ndarray, parts: tuple[np.ndarray, ...], lab: Lab) -> Learned:
@@ -161,8 +161,8 @@ class ConceptDirection(Study):
         return tuple(names), table
 
     def _scores(
-        self, own: Learned, there: Learned | None, why: str, shuffled: list[Learned], layers: tuple[str, ...]
-    ) -> tuple[Score, ...]:
+        self, own: Learned, there: Learned | None, why: str, shuffled: list[Learned], layers: tuple[str, ...], failed: int
+    ) -> tuple[Score, ...]:  # fmt: skip
         i, j = own.best
         told = own.scored_on[i, j]
         control = float(np.mean([s.scored_on[s.best].mean() for s in shuffled]))
@@ -172,6 +172,7 @@ class ConceptDirection(Study):
             "chance": 0.5,
             "interval": bootstrap_mean(told, self.seed),
             "n": len(told),
+            "n_failed": failed,
         }
         return (
             Score(
@@ -205,10 +206,10 @@ class ConceptDirection(Study):
 
 def _read(
     lab: Lab, found: Contrast, sites: tuple[Any, ...], pool: Literal["mean", "last", "first"]
-) -> np.ndarray:
-    """Values [layer, pair, 2, d]; of a text longer than the context the beginning, and one without a token is refused."""
+) -> tuple[np.ndarray, Table]:
+    """Values [layer, pair, 2, d] and where they are from; of a text longer than the context the beginning, and one without a token is refused."""
     table = harvest(lab, found.items, sites, pool)
-    return np.stack([np.asarray(table.values[s], dtype=np.float64)[found.pairs] for s in sites])
+    return np.stack([np.asarray(table.values[s], dtype=np.float64)[found.pairs] for s in sites]), table
 
 
 def _turned(read: np.ndarray, flip: np.ndarray) -> np.ndarray:

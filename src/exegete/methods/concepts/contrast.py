@@ -2,12 +2,13 @@
 
 1. the two labels are those named, else the two most frequent that are no random set; in order of their names the second is
    the concept ("1" against "0", "true" against "false", "positive" against "negative");
-2. texts with the same id are a pair; others are paired at random within their data set (what an id has before ":");
-3. pairs are dealt, whole, into parts to learn on, to choose on and to score on.
+2. texts with the same id are a pair; others are paired at random within their group (the same city, the same author), then within
+   their data set (what an id has before ":"): those of groups only within bundles of groups, which do not tie everything together;
+3. pairs are dealt, whole, into parts to learn on, to choose on and to score on; pairs that share a text or a group stay together.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy as np
 from exegete.core.errors import InputError, UnknownName
 from exegete.core.material import Marked, Parsed
 from exegete.methods.concepts.concept_sets import RANDOM
-from exegete.ops.split import split
+from exegete.ops.split import split, together
 
+BUNDLES = 10  # of groups, among whose texts pairs are drawn: each is about a tenth of the texts
 LEAST = 5  # pairs in all: three parts of at least one, and two to learn on
 
 
@@ -31,12 +33,9 @@ class Contrast:
     sets: tuple[str, ...]
 
     def parts(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """Pairs [pair, 2] to learn on, to choose on and to score on; a text that stands in several pairs stays in one part."""
-        keys: dict[str, int] = {}
-        groups = [keys.setdefault(self.items[a].text, len(keys)) for a in self.pairs[:, 0]]
-        return tuple(
-            np.flatnonzero(np.isin(np.arange(len(groups)), p)) for p in split(np.array(groups), rng=rng)
-        )
+        """Rows of `pairs` to learn on, to choose on and to score on; no text, and no group of texts, stands in two parts."""
+        ties = [(*self.items[a].ties, *self.items[b].ties) for a, b in self.pairs]
+        return split(together(ties), rng=rng)
 
 
 def contrast(
@@ -92,12 +91,11 @@ def _labels(counts: Counter[str], concept: str, against: str) -> tuple[str, str]
 
 
 def _paired(items: Sequence[Marked], first: str, rng: np.random.Generator) -> tuple[list, list]:
-    """(rows of (concept, other), data sets): by id where two share it, at random within a data set for the rest."""
+    """(rows of (concept, other), data sets): by id where two share it, at random within a group, then a data set, for the rest."""
     by_id: dict[str, list[int]] = {}
     for row, item in enumerate(items):
         by_id.setdefault(item.id or f"\0{row}", []).append(row)
-    pairs, sets = [], []
-    rest: dict[str, tuple[list[int], list[int]]] = {}
+    pairs, sets, left = [], [], []
     for rows in by_id.values():
         own = [r for r in rows if _name(items[r]) == first]
         other = [r for r in rows if _name(items[r]) != first]
@@ -105,15 +103,31 @@ def _paired(items: Sequence[Marked], first: str, rng: np.random.Generator) -> tu
             pairs.append((own[0], other[0]))
             sets.append(_set(items[own[0]]))
             continue
-        for r in rows:
-            rest.setdefault(_set(items[r]), ([], []))[0 if _name(items[r]) == first else 1].append(r)
-    for name, (own, other) in rest.items():
-        n = min(len(own), len(other))
-        chosen = zip(rng.permutation(own)[:n].tolist(), rng.permutation(other)[:n].tolist())
-        found = [(int(a), int(b)) for a, b in chosen]
-        pairs += found
-        sets += [name] * n
+        left += rows
+    names = sorted({items[r].group for r in left} - {""})
+    bundle = {"": -1} | {name: int(k) % BUNDLES for name, k in zip(names, rng.permutation(len(names)))}
+    grouped = [r for r in left if items[r].group]
+    first_round = _drawn(grouped, lambda r: (_set(items[r]), items[r].group), items, first, rng)
+    done = {r for pair in first_round for r in pair}
+    left = [r for r in left if r not in done]
+    second = _drawn(left, lambda r: (_set(items[r]), bundle[items[r].group]), items, first, rng)
+    pairs += [*first_round, *second]
+    sets += [_set(items[a]) for a, _ in (*first_round, *second)]
     return pairs, sets
+
+
+def _drawn(
+    rows: Sequence[int], key: Callable[[int], Hashable], items: Sequence[Marked], first: str, rng: np.random.Generator
+) -> list[tuple[int, int]]:  # fmt: skip
+    """Pairs of (concept, other), drawn at random among rows of the same key; what has no partner is left out."""
+    rest: dict[Hashable, tuple[list[int], list[int]]] = {}
+    for r in rows:
+        rest.setdefault(key(r), ([], []))[0 if _name(items[r]) == first else 1].append(r)
+    found: list[tuple[int, int]] = []
+    for own, other in rest.values():
+        n = min(len(own), len(other))
+        found += zip(rng.permutation(own)[:n].tolist(), rng.permutation(other)[:n].tolist())
+    return [(int(a), int(b)) for a, b in found]
 
 
 def _set(item: Marked) -> str:

@@ -125,7 +125,7 @@ class MdlProbe(Study):
             course_twin=_course(
                 theirs.online[int(twin.argmin())] if theirs else np.full(n, np.nan), mine.ends
             ),
-            trust=Trust(scores=scores, seed=self.seed, notes=self._notes(classes)),
+            trust=Trust(scores=scores, seed=self.seed, notes=(*table.notes, *self._notes(classes))),
             **variational,
         )
 

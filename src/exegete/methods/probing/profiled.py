@@ -69,7 +69,7 @@ def profiled(lab: Lab, twin: tuple[Lab | None, str], ask: Asked, how: Settings) 
         task=task,
         fields=fields,
         scores=_scores(seeded, task, fields, twin[1], data, table.n_failed),
-        notes=(*ask.notes, *_notes(seeded, fields, ask)),
+        notes=(*ask.notes, *table.notes, *_notes(seeded, fields, ask)),
     )
 
 
