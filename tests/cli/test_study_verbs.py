@@ -101,6 +101,12 @@ def test_labelled_texts_from_files(tmp_path):
     numbers.kind = "number"
     asked = Asked(words=(str(path),), verb="probe", model="mine", **flags)
     assert request(numbers, asked) == [Marked.of("it was good", 1.0)]
+    together = tmp_path / "g.csv"
+    together.write_text("said,kind,city\nit was good,1,Rome\n")
+    assert ask("marked", str(together), **flags, group_column="city")[0].group == "Rome"
+    assert ask("marked", str(together), **flags)[0].group == ""
+    with pytest.raises(InputError, match="town"):
+        ask("marked", str(together), **flags, group_column="town")
     tree = tmp_path / "t.conllu"
     tree.write_text("1\tYes\t_\tINTJ\t_\t_\t0\troot\t_\t_\n")
     assert ask("marked", str(tree))[0].tags == ("INTJ",)

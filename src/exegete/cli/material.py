@@ -53,6 +53,7 @@ class Asked:
     text_column: str | None = None
     label_column: str | None = None
     spans: str | None = None
+    group_column: str | None = None
 
 
 def request(study: Any, asked: Asked) -> Any:
@@ -82,7 +83,7 @@ def request(study: Any, asked: Asked) -> Any:
 _TAKES = {
     "pairs": ("corrupt",),
     "facts": ("subject", "new"),
-    "marked": ("text_column", "label_column", "spans"),
+    "marked": ("text_column", "label_column", "spans", "group_column"),
 }
 
 
@@ -161,6 +162,7 @@ def _marked(asked: Asked, kind: str) -> Any:
         asked.words[0],
         text=asked.text_column,
         label=asked.label_column,
+        group=asked.group_column,
         unit=asked.spans,  # type: ignore[arg-type]
         numbers=kind == "number",
     )

@@ -50,6 +50,15 @@ LabelColumn = Annotated[
         rich_help_panel=o.WHAT,
     ),
 ]
+GroupColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--group-column",
+        help="The column that says which texts belong together (the same city, the same author): no split parts them; else "
+        "'group'.",
+        rich_help_panel=o.WHAT,
+    ),
+]
 Spans = Annotated[
     str | None,
     typer.Option(
@@ -104,6 +113,7 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
         new: New = None,
         text_column: TextColumn = None,
         label_column: LabelColumn = None,
+        group_column: GroupColumn = None,
         spans: Spans = None,
         target: o.Target = None,
         against: o.Against = None,
@@ -141,7 +151,7 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
             said = (*(words or []), *more)
             asked = Asked(
                 *(said, corrupt, subject, new, target, against, truncate, source, name),
-                *(text_column, label_column, spans),
+                *(text_column, label_column, spans, group_column),
             )
             output.check()
             _check_export(export)
