@@ -16,6 +16,7 @@ from exegete.core.request import Text
 from exegete.core.site import Site
 from exegete.models.lab import Lab
 from exegete.models.readout import readout
+from exegete.models.shown import shown
 
 WRITES = ("resid_pre", "resid_mid", "resid_post", "attn_add", "mlp_add", "attn_out", "mlp_out")
 N_EFFECTS = 5
@@ -46,6 +47,6 @@ def effects(
     whole[:, special] = 0.0
     n = min(N_EFFECTS, size)
     up, down = whole.topk(n, 1).indices.tolist(), whole.topk(n, 1, largest=False).indices.tolist()
-    return [tuple(t.strip() for t in lab.pieces(r)) for r in up], [
-        tuple(t.strip() for t in lab.pieces(r)) for r in down
+    return [tuple(t.strip() for t in shown(lab, r)) for r in up], [
+        tuple(t.strip() for t in shown(lab, r)) for r in down
     ]

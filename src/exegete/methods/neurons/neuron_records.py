@@ -239,7 +239,7 @@ def _lede(units: tuple[UnitRecord, ...], scores: tuple[Score, ...], n: int, sour
     context, learned = scores
     told = (
         f"{first.name} peaks {first.peak:.1f} standard deviations above its mean, at {words}"
-        f" ({first.peak_shuffled:.1f} when the tokens are shuffled), and fires on {first.rate:{'.0%' if first.rate >= 0.02 else '.1%'}} of tokens."
+        f" ({first.peak_shuffled:.1f} when the tokens are shuffled), and is above zero on {first.rate:{'.0%' if first.rate >= 0.02 else '.1%'}} of tokens."
         f" Over all units of {n} texts the mean peak is {context.value:.2f}"
     )
     told += "" if context.control is None else f"; {context.control:.2f} on shuffled tokens"

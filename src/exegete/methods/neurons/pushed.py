@@ -21,6 +21,7 @@ from exegete.models.direct_effects import effects
 from exegete.models.feedforward import feed_forward
 from exegete.models.lab import Lab
 from exegete.models.promote import Way, at_position, way_sites
+from exegete.models.shown import shown
 
 Tokens = tuple[str, ...]
 
@@ -63,7 +64,7 @@ def _neurons(
     except SiteError:
         return {}  # no straight way from the unit to the logits is known for this family: the card shows none
     return {
-        u: (lab.pieces(tops[i][0][j].tolist()), lab.pieces(tops[i][1][j].tolist()))
+        u: (shown(lab, tops[i][0][j].tolist()), shown(lab, tops[i][1][j].tolist()))
         for i in layers
         for j, u in enumerate(by_layer[i])
     }
