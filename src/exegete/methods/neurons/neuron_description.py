@@ -134,20 +134,22 @@ class NeuronDescription(Study):
         seen, held = read_units(lab, explain, units), read_units(lab, test, units)
         made, given, strongest, peaks, needs = [], [], [], [], []
         before, fillers = lab.meter.forwards, frequent(lab, explain) if self.n_pruned else ()
-        for i, u in enumerate(units):
-            top = found[u.site].text[u.unit].tolist()
-            other = lab.rng("others", str(u)).permutation(len(explain))[:k].tolist()
-            patterns = None
-            if self.n_pruned:
-                mean = float(found[u.site].mean[u.unit])
-                cut = pruned(lab, [explain[t] for t in top[: self.n_pruned]], u, mean, fillers)
-                patterns = merged(cut)
-                needs.append(tuple((told_pattern(p.code), p.value) for p in patterns))
-            texts = [seen[t] for t in dict.fromkeys([*top, *other])]
-            given.append([(r.tokens, r.values[:, i]) for r in texts if r.tokens])
-            made.append(self._describe(lab, given[-1], patterns))
-            strongest.append(tuple(excerpt(seen[t], i) for t in top[:SHOWN] if seen[t].tokens))
-            peaks.append(float(found[u.site].value[u.unit, 0]))
+        with lab.working(len(units), "writing descriptions") as done:
+            for i, u in enumerate(units):
+                top = found[u.site].text[u.unit].tolist()
+                other = lab.rng("others", str(u)).permutation(len(explain))[:k].tolist()
+                patterns = None
+                if self.n_pruned:
+                    mean = float(found[u.site].mean[u.unit])
+                    cut = pruned(lab, [explain[t] for t in top[: self.n_pruned]], u, mean, fillers)
+                    patterns = merged(cut)
+                    needs.append(tuple((told_pattern(p.code), p.value) for p in patterns))
+                texts = [seen[t] for t in dict.fromkeys([*top, *other])]
+                given.append([(r.tokens, r.values[:, i]) for r in texts if r.tokens])
+                made.append(self._describe(lab, given[-1], patterns))
+                strongest.append(tuple(excerpt(seen[t], i) for t in top[:SHOWN] if seen[t].tokens))
+                peaks.append(float(found[u.site].value[u.unit, 0]))
+                done()
         spent = lab.meter.forwards - before
         clues, candidates = tuple(of[0] for of in made), ()
         if self.n_candidates > 1:
@@ -156,12 +158,13 @@ class NeuronDescription(Study):
         if teller is not None:
             held = picked(lab, held, bars, self.n_judged)
         foretold = [[d.simulate(r.tokens) for r in held] for d in clues]
-        table = np.array(
-            [
-                [_scores(lab, f, [r.values[:, i] for r in held], bars[i], str(u)) for f in foretold]
-                for i, u in enumerate(units)
-            ]
-        )  # [unit, description, kind]
+        rows = []
+        with lab.working(len(units), "judging descriptions") as done:
+            for i, u in enumerate(units):
+                true = [r.values[:, i] for r in held]
+                rows.append([_scores(lab, f, true, bars[i], str(u)) for f in foretold])
+                done()
+        table = np.array(rows)  # [unit, description, kind]
         near = self._near(lab, [d.text for d in clues], held, bars)
         table = np.concatenate([table, near], 2)
         names = [str(u) for u in units]

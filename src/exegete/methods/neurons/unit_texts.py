@@ -18,7 +18,7 @@ from exegete.core.request import Text
 from exegete.core.site import Site
 from exegete.methods.neurons.unit_sources import Source
 from exegete.models.encode import encode
-from exegete.models.harvest import stream
+from exegete.models.harvest import Chunk, stream
 from exegete.models.lab import Lab
 from exegete.ops.topk_stream import UnitStream
 
@@ -73,15 +73,24 @@ def read_units(
     """Every text with what `units` (of a `source`) do on each of its tokens, in the order of `texts`."""
     sites = tuple(dict.fromkeys(u.site for u in units))
     found: dict[int, Read] = {}
-    for chunk in stream(lab, texts, sites):
-        seen = {s: v if source is None else source.units(v) for s, v in chunk.values.items()}
-        columns = [seen[u.site][:, u.unit].cpu().numpy() for u in units]
-        values = np.stack(columns, 1).astype(np.float64)
-        for i in np.unique(chunk.text):
-            rows = chunk.text == i
-            ids = tuple(chunk.ids[rows].tolist())
-            found[int(i)] = Read(lab.pieces(ids), values[rows], ids)
+    with lab.working(len(texts), "reading what units do, token by token") as done:
+        for chunk in stream(lab, texts, sites):
+            _note(lab, chunk, units, source, found)
+            done(len(set(chunk.text.tolist())))
     return tuple(found.get(i, Read((), np.zeros((0, len(units))))) for i in range(len(texts)))
+
+
+def _note(
+    lab: Lab, chunk: Chunk, units: Sequence[Unit], source: Source | None, found: dict[int, Read]
+) -> None:
+    """Put the texts of one pass into `found`."""
+    seen = {s: v if source is None else source.units(v) for s, v in chunk.values.items()}
+    columns = [seen[u.site][:, u.unit].cpu().numpy() for u in units]
+    values = np.stack(columns, 1).astype(np.float64)
+    for i in np.unique(chunk.text):
+        rows = chunk.text == i
+        ids = tuple(chunk.ids[rows].tolist())
+        found[int(i)] = Read(lab.pieces(ids), values[rows], ids)
 
 
 def shuffled(lab: Lab, texts: Sequence[Text]) -> tuple[Text, ...]:
