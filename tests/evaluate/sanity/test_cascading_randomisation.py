@@ -83,7 +83,7 @@ def test_what_never_looks_is_flagged_and_what_looks_is_not(model):
     assert luck.control > 0.5  # and another throw for another seed
     assert np.isnan(flat.value)
     assert flat.n == flat.n_failed
-    assert "lengths stays more alike" in found.lede
+    assert "lengths, dice stay more alike" in found.lede
     assert "flat gives no order" in found.lede
     assert found.kept[1, 0] == 1
     assert found.kept[1, -1] < 0.9

@@ -1,0 +1,156 @@
+"""What the checks of invariance share: every method on a model and on another that computes the same, and how far they differ.
+
+    change = ||e' - e||_2 / max(||e||_2, ||e'||_2) of each text;  a method passes when every text's is within `tolerance`
+
+Explanations shorter than 1e-3 count as that long: they are rounding.
+
+Chance is the change when the scores are dealt out at random. The control is a planted rule that fails: it reads the input's numbers and
+some weights as they stand, e_u = sum over the tokens of u of <x, w>. That the two models compute the same is
+checked on every text and stands in the finding. Cost: explanations, twice.
+"""
+
+from abc import abstractmethod
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from exegete.core.results.invariance import Invariance
+from exegete.core.seed import generator
+from exegete.core.target import Target
+from exegete.core.trust import Check, Score, Trust
+from exegete.evaluate.sanity.checking import Asked, Bench, SanityStudy
+from exegete.evaluate.sanity.same_function import axis_of, matrices
+from exegete.models.lab import Lab
+from exegete.models.model import Model
+from exegete.models.question import Question
+from exegete.models.randomise import asked_of
+from exegete.ops.stats import bootstrap_mean
+
+NAN = float("nan")
+NOTHING = 1e-3  # of an output's unit: sums of rounding, where an explanation is zero by a theorem
+SAME_OUTPUT = 1e-3  # of the largest output: rounding of another order of sums, through all layers
+PLANTED = "scores that read the numbers as they stand"
+
+
+class InvarianceStudy(SanityStudy):
+    """Base of the checks of invariance."""
+
+    finds: ClassVar[type] = Invariance
+    passes: ClassVar[str] = "explanations, twice"
+    question: ClassVar[str] = ""
+    tolerance: float = Field(
+        1e-3, gt=0, le=1, description="the largest change of an explanation that counts as rounding"
+    )
+    n_random: int = Field(
+        100, ge=1, le=10_000, description="ways to deal out the scores at random, for chance"
+    )
+
+    @abstractmethod
+    def twin(self, lab: Lab, first: Question) -> tuple[Model, tuple[str, ...]]:
+        """Another model of the same function, and in words what is otherwise in it."""
+
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Invariance:
+        """Every method on both models."""
+        bench = self.bench(lab, items, target)
+        twin, words = self.twin(lab, bench.asked[0].question)
+        gap = max(_gap(a.question, twin) for a in bench.asked)
+        change, dealt = self._changes(lab, bench, twin)
+        planted = float(
+            np.mean([_relative(*(_planted(m, a) for m in (lab.model, twin))) for a in bench.asked])
+        )
+        scores = tuple(self._score(name, change[m], dealt[m], planted) for m, name in enumerate(bench.names))
+        passed = tuple(bool(np.isfinite(c).any() and np.nanmax(c) <= self.tolerance) for c in change)
+        return Invariance(
+            title=self.question,
+            lede=_lede(bench.names, change, passed, planted, self.tolerance),
+            methods=bench.names,
+            change=change,
+            dealt=dealt,
+            planted=planted,
+            passed=passed,
+            tolerance=self.tolerance,
+            changed=words,
+            gap=gap,
+            checks=(Check.at_most("same function", gap, SAME_OUTPUT, "largest relative difference between the two models' outputs"),),
+            trust=Trust(scores=scores, seed=self.seed, notes=bench.notes()),
+        )  # fmt: skip
+
+    def _changes(self, lab: Lab, bench: Bench, twin: Model) -> tuple[np.ndarray, np.ndarray]:
+        """Change [method, text], and the mean change of dealt scores [method]."""
+        change = np.full((len(bench.methods), len(bench.asked)), NAN)
+        dealt = np.full(change.shape, NAN)
+        with lab.working(change.size, "explaining twice") as done:
+            for m, i in np.ndindex(change.shape):
+                own, other = bench.explain(m, i), bench.explain(m, i, twin)
+                if own is not None and other is not None:
+                    change[m, i] = _relative(own, other)
+                    rng = generator(self.seed, "dealt", i)
+                    dealt[m, i] = np.mean(
+                        [_relative(own, rng.permutation(own)) for _ in range(self.n_random)]
+                    )
+                done()
+        return change, np.array([_mean(d) for d in dealt])
+
+    def _score(self, name: str, change: np.ndarray, dealt: float, planted: float) -> Score:
+        known = change[np.isfinite(change)]
+        return Score(
+            name=f"{name}: change of the explanation",
+            value=_mean(change),
+            better="lower",
+            chance=dealt if dealt == dealt else None,
+            control=planted,
+            control_name=PLANTED,
+            interval=bootstrap_mean(known, self.seed) if len(known) else None,
+            n=max(len(known), 1),
+            n_failed=len(change) - len(known) if len(known) else 1,
+        )
+
+
+def _planted(model: Model, asked: Asked) -> np.ndarray:
+    """The planted rule [unit]: the input's numbers times the first and last rows of the first layer's matrices, added up."""
+    x = asked_of(model, asked.question).embeddings().double().cpu().numpy()
+    w = np.zeros(x.shape[1])
+    for _, module in matrices(model.map.block(model.map.stacks[0], 0)):
+        weight = cast(torch.Tensor, module.weight).detach().double().cpu().numpy()
+        rows = weight if axis_of(module, "out") == 0 else weight.T
+        w += np.resize(rows[0], len(w)) + np.resize(rows[-1], len(w))
+    return np.array([float((x[list(u.tokens)] @ w).sum()) for u in asked.units])
+
+
+def _gap(question: Question, twin: Model) -> float:
+    """How far the outputs of two models are apart on one text, as a share of the largest."""
+    own, other = question.value(), asked_of(twin, question).value()
+    return float(np.abs(own - other).max() / max(1.0, np.abs(own).max()))
+
+
+def _relative(own: np.ndarray, other: np.ndarray) -> float:
+    size = max(float(np.linalg.norm(own)), float(np.linalg.norm(other)), NOTHING)
+    return float(np.linalg.norm(other - own)) / size
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else NAN
+
+
+def _lede(
+    names: tuple[str, ...], change: np.ndarray, passed: tuple[bool, ...], planted: float, tolerance: float
+) -> str:
+    good = [n for n, p in zip(names, passed) if p]
+    bad = [
+        (n, float(np.nanmax(c))) for n, c, p in zip(names, change, passed) if not p and np.isfinite(c).any()
+    ]
+    parts = []
+    if good:
+        parts.append(f"{', '.join(good)} {'stay' if len(good) > 1 else 'stays'} the same to rounding ({tolerance:g}).")  # fmt: skip
+    if bad:
+        told = ", ".join(f"{n} by {_share(v)}" for n, v in bad)
+        parts.append(f"Changed at most: {told}, although both models compute the same.")
+    parts.append(f"A planted rule that reads the numbers as they stand changes by {_share(planted)}.")
+    return " ".join(parts)
+
+
+def _share(v: float) -> str:
+    return f"{v:.0%}" if v >= 0.01 else f"{v:.1e}"
