@@ -154,15 +154,24 @@ class NeuronTranslationStudy(EditStudy):
     ) -> str:
         at = len(points) // 2
         k, n = int(points[at]), len(setting.ex.places)
+        mine, random = turned.ranked[at], turned.random[:, at]
+        if mine > random.max():
+            held = f"more than any of {len(random)} random orders"
+        else:
+            held = f"NOT more than the best of {len(random)} random orders, {random.max():.0%}"
         words = (
             f"Moving one word a text towards another class in the first {k} of {n:,} neurons makes a probe of the last layer take "
-            f"{turned.ranked[at]:.0%} of them for that class (random neurons: {turned.random[:, at].mean():.0%}; without a change: "
-            f"{turned.base:.0%}); in {int(points[-1])} neurons {turned.ranked[-1]:.0%} (random: {turned.random[:, -1].mean():.0%}). "
+            f"{mine:.0%} of them for that class, {held} (mean: {random.mean():.0%}; without a change: {turned.base:.0%}); "
+            f"in {int(points[-1])} neurons {turned.ranked[-1]:.0%} (best random order: {turned.random[:, -1].max():.0%}). "
             f"Of the other words {others.ranked[at]:.0%} are taken as before."
         )
         lost = ("turned", "moved away from their own")
         words_lost = [w for w, s in zip(lost, scores) if not s.beats_control]
-        return words + (f" Some random order has as many {' and '.join(words_lost)}." if words_lost else "")
+        return words + (
+            f" Over all numbers of neurons some random order has as many {' and '.join(words_lost)}."
+            if words_lost
+            else ""
+        )
 
 
 def _added(whole: Tensor) -> Change:
