@@ -31,7 +31,8 @@ class Grid(Figure):
     """Numbers [row, column]. NaN cells are empty.
 
     `texts` [row][column] are words shown in the cells (the numbers stay the colour). `marked` cells (row, column) stand
-    out from their null or matter most; the caption says which. `unit` names what a number is.
+    out from their null or matter most; the caption says which. `unit` names what a number is. `end` is where the colours end, for
+    figures that are held against one another; none: at the largest number.
     """
 
     kind: Literal["grid"] = "grid"
@@ -44,6 +45,7 @@ class Grid(Figure):
     signed: bool = True
     texts: tuple[tuple[str, ...], ...] = ()
     marked: tuple[tuple[int, int], ...] = ()
+    end: float | None = None
 
 
 class Series(Value):
@@ -155,7 +157,7 @@ class Maps(Figure):
 
 
 class Tokens(Figure):
-    """A text with a number a token [token]; `label` names it (clean, corrupt, prompt)."""
+    """A text with a number a token [token]; `label` names it (clean, corrupt, prompt). `end` is where the colours end, as in `Grid`."""
 
     kind: Literal["tokens"] = "tokens"
     label: str = ""
@@ -163,6 +165,7 @@ class Tokens(Figure):
     values: np.ndarray
     signed: bool = False
     unit: str = ""
+    end: float | None = None
 
 
 class Arc(Value):

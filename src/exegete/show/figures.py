@@ -148,7 +148,7 @@ def _made(figure: AnyFigure) -> Picture:
 
 def grid(f: Grid) -> GridPicture:
     """Cells with their words or numbers."""
-    end, marked = limit(f.values), set(f.marked)
+    end, marked = f.end or limit(f.values), set(f.marked)
     rows = []
     for i, name in enumerate(f.rows):
         cells = []
@@ -170,7 +170,7 @@ def tokens(f: Tokens) -> GridPicture:
     values = np.asarray(f.values, dtype=np.float64)[None]
     one = Grid(
         title=f.title, caption=f.caption, values=values, rows=(f.label or "text",), columns=f.tokens, row_axis="",
-        column_axis="", unit=f.unit, signed=f.signed,
+        column_axis="", unit=f.unit, signed=f.signed, end=f.end,
     )  # fmt: skip
     return grid(one)
 

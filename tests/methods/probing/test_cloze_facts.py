@@ -149,3 +149,13 @@ def test_the_terrariums_decoder_knows_its_world():
     r = ClozeFacts()(load("terrarium/decoder"), known_facts("causal", 25, 1))
     assert r.hits[0, 1] > 0.9
     assert all(s.beats_control for s in r.trust.scores)
+
+
+def test_ranks_are_whole_numbers_but_where_a_place_is_shared():
+    found = ClozeFacts()(
+        load("terrarium/decoder"), [Fact(prompt="the food was", subject="food", answer="good")]
+    )
+    rank = next(f for f in found.figures() if f.title == "Prompt by prompt").rows[0][2]
+    assert isinstance(rank, int) and rank == found.filled[0].rank
+    half = found.model_copy(update={"filled": (found.filled[0].model_copy(update={"rank": 2.5}),)})
+    assert next(f for f in half.figures() if f.title == "Prompt by prompt").rows[0][2] == 2.5

@@ -16,6 +16,7 @@ from exegete.models.likelihood import Asked, convention, sentences, told
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 from exegete.ops.nested import group_means, nested_means, paths_of
+from exegete.show.figures import tokens as shown
 from support.data import shared_data
 from support.planted_bigram import bigram
 
@@ -281,3 +282,18 @@ def test_published_tables_are_reproduced():
         assert (
             abs(wrong - group_means([""], names, values)[0]) > 1e-3
         )  # a mean of means is not what was published
+
+
+def test_both_sentences_of_a_pair_are_shaded_on_one_scale_and_the_start_is_told_once():
+    found = MinimalPairs()(
+        load(tiny("gpt2")), [Minimal(good=a, bad=b, phenomenon=p) for a, b, p in zip(TEXTS, TEXTS[1:], "xyz")]
+    )
+    strips = [f for f in found.figures() if f.kind == "tokens"]
+    assert len(strips) >= 2
+    for one, other in zip(strips[::2], strips[1::2]):
+        assert one.end == other.end == max(one.values.max(), other.values.max())
+        assert shown(one).end == shown(other).end  # what is drawn
+        alone = [shown(f.model_copy(update={"end": None})).end for f in (one, other)]
+        assert alone[0] != alone[1]
+    said = [*(words for _, words in found.context), *(f.caption for f in found.figures())]
+    assert sum(found.convention in s for s in said) == 1

@@ -92,10 +92,15 @@ class ClozeFacts(Finding):
             caption="The right answer, where it stands, and what the model says first.",
             columns=("prompt", "answer", "rank", "probability", "said first"),
             rows=tuple(
-                (f.prompt, f.answer, f.rank, float(f"{f.probability:.3g}"), ", ".join(f.first))
+                (f.prompt, f.answer, _rank(f.rank), float(f"{f.probability:.3g}"), ", ".join(f.first))
                 for f in self.filled
             ),
         )
+
+
+def _rank(rank: float) -> int | float:
+    """A whole number, but where answers that are equally probable share a place between two."""
+    return int(rank) if rank == int(rank) else rank
 
 
 def _words(name: str) -> str:

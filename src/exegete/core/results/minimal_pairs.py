@@ -73,7 +73,7 @@ class MinimalPairs(Finding):
         )
         return Curves(
             title="How often is the acceptable sentence likelier?",
-            caption=f"Share of pairs by phenomenon, with its 95 % interval. {self.scored} {self.convention}",
+            caption=f"Share of pairs by phenomenon, with its 95 % interval. {self.scored}",
             x=np.arange(len(rows), dtype=np.float64),
             x_axis="phenomenon",
             x_names=tuple(_last(self.paths[i]) for i in rows),
@@ -104,6 +104,7 @@ class MinimalPairs(Finding):
         found: list[Tokens] = []
         for pair in self.examples:
             won = pair.margin > 0
+            end = float(max(-pair.good_logs.min(), -pair.bad_logs.min())) or None
             told = "likelier, as it should be" if won else "less likely, which is wrong"
             for side, tokens, logs in (
                 ("acceptable", pair.good, pair.good_logs),
@@ -117,6 +118,7 @@ class MinimalPairs(Finding):
                         tokens=tokens,
                         values=-logs,
                         unit="surprisal (nats)",
+                        end=end,
                     )
                 )
         return tuple(found)
