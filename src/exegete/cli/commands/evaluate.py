@@ -31,6 +31,15 @@ def evaluate(
             rich_help_panel="What is explained",
         ),
     ] = None,
+    truth: Annotated[
+        bool,
+        typer.Option(
+            "--truth",
+            help="Judge by planted truth instead: every method (or --methods) against models whose reasons are known. "
+            "Takes no texts; -n sets how many are drawn from each planted model.",
+            rich_help_panel="What is explained",
+        ),
+    ] = False,
     target: o.Target = None,
     against: o.Against = None,
     scale: o.Scale = "auto",
@@ -87,8 +96,11 @@ def evaluate(
 
     head, marked = (task, None) if task in HEADS else (None, task)
     folder = out if out and not out.endswith(".exg") else None
-    output = Output(None if folder else out, html, open_page, as_json)
+    output = Output(None if folder and not truth else out, html, open_page, as_json)
     output.check()
+    if truth:
+        output.emit([_truth(inputs, task, scores, names(methods), n, seed, RichProgress())])
+        return 0
     ask = ask_of(target, against, scale, unit)
     chosen, judges = names(methods), names(metrics)
     texts, note = _task(inputs, marked, n, seed) if marked else (_plain(inputs, ask, truncate, n), "")
@@ -114,6 +126,27 @@ def evaluate(
         for path in write_board(result, folder):
             say(f"wrote {path}")
     return 0
+
+
+def _truth(
+    inputs: list[str] | None,
+    task: str | None,
+    scores: str | None,
+    methods: list[str] | None,
+    n: int | None,
+    seed: int,
+    progress: Any,
+) -> Any:
+    """The truth board. Raises `UsageError` where texts, a task or scores are given too: it has its own."""
+    if inputs or task or scores:
+        raise UsageError(
+            f"You asked for --truth and for {(inputs or [task or scores])[0]!r:.60}.",
+            "Planted truth comes with its own models and texts.",
+            "Leave one of them out.",
+        )
+    from exegete.evaluate.truth import truth_board
+
+    return truth_board(methods or None, n_texts=n or 6, seed=seed, progress=progress)
 
 
 def _plain(inputs: list[str] | None, ask: Any, truncate: bool, n: int | None) -> list[Any]:
