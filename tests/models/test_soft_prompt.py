@@ -11,7 +11,16 @@ from exegete.models.encode import encode
 from exegete.models.infill import mask_id
 from exegete.models.lab import Lab
 from exegete.models.load import load
-from exegete.models.soft_prompt import embeddings, learn, nearest, says, slotted, start_vectors
+from exegete.models.soft_prompt import (
+    _filled,
+    deep_start,
+    embeddings,
+    learn,
+    nearest,
+    says,
+    slotted,
+    start_vectors,
+)
 from exegete.models.tiny import tiny
 
 TEXTS = ("the food", "mary and john", "it")
@@ -38,6 +47,34 @@ def test_embeddings_in_slots_read_as_their_tokens(family, before):
         want = logits[len(lead) + len(body) + len(hole) - 1]
         torch.testing.assert_close(got[i], want, atol=1e-4, rtol=1e-4)
     assert (got - says(lab, cases, embeddings(lab)[[14, 15, 16]])).abs().max() > 1e-3  # it can fail
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "bert"])
+@pytest.mark.parametrize("before", [False, True])
+def test_deep_vectors_that_tokens_leave_read_as_those_tokens(family, before):
+    """What every layer reads where tokens stand, put there by hand, changes nothing; a slot that answers reads on by itself."""
+    lab = Lab(load(tiny(family)))
+    cases = slotted(lab, TEXTS[:1], [21], 3, before)
+    rows = embeddings(lab)[[11, 12, 13]]
+    sites = lab.model.map.sites("resid_pre")
+    with _filled(lab, cases.slots, rows):
+        trace = lab.run(cases.inputs, read=sites)
+    deep = torch.stack([trace[s][cases.slots >= 0] for s in sites])
+    torch.testing.assert_close(says(lab, cases, deep), says(lab, cases, rows), atol=1e-4, rtol=1e-4)
+    random = torch.Generator().manual_seed(0)
+    for layer in range(len(deep)):  # every layer reads its own
+        moved = deep.clone()
+        moved[layer, 0] += torch.randn(moved.shape[-1], generator=random)
+        assert (says(lab, cases, moved) - says(lab, cases, deep)).abs().max() > 1e-4
+    assert deep_start(lab, cases).shape == deep.shape
+
+
+def test_a_slot_that_answers_is_not_overwritten():
+    """Two texts are told apart behind deep slots, which could not be if the last slot were set in every layer."""
+    lab = Lab(load(tiny("gpt2")))
+    cases = slotted(lab, TEXTS, [21] * 3, 2)
+    logits = says(lab, cases, deep_start(lab, cases))
+    assert (logits[0] - logits[1]).abs().max() > 1e-3
 
 
 def test_learning_lowers_the_loss_and_leaves_the_model():

@@ -6,11 +6,12 @@
 3. `learn` turns the vectors by Adam on the cross-entropy of the wanted tokens, over the whole vocabulary or some options; the
    weights of the model are not touched.
 
-Cost: one forward and one backward a case and step. Shapes: vectors [slot, d]; logits [case, vocab].
+Cost: one forward and one backward a case and step. Shapes: vectors [slot, d], or [layer, slot, d] for
+vectors that stand in the slots at the entry of every layer (prefix tuning); logits [case, vocab].
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,12 +87,17 @@ def slotted(
 def says(
     lab: Lab, cases: Slotted, vectors: Tensor, edit: dict[Site, EditLike] | None = None, graph: bool = False
 ) -> Tensor:
-    """Logits [case, vocab] at the asked place with `vectors` [slot, d] in the slots; `edit`: further edits of the pass."""
+    """Logits [case, vocab] at the asked place; `edit`: further edits of the pass.
+
+    `vectors` [slot, d] stand in the slots as input embeddings; [layer, slot, d] as what every layer reads there.
+    """
     found = []
     for part in lab.chunks(len(cases), cases.slots.shape[1]) if not graph else (slice(0, len(cases)),):
         inputs = {k: v[part] for k, v in cases.inputs.items()}
-        with _filled(lab, cases.slots[part], vectors):
-            logits = lab.run(inputs, edit=edit, rows=cases.rows[part, None], keep_graph=graph).logits
+        slots, deep = cases.slots[part], vectors.dim() == 3
+        edits = {**(edit or {}), **(_deep(lab, slots, cases.rows[part], vectors) if deep else {})}
+        with nullcontext() if deep else _filled(lab, slots, vectors):
+            logits = lab.run(inputs, edit=edits, rows=cases.rows[part, None], keep_graph=graph).logits
         found.append(
             logits[:, 0] if logits.shape[1] == 1 else logits[torch.arange(len(logits)), cases.rows[part]]
         )
@@ -115,6 +121,19 @@ def _filled(lab: Lab, slots: Tensor, vectors: Tensor) -> Iterator[None]:
         handle.remove()
 
 
+def _deep(lab: Lab, slots: Tensor, rows: Tensor, vectors: Tensor) -> dict[Site, EditLike]:
+    """The edits that set what each layer reads at its slots; a slot that answers is set at the first layer only, and reads on."""
+    place, index = (slots >= 0)[..., None], slots.clamp(min=0)
+    answering = torch.arange(slots.shape[1], device=slots.device)[None] == rows[:, None]
+    inner = place & ~answering[..., None]
+
+    def put(own: Tensor, where: Tensor) -> EditLike:
+        return lambda x: torch.where(where, own.to(x.dtype)[index], x)
+
+    sites = lab.model.map.sites("resid_pre")
+    return {site: put(own, inner if i else place) for i, (site, own) in enumerate(zip(sites, vectors))}
+
+
 def learn(
     lab: Lab,
     cases: Slotted,
@@ -124,7 +143,7 @@ def learn(
     batch: int,
     options: Tensor | None = None,
 ) -> Tensor:
-    """Vectors [slot, d] that make the wanted tokens likely; `options`: ids that alone are compared."""
+    """Vectors, of the shape of `start`, that make the wanted tokens likely; `options`: ids that alone are compared."""
     vectors = start.clone().requires_grad_(True)
     adam = torch.optim.Adam([vectors], lr=rate)
     rng = lab.rng("soft prompt", len(cases))
@@ -149,6 +168,16 @@ def start_vectors(lab: Lab, n_slots: int, name: str) -> Tensor:
     table = embeddings(lab)
     pick = lab.rng("slots", name).integers(0, len(table), n_slots)
     return table[torch.from_numpy(pick).to(table.device)].float().clone()
+
+
+def deep_start(lab: Lab, cases: Slotted) -> Tensor:
+    """What every layer reads in the slots where random tokens stand [layer, slot, d], the mean over cases, to start from."""
+    sites = lab.model.map.sites("resid_pre")
+    n = int(cases.slots.max()) + 1
+    with _filled(lab, cases.slots, start_vectors(lab, n, "deep")):
+        trace = lab.run(cases.inputs, read=sites, rows=cases.rows[:, None])
+    each = [torch.stack([trace[s][cases.slots == k].mean(0) for k in range(n)]) for s in sites]
+    return torch.stack(each).float()
 
 
 def nearest(lab: Lab, vectors: Tensor) -> tuple[str, ...]:

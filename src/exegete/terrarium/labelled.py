@@ -5,6 +5,7 @@ pair      sentences whose words carry their relation to their head: (word, head)
 text      reviews with their label: negative, neutral, positive
 topic     sentences with their topic
 number    sentences with the number of their words
+subject   sentences up to the verb, all different, with "one" or "many" for their subject; a noun of either number stands after it
 coreference  stories of a woman, a man and a pronoun, whose marks are (pronoun, name) with "yes" or "no"; both orders and both
           pronouns equally often, so that place tells nothing, and names in circles that no story crosses, so that stories of
           other names can be held out
@@ -18,12 +19,12 @@ from random import Random
 
 from exegete.core.errors import UnknownName
 from exegete.core.material import Mark, Marked
-from exegete.terrarium import corpora
+from exegete.terrarium import agreement, corpora, inflect
 from exegete.terrarium import lexicon as lex
 from exegete.terrarium.gold import Sentence
 from exegete.terrarium.grammar import Grammar
 
-KINDS = ("word", "pair", "text", "topic", "number", "concept", "coreference")
+KINDS = ("word", "pair", "text", "topic", "number", "concept", "coreference", "subject")
 N_RANDOM = 10  # random sets beside the concepts
 
 
@@ -40,6 +41,8 @@ def marked(kind: str, n: int, seed: int = 0) -> tuple[Marked, ...]:
         return tuple(Marked.of(s.text, s.topic or "") for s in corpora.topics(n, "test", f"labelled-{seed}"))
     if kind == "number":
         return tuple(Marked.of(s.text, float(len(s.words))) for s in _sentences(n, seed))
+    if kind == "subject":
+        return _subjects(n, seed)
     if kind == "coreference":
         return _pronouns(n, seed)
     return _concepts(n, seed)
@@ -67,6 +70,21 @@ def _pairs(s: Sentence) -> Marked:
     )
     return Marked(text=s.text, marks=marks)
 
+
+def _subjects(n: int, seed: int) -> tuple[Marked, ...]:
+    """ "the keys near the box": many."""
+    random, found = Random(f"subjects-{seed}"), {}
+    kinds = ("phrase", "object_relative", "subject_relative")
+    while len(found) < n:
+        pair = agreement.pair(random, kinds[len(found) % len(kinds)])
+        words = pair.good.split()[: pair.word]
+        found[" ".join(words)] = "many" if words[1] in _PLURALS else "one"
+    return tuple(Marked.of(text, label) for text, label in found.items())
+
+
+_PLURALS = frozenset(
+    many for w in lex.PROFESSIONS + lex.ANIMALS if (many := inflect.plural(w)) != w
+)  # of the nouns that agreement is shown on
 
 _FRAMES = (
     "the {noun} was {word}",
