@@ -53,7 +53,7 @@ class Cascade(Finding):
                     float(self.kept[i, -1]),
                     float(self.interval[i, -1, 0]),
                     float(self.interval[i, -1, 1]),
-                    _verdict(float(self.kept[i, -1]), self.flagged[i]),
+                    _verdict(float(self.kept[i, -1]), self.random[1], self.flagged[i]),
                 )
                 for i, m in enumerate(self.methods)
             ),
@@ -61,7 +61,9 @@ class Cascade(Finding):
         return (curves, table)
 
 
-def _verdict(kept: float, flagged: bool) -> str:
+def _verdict(kept: float, high: float, flagged: bool) -> str:
     if kept != kept:
         return "has no order to compare"
-    return "FLAGGED: does not need the model" if flagged else "depends on the model"
+    if flagged:
+        return "FLAGGED: does not need the model"
+    return "undecided: above random orders, its interval is not" if kept > high else "depends on the model"

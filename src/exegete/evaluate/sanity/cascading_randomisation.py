@@ -200,7 +200,12 @@ def _lede(names: tuple[str, ...], scores: tuple[Score, ...], flagged: tuple[bool
     ]
     if bad:
         parts.append(f"{', '.join(bad)} {'stay' if len(bad) > 1 else 'stays'} more alike than that: what is shown is not what the model learned.")  # fmt: skip
-    elif known:
+    unsure = [n for n, f in zip(names, flagged) if n in known and known[n] > high and not f]
+    if unsure:
+        parts.append(
+            f"{', '.join(unsure)} {'lie' if len(unsure) > 1 else 'lies'} above that, but not with the whole interval: undecided, take more texts."
+        )
+    if known and not bad and not unsure:
         parts.append("None stays more alike than that: all depend on what was learned, which does not yet make them right.")  # fmt: skip
     if none:
         parts.append(f"{', '.join(none)} {'give' if len(none) > 1 else 'gives'} no order to compare.")

@@ -4,8 +4,9 @@
 
 Explanations shorter than 1e-3 count as that long: they are rounding.
 
-Chance is the change when the scores are dealt out at random. The control is a planted rule that fails: it reads the input's numbers and
-some weights as they stand, e_u = sum over the tokens of u of <x, w>. That the two models compute the same is
+Each score is held against the rounding that is allowed, and against chance: the smaller of the change when the scores are dealt out
+at random and that of a planted rule that must fail, which reads the input's numbers and some weights as they stand,
+e_u = sum over the tokens of u of <x, w>. That the two models compute the same is
 checked on every text and stands in the finding. Cost: explanations, twice.
 """
 
@@ -31,7 +32,7 @@ from exegete.ops.stats import bootstrap_mean
 NAN = float("nan")
 NOTHING = 1e-3  # of an output's unit: sums of rounding, where an explanation is zero by a theorem
 SAME_OUTPUT = 1e-3  # of the largest output: rounding of another order of sums, through all layers
-PLANTED = "scores that read the numbers as they stand"
+ROUNDING = "the rounding that is allowed"
 
 
 class InvarianceStudy(SanityStudy):
@@ -99,9 +100,9 @@ class InvarianceStudy(SanityStudy):
             name=f"{name}: change of the explanation",
             value=_mean(change),
             better="lower",
-            chance=dealt if dealt == dealt else None,
-            control=planted,
-            control_name=PLANTED,
+            chance=min(dealt, planted) if dealt == dealt else planted,
+            control=self.tolerance,
+            control_name=ROUNDING,
             interval=bootstrap_mean(known, self.seed) if len(known) else None,
             n=max(len(known), 1),
             n_failed=len(change) - len(known) if len(known) else 1,
