@@ -29,8 +29,17 @@ BY_HAND = {  # the contrast yes - no is the sum of the weights left: 2.5 whole; 
     "monotonicity": np.corrcoef([-2.0, 0.5, 1.0, 3.0], [-2.0, -1.5, -0.5, 2.5])[0, 1],
     "infidelity": 0.0,  # what a set of units adds is the sum of their weights
     "sensitivity_n": 1.0,
+    "log_odds": -3.0,  # a contrast of logits as it is
 }
-BRUTE_FORCED = {"infidelity", "sensitivity_n"}  # against loops over all subsets, in test_subset_metrics
+SOFT = {
+    "soft_comprehensiveness",
+    "soft_sufficiency",
+}  # drawn: held against their expectation in test_soft_metrics
+BRUTE_FORCED = {
+    "infidelity",
+    "sensitivity_n",
+    *SOFT,
+}  # against loops in test_subset_metrics and test_soft_metrics
 
 
 def hand_game():
@@ -45,12 +54,13 @@ def test_worked_by_hand(name):
 
 
 def test_every_faithfulness_metric_has_an_example_by_hand():
-    assert {m.id for m in faithfulness_metrics()} == set(BY_HAND)
+    assert {m.id for m in faithfulness_metrics()} == set(BY_HAND) | SOFT
 
 
 def test_a_reversed_explanation_is_worse_by_every_metric():
-    game = hand_game()
+    q = hand_game().question
     for metric in faithfulness_metrics():
+        game = metric.game(q, q.units("token"))
         good, bad = metric.score(game, np.array(WEIGHTS)), metric.score(game, -np.array(WEIGHTS))
         assert (good > bad) if metric.better == "higher" else (good < bad), metric.id
 
@@ -107,6 +117,7 @@ def naive_metrics(g, r):
         "monotonicity": np.corrcoef(np.array(r)[rising], added)[0, 1],
         "violation": float(np.sign(r[strongest]) * (whole - g.f(without([strongest]))) < 0),
         "deletion_auc": sum(deleted[i] + deleted[i + 1] for i in range(n)) / 2 / n,
+        "log_odds": np.log(g.f(without(order[: int(np.ceil(n / 5))])) / whole),
         "insertion_auc": sum(inserted[i] + inserted[i + 1] for i in range(n)) / 2 / n,
     }
 
@@ -152,12 +163,13 @@ def test_together_they_run_the_union_of_their_inputs_and_nothing_twice():
     model, text = load(tiny("bert", "sequence")), "the food was not good but the staff were fine"
     rows = Ranking.of(np.random.default_rng(0).normal(size=(5, 10)))
     union: set[bytes] = set()
-    for metric in faithfulness_metrics():
+    by_units = [m for m in faithfulness_metrics() if m.id not in SOFT]  # the soft ones ask by embeddings
+    for metric in by_units:
         alone = judging(ask(model, text))
         metric.score_orders(metric.game(alone, alone.units("word")), rows)
         union |= set(alone._memo)
     q = judging(ask(model, text))
-    for metric in faithfulness_metrics():
+    for metric in by_units:
         metric.score_orders(metric.game(q, q.units("word")), rows)
     assert q.meter.distinct == q.meter.forwards == len(union)
     assert q.meter.asked > 2 * q.meter.distinct  # they do have inputs in common

@@ -73,7 +73,8 @@ def test_planted_truth_beats_chance_by_every_metric_and_its_opposite_by_none():
         assert guess.interval[0] <= guess.chance <= guess.interval[1] or abs(guess.percentile - 50) < 25, (
             guess
         )
-        assert (good.n, good.n_failed) == (12, 0)
+        # two of the texts say "no": soft metrics are not defined where nothing says as much as the text
+        assert (good.n, good.n_failed) == ((10, 2) if metric.startswith("soft_") else (12, 0))
 
 
 def test_each_cell_is_the_mean_of_what_the_metric_says_text_by_text(model):
