@@ -41,6 +41,7 @@ _HOMES = {
     "Mark": "exegete.core.material",
     "Marked": "exegete.core.material",
     "Minimal": "exegete.core.material",
+    "Choice": "exegete.core.material",
     "Rationale": "exegete.core.rationale",
     "read_rationales": "exegete.core.read_rationales",
     "Finding": "exegete.core.results.finding",
@@ -60,6 +61,7 @@ __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
     from exegete.core.errors import ExegeteError as ExegeteError
+    from exegete.core.material import Choice as Choice
     from exegete.core.material import Fact as Fact
     from exegete.core.material import Mark as Mark
     from exegete.core.material import Marked as Marked

@@ -114,3 +114,14 @@ def test_whole_tables_say_which_metrics_tell_and_which_methods_differ(table):
     assert gap.p < 0.05
     i = table.metrics.index("auprc")
     np.testing.assert_allclose(table.values[0, i].mean(), cell(table, "marks", "auprc").value)
+
+
+def test_a_rationale_without_a_second_one_is_no_failure():
+    table = evaluate(
+        load(tiny("bert", "sequence")), [told("a horrible old hat is here", ["horrible"])] * 2, [Marks()], ["auprc"],
+        Target(label=0),
+    )  # fmt: skip
+    alone = cell(table, "rationale", "auprc")
+    assert (alone.n, alone.n_failed) == (0, 0)
+    assert "no other's rationale" in alone.verdict
+    assert table.failures == ()

@@ -26,7 +26,7 @@ TYPES = {
     "Listing", "Finding", "Pair", "Fact", "Parsed",
     "Mark",
     "Marked",
-    "Minimal", "Rationale", "Trust", "Score", "Check", "Cost", "ExegeteError",
+    "Minimal", "Rationale", "Choice", "Trust", "Score", "Check", "Cost", "ExegeteError",
 }  # fmt: skip
 
 

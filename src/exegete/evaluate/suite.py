@@ -65,6 +65,7 @@ from exegete.models.randomise import Randomiser
 
 RANDOM = "random"
 RATIONALE = "rationale"
+ALONE = "one annotator a text, and no other's rationale to hold it against"
 LEVELS = ("full", "fast")
 NOTE = (
     "The cost of a row is that of its explanations; judging is shared between rows and stands in the total."
@@ -106,6 +107,7 @@ def evaluate(
     n = len(what.methods)
     kept = [m for m in range(n + 2) if told or m != n]
     values = values_of(sheets)
+    plausible = [name for name, m in zip(labels(chosen), chosen) if isinstance(m, PlausibilityMetric)]
     return MetricTable(
         methods=tuple(names[m] for m in kept),
         metrics=labels(chosen),
@@ -115,7 +117,7 @@ def evaluate(
         diagnosticity=diagnosticity([s.scores for s in sheets], labels(chosen), n, seed),
         differences=differences(values[:n], what.names, labels(chosen), seed),
         n_texts=len(sheets),
-        failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets)),
+        failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets, plausible)),
         cost=sum((x.spent for x in sheets), Cost()),
         notes=(NOTE, *_stability_notes(what, chosen, sheets)),
         provenance=what.provenance("evaluate"),
@@ -320,14 +322,23 @@ def _row(sheets: Sequence[Sheet], m: int, metrics: Sequence[ExplanationMetric], 
         pool([s.scores[m][k] for s in sheets], name, metric.better, seed) for k, (metric, name) in columns
     ]
     if m >= len(sheets[0].costs):
-        return Trust(scores=tuple(scores))
+        return Trust(scores=tuple(_alone(s, metric) for s, metric in zip(scores, metrics)))
     checks = worst_of([c for s in sheets for c in s.checks[m] or ()])
     cost = sum((c for s in sheets if (c := s.costs[m]) is not None), Cost())
     return Trust(scores=tuple(scores), checks=checks, cost=cost)
 
 
-def _undefined(names: Sequence[str], sheets: Sequence[Sheet]) -> list[str]:
-    """In words: on how many texts a metric gave no number although there was an explanation."""
+def _alone(score: Score, metric: ExplanationMetric) -> Score:
+    """A rationale that has no other annotator's to be held against is no failure."""
+    if score.n or not isinstance(metric, PlausibilityMetric):
+        return score
+    return score.model_copy(update={"n_failed": 0, "skipped": ALONE})
+
+
+def _undefined(names: Sequence[str], sheets: Sequence[Sheet], alone: Sequence[str]) -> list[str]:
+    """In words: on how many texts a metric gave no number although there was an explanation. A rationale without a second
+    one is left out, by the names of the metrics in `alone`.
+    """
     n: Counter[tuple[str, str]] = Counter()
     for sheet in sheets:
         for method, row in zip(names, sheet.scores):
@@ -335,4 +346,5 @@ def _undefined(names: Sequence[str], sheets: Sequence[Sheet]) -> list[str]:
     return [
         f"{method}: {metric} is not defined on {times} of {len(sheets)} texts"
         for (method, metric), times in n.items()
+        if not (method == RATIONALE and metric in alone and times == len(sheets))
     ]
