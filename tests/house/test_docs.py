@@ -41,7 +41,8 @@ def test_the_floor_plan_is_the_tree():
     named = set(re.findall(r"^\s{2,4}(\w+)(?:/|\.py)\s", plan, re.M))
     package = ROOT / "src" / "exegete"
     rooms = {p.name for p in package.iterdir() if p.is_dir() and p.name != "__pycache__"} | {"front"}
-    rooms |= {p.name for p in (package / "methods").iterdir() if p.is_dir() and p.name != "__pycache__"}
+    for floor in ("methods", "evaluate"):
+        rooms |= {p.name for p in (package / floor).iterdir() if p.is_dir() and p.name != "__pycache__"}
     assert named == rooms
 
 

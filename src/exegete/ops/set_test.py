@@ -15,7 +15,6 @@ Reference: Holm 1979, A simple sequentially rejective multiple test procedure; P
 import numpy as np
 from scipy.stats import t as student
 
-
 _CELLS = 64
 
 

@@ -64,9 +64,7 @@ def test_a_text_that_comes_twice_is_not_learned_from_and_asked_about(model):
     ]
     assert not EdgeProbe(**how)(model, tied).trust.scores[0].beats_chance
     apart = [i.model_copy(update={"group": ""}) for i in tied]
-    assert (
-        EdgeProbe(**how)(model, apart).trust.scores[0].beats_chance
-    )  # the test can fail
+    assert EdgeProbe(**how)(model, apart).trust.scores[0].beats_chance  # the test can fail
 
 
 def test_the_expected_layer():
