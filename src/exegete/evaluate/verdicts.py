@@ -2,8 +2,8 @@
 
     diagnosticity  D = Pr[metric puts an explanation before a random one], ties one half: over the methods of one text the mean of
                    the percentiles among random orders, over texts a bootstrap. Chance is one half; the control is the random row
-                   held against other random orders. D says something of the metric only where some methods are good; on models
-                   with planted truth the truth itself is asked (`evaluate.truth`).
+                   held against other random orders. D says something of the metric only where some methods are good; where the rationale
+                   is the truth (the terrarium), the percentile of its own row says it of the truth.
     differences    all pairs of methods by each metric: paired bootstrap over texts, Holm's correction over the pairs.
 
 References: Chan et al. 2022, section 3 (diagnosticity); Koehn 2004 (paired bootstrap).
