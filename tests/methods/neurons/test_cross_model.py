@@ -77,6 +77,11 @@ def test_trained_relatives_share_more_than_untrained_ones():
     assert all(v.min() >= 0 and v.max() <= 1 + 1e-6 for v in (found.best, found.regression, found.svcca))
     assert found.others == ("terrarium/sentiment",)
     assert ("does not beat untrained" in found.lede) == (not score.beats_control)
+    assert "of their own number" in found.lede  # the one was trained on from the other
+    apart = CrossModelCorrelation(layers=(1,), others=("terrarium/decoder",), n_random=3)(
+        load("terrarium/encoder"), marked("word", 60)
+    )
+    assert "of their own number" not in apart.lede
 
 
 def test_too_few_words_are_refused():

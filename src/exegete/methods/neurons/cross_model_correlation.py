@@ -41,6 +41,7 @@ from exegete.models.model import Model
 from exegete.ops.cross_correlation import correlations, regression, svcca
 from exegete.ops.stats import bootstrap_mean
 
+SAME = 0.1  # share of neurons with a partner of their own number that no two models trained apart would have
 MEASURES = ("maxcorr", "mincorr", "linreg", "svcca")
 USUAL = ("terrarium/encoder", "terrarium/sentiment", "terrarium/shortcut")
 
@@ -172,6 +173,13 @@ class CrossModelCorrelation(RankingStudy):
             if score.beats_control is False
             else ""
         )
+        partners = _partners(seen, order)
+        same = float(np.mean([ex.places.unit[i] == unit for i, (_, _, unit) in zip(order, partners)]))
+        if same > SAME:
+            plain += (
+                f" {same:.0%} of the neurons have a closest partner of their own number: these models were not trained apart "
+                "from each other."
+            )
         return SharedNeurons(
             title="Which neurons do other trained models have too?",
             lede=f"{words}{plain} {self.lede(ex, judged, trust)}",
@@ -183,17 +191,16 @@ class CrossModelCorrelation(RankingStudy):
             least=values["mincorr"][order],
             regression=values["linreg"][order],
             svcca=values["svcca"][order],
-            twin=_partners(seen, order),
+            twin=tuple((name, neuron) for name, neuron, _ in partners),
             shuffled=chance,
             untrained=control,
             trust=trust,
         )
 
 
-def _partners(seen: Seen, order: np.ndarray) -> tuple[tuple[str, str], ...]:
-    """For each neuron in order, the model and the neuron that go with it best."""
+def _partners(seen: Seen, order: np.ndarray) -> tuple[tuple[str, str, int], ...]:
+    """For each neuron in order, the model and the neuron that go with it best, and that neuron's number in its layer."""
     found: list[Any] = [correlations(seen.x, t) for t in seen.tables]
     best = np.stack([f.max(1) for f in found]).argmax(0)
-    return tuple(
-        (seen.models[best[i]].name, seen.names[best[i]][int(found[best[i]][i].argmax())]) for i in order
-    )
+    partner = [seen.names[best[i]][int(found[best[i]][i].argmax())] for i in order]
+    return tuple((seen.models[best[i]].name, p, int(p.split("[u")[1][:-1])) for i, p in zip(order, partner))
