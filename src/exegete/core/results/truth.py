@@ -53,6 +53,11 @@ def _number(x: float) -> float | None:
     return float(x) if np.isfinite(x) else None
 
 
+def _count(x: float) -> float | None:
+    """A mean number of passes, whole where it is."""
+    return int(x) if np.isfinite(x) and float(x).is_integer() else _number(x)
+
+
 class TruthRow(Value):
     """A method held against one planted truth: `score` with its chance, control and interval.
 
@@ -128,7 +133,7 @@ class TruthBoard(Finding):
         )  # fmt: skip
         rows = tuple(
             (r.method, r.family, r.truth, r.score.name, r.score.value, r.best, r.score.chance, r.score.control,
-             *(r.score.interval or (None, None)), r.score.n, r.score.n_failed, _number(r.passes), r.score.verdict)
+             *(r.score.interval or (None, None)), r.score.n, r.score.n_failed, _count(r.passes), r.score.verdict)
             for r in self.rows
         )  # fmt: skip
         return Table(title="Every method against every truth", columns=columns, rows=rows)
