@@ -80,6 +80,33 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     return p
 
 
+def check_folder(path: str | os.PathLike[str], mark: str) -> Path:
+    """Refuse, before any work, a folder that cannot be written, or that holds other things: it must be new, empty, or have the
+    file `mark`. Returns it as a `Path`.
+    """
+    p = Path(path)
+    try:
+        if not p.exists():
+            return check_writable(p)
+        reason = _in_the_way(p, mark)
+    except (OSError, ValueError) as e:
+        reason = f"The path cannot be used ({e})."
+    if reason:
+        raise StoreError(
+            f"You asked to write {str(p)!r}.", reason, "Choose another folder; nothing was computed yet."
+        )
+    return p
+
+
+def _in_the_way(p: Path, mark: str) -> str:
+    """What keeps a run out of a folder that is there; "" when nothing does."""
+    if not p.is_dir():
+        return "It is no folder."
+    if not (p / mark).exists() and any(p.iterdir()):
+        return "The folder holds other things."
+    return "" if os.access(p, os.W_OK) else "The folder is not writable."
+
+
 def _obstacle(p: Path) -> str:
     """What stands in the way of writing to `p`; "" when nothing does."""
     folder = p.parent

@@ -95,9 +95,13 @@ def evaluate(
     from exegete.cli.progress import RichProgress
 
     head, marked = (task, None) if task in HEADS else (None, task)
-    folder = out if out and not out.endswith(".exg") else None
-    output = Output(None if folder and not truth else out, html, open_page, as_json)
+    folder = out if out and not out.endswith(".exg") and not truth else None
+    output = Output(None if folder else out, html, open_page, as_json)
     output.check()
+    if folder is not None:
+        from exegete.core.store import check_folder
+
+        check_folder(folder, "plan.json")
     if truth:
         output.emit([_truth(inputs, task, scores, names(methods), n, seed, RichProgress())])
         return 0
