@@ -15,15 +15,15 @@ from functools import cached_property
 
 import numpy as np
 
-from exegete.core.errors import ExegeteError
 from exegete.core.seed import generator
 from exegete.core.trust import Cost
-from exegete.evaluate.cases import attempt
+from exegete.evaluate.cases import attempt, why
 from exegete.evaluate.changes import Change, Repeat, Subject
 from exegete.evaluate.contract import Pairing
 from exegete.evaluate.given_scores import GivenScores
 from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.models.forward import Meter
+from exegete.models.model import Model
 from exegete.models.question import Question
 from exegete.models.randomise import Randomiser, asked_of
 
@@ -106,7 +106,7 @@ class Again:
             if repeat is not None:
                 _, error = attempt(lambda again=repeat: self._repeat(change, again, made))
             if error is not None:
-                self.told.append(f"{change.name} does not count: {_why(error)}")
+                self.told.append(f"{change.name} does not count: {why(error)}")
             if repeat is None:
                 return made
 
@@ -145,14 +145,12 @@ class Again:
         found, error = attempt(lambda: np.asarray(how.attribute(question, repeat.units).total, dtype=float))
         if found is not None and np.isfinite(found).all():
             return found
-        self.told.append(
-            f"{m.name} under {change.name}: {_why(error) if error else 'Scores are not finite.'}"
-        )
+        self.told.append(f"{m.name} under {change.name}: {why(error) if error else 'Scores are not finite.'}")
         return None
 
 
-def _of_twin(twin: object, question: Question) -> Question:
-    found = asked_of(twin, question)  # type: ignore[arg-type]
+def _of_twin(twin: Model, question: Question) -> Question:
+    found = asked_of(twin, question)
     if "cache_gap" in question.__dict__:  # a change that must not be read from a cache
         found.__dict__["cache_gap"] = question.__dict__["cache_gap"]
     return found
@@ -170,9 +168,3 @@ def _aims(question: Question) -> list[tuple[int, int | None]]:
 
 def _points(question: Question) -> np.ndarray:
     return question.embeddings().double().cpu().numpy()
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, ExegeteError) and error.found:
-        return error.found
-    return f"{type(error).__name__}: {error}".split("\n")[0][:200]

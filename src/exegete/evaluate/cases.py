@@ -204,6 +204,13 @@ def words(error: Exception | None) -> str:
     return f"{type(error).__name__}: {error}".split("\n")[0][:300]
 
 
+def why(error: Exception) -> str:
+    """What was found wrong, without what to do about it, in one line of at most 200 characters where it is no letter."""
+    if isinstance(error, ExegeteError) and error.found:
+        return error.found
+    return f"{type(error).__name__}: {error}".split("\n")[0][:200]
+
+
 def refuse_if_all_failed(seen: Sequence[Case]) -> None:
     """When nothing at all could be explained, that is an error: the first one met."""
     if any(a is not None for case in seen for a in case.attributions):

@@ -213,7 +213,7 @@ class StabilityMetric(ExplanationMetric):
 
 def metric_of(metric: str | Method) -> FaithfulnessMetric:
     """A metric value from its id or from a value as it is. Raises `UsageError` for a metric of another kind."""
-    found = METRICS.get(metric.replace("-", "_"))() if isinstance(metric, str) else metric
+    found = _value(metric)
     if not isinstance(found, FaithfulnessMetric):
         raise UsageError(
             f"You asked for the metric {metric if isinstance(metric, str) else metric.id!r}.",
@@ -225,7 +225,7 @@ def metric_of(metric: str | Method) -> FaithfulnessMetric:
 
 def judge_of(metric: str | Method) -> ExplanationMetric:
     """A metric that scores explanations, from its id or from a value as it is. Raises `UsageError` for any other."""
-    found = METRICS.get(metric.replace("-", "_"))() if isinstance(metric, str) else metric
+    found = _value(metric)
     if not isinstance(found, ExplanationMetric):
         raise UsageError(
             f"You asked for the metric {metric if isinstance(metric, str) else metric.id!r}.",
@@ -233,6 +233,10 @@ def judge_of(metric: str | Method) -> ExplanationMetric:
             f"Choose among {', '.join(cls.id for _, cls in METRICS if issubclass(cls, ExplanationMetric))}.",
         )
     return found
+
+
+def _value(metric: str | Method) -> Method:
+    return METRICS.get(metric.replace("-", "_"))() if isinstance(metric, str) else metric
 
 
 def plausibility_metrics() -> tuple[PlausibilityMetric, ...]:

@@ -24,7 +24,7 @@ def attribution_method(method: Method) -> AttributionMethod:
     if not isinstance(method, AttributionMethod):
         raise UsageError(
             f"You asked to explain a text with {method.id!r}.",
-            "It does not attribute an output to the units of a text.",
+            "It does not score the units of a text.",
             "`exegete list methods` shows those that do.",
         )
     return method

@@ -15,7 +15,6 @@ from typing import ClassVar
 import numpy as np
 
 from exegete.core.method import register
-from exegete.core.reference import Reference
 from exegete.evaluate.contract import Ranking
 from exegete.evaluate.faithfulness.soft_erasure import SoftMetric
 from exegete.models.remove import Game
@@ -26,13 +25,6 @@ class SoftComprehensiveness(SoftMetric):
     """The share of the judged value that is lost when each unit's embedding is erased in proportion to its score."""
 
     id: ClassVar[str] = "soft_comprehensiveness"
-    reference: ClassVar[Reference] = Reference(
-        authors="Zhao & Aletras",
-        year=2023,
-        title="Incorporating Attribution Importance for Improving Faithfulness Metrics",
-        where="arXiv:2305.10496",
-        equation="section 4",
-    )
 
     def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
         """SOFT-COMP [K]."""

@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from exegete.core.errors import UsageError
+from exegete.core.reference import Reference
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.evaluate.contract import FaithfulnessMetric, Ranking, Removal
@@ -68,6 +69,13 @@ class SoftGame(Game):
 class SoftMetric(FaithfulnessMetric):
     """Base of the soft metrics."""
 
+    reference: ClassVar[Reference] = Reference(
+        authors="Zhao & Aletras",
+        year=2023,
+        title="Incorporating Attribution Importance for Improving Faithfulness Metrics",
+        where="arXiv:2305.10496",
+        equation="section 4",
+    )
     passes: ClassVar[str] = "n_draws forwards a distinct row of scores"
     by_order: ClassVar[bool] = False
 

@@ -134,9 +134,10 @@ class SelfConsistencyStudy(QuestionStudy):
     def _method(self, lab: Lab) -> AttributionMethod:
         how = attribution_method(method_of(self.method))
         own = {"n_samples": max(4, 2 * self.n_draws), "seed": self.seed}
-        how = how.build(how.params() | {k: v for k, v in own.items() if k in type(how).model_fields})
-        how.check(lab.model)  # type: ignore[attr-defined]
-        return how  # type: ignore[return-value]
+        given = how.params() | {k: v for k, v in own.items() if k in type(how).model_fields}
+        how = attribution_method(how.build(given))
+        how.check(lab.model)
+        return how
 
     def _rows(self, lab: Lab, how: AttributionMethod, told: Told, other: Told) -> Rows:
         before = self._before(told.prompt, told.answer)

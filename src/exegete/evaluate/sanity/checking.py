@@ -13,11 +13,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from exegete.core.errors import ExegeteError, InputError, UsageError
-from exegete.core.method import Method, Need, method_of
+from exegete.core.errors import InputError
+from exegete.core.method import Need, method_of
 from exegete.core.target import Target
 from exegete.core.text import Unit
-from exegete.evaluate.cases import attempt, labels
+from exegete.evaluate.cases import attempt, labels, why
+from exegete.evaluate.explained import attribution_method
 from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.methods.contracts.study import Study
 from exegete.models.ask import ask
@@ -57,7 +58,7 @@ class Bench:
             lambda: how.attribute(self._question(found.question, model), found.units).total
         )
         if error is not None:
-            self.failures[f"{self.names[m]}: {_why(error)}"] += 1
+            self.failures[f"{self.names[m]}: {why(error)}"] += 1
         if scores is None or not np.isfinite(scores).all():
             return None
         return np.asarray(scores, dtype=np.float64)
@@ -90,7 +91,7 @@ class SanityStudy(Study):
 
     def bench(self, lab: Lab, items: Sequence[Any], target: Target) -> Bench:
         """Every text asked. Raises `UsageError` for an id that explains no text, `InputError` where no text has two units."""
-        methods = tuple(_explainer(name) for name in self.explainers)
+        methods = tuple(attribution_method(method_of(name)) for name in self.explainers)
         for method in methods:
             method.check(lab.model)
         asked = []
@@ -112,18 +113,3 @@ def settled(scores: np.ndarray) -> np.ndarray:
     """Scores [..., U] rounded so that differences of rounding decide no order."""
     size = np.abs(scores).max(axis=-1, keepdims=True)
     return np.round(np.divide(scores, size, out=np.zeros_like(scores), where=size > 0) / SAME) * SAME
-
-
-def _explainer(name: str) -> AttributionMethod:
-    method: Method = method_of(name)
-    if isinstance(method, AttributionMethod):
-        return method
-    raise UsageError(
-        f"You asked to check the method {name!r}.",
-        "It does not score the units of a text.",
-        "Choose attribution methods: `exegete list methods explain`.",
-    )
-
-
-def _why(error: Exception) -> str:
-    return error.found if isinstance(error, ExegeteError) and error.found else f"{type(error).__name__}: {error}"[:200]  # fmt: skip
