@@ -125,3 +125,12 @@ def test_a_rationale_without_a_second_one_is_no_failure():
     assert (alone.n, alone.n_failed) == (0, 0)
     assert "no other's rationale" in alone.verdict
     assert table.failures == ()
+    plain = evaluate(
+        load(tiny("bert", "sequence")), ["no marks", TEXTS[0]], [Marks()], ["auprc", "seed_stability"], Target(label=0)
+    )  # fmt: skip
+    once = cell(plain, "rationale", "seed_stability")
+    assert (once.n, once.n_failed) == (0, 0)
+    assert "once" in once.verdict
+    none = evaluate(load(tiny("bert", "sequence")), ["no marks"], [Marks()], ["auprc"], Target(label=0))
+    missing = cell(none, "random", "auprc")
+    assert (missing.n, missing.n_failed) == (0, 1)  # a random row that cannot be scored is one

@@ -66,6 +66,7 @@ from exegete.models.randomise import Randomiser
 RANDOM = "random"
 RATIONALE = "rationale"
 ALONE = "one annotator a text, and no other's rationale to hold it against"
+ONCE = "people marked the text once, not its changed forms"
 LEVELS = ("full", "fast")
 NOTE = (
     "The cost of a row is that of its explanations; judging is shared between rows and stands in the total."
@@ -107,7 +108,8 @@ def evaluate(
     n = len(what.methods)
     kept = [m for m in range(n + 2) if told or m != n]
     values = values_of(sheets)
-    plausible = [name for name, m in zip(labels(chosen), chosen) if isinstance(m, PlausibilityMetric)]
+    kinds = (PlausibilityMetric, StabilityMetric)
+    alone = [name for name, m in zip(labels(chosen), chosen) if isinstance(m, kinds)]
     return MetricTable(
         methods=tuple(names[m] for m in kept),
         metrics=labels(chosen),
@@ -117,7 +119,7 @@ def evaluate(
         diagnosticity=diagnosticity([s.scores for s in sheets], labels(chosen), n, seed),
         differences=differences(values[:n], what.names, labels(chosen), seed),
         n_texts=len(sheets),
-        failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets, plausible)),
+        failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets, alone)),
         cost=sum((x.spent for x in sheets), Cost()),
         notes=(NOTE, *_stability_notes(what, chosen, sheets)),
         provenance=what.provenance("evaluate"),
@@ -321,18 +323,22 @@ def _row(sheets: Sequence[Sheet], m: int, metrics: Sequence[ExplanationMetric], 
     scores = [
         pool([s.scores[m][k] for s in sheets], name, metric.better, seed) for k, (metric, name) in columns
     ]
-    if m >= len(sheets[0].costs):
+    n = len(sheets[0].costs)
+    if m == n:
         return Trust(scores=tuple(_alone(s, metric) for s, metric in zip(scores, metrics)))
+    if m > n:
+        return Trust(scores=tuple(scores))
     checks = worst_of([c for s in sheets for c in s.checks[m] or ()])
     cost = sum((c for s in sheets if (c := s.costs[m]) is not None), Cost())
     return Trust(scores=tuple(scores), checks=checks, cost=cost)
 
 
 def _alone(score: Score, metric: ExplanationMetric) -> Score:
-    """A rationale that has no other annotator's to be held against is no failure."""
-    if score.n or not isinstance(metric, PlausibilityMetric):
+    """A rationale that has no other annotator's to be held against, or that nobody makes again, is no failure."""
+    if score.n or not isinstance(metric, (PlausibilityMetric, StabilityMetric)):
         return score
-    return score.model_copy(update={"n_failed": 0, "skipped": ALONE})
+    why = ALONE if isinstance(metric, PlausibilityMetric) else ONCE
+    return score.model_copy(update={"n_failed": 0, "skipped": why})
 
 
 def _undefined(names: Sequence[str], sheets: Sequence[Sheet], alone: Sequence[str]) -> list[str]:
