@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from exegete.core.material import Choice
-from exegete.evaluate.reasons.respond import Prompt, Respondent
+from exegete.evaluate.respond import Prompt, Respondent
 from exegete.models.chat.base import Ask, Chat, Reply
 
 DIGITS = tuple(str(i) for i in range(11))

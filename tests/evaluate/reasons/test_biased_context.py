@@ -6,7 +6,7 @@ import pytest
 from exegete.core.errors import InputError
 from exegete.core.material import Choice
 from exegete.evaluate.reasons.biased_context import BiasedContextStudy
-from exegete.evaluate.reasons.respond import ChatRespondent
+from exegete.evaluate.respond import ChatRespondent
 from support.answerers import Planted, PlantedChat
 
 NAMES = ("oak", "elm", "ash", "yew")

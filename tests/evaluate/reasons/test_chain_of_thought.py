@@ -7,7 +7,7 @@ import torch
 from exegete.core.errors import BudgetError, InputError
 from exegete.core.material import Choice
 from exegete.evaluate.reasons.chain_of_thought import CUT, DOTS, DOTS_CUT, TESTS, WORDS, WRONG, ChainOfThought
-from exegete.evaluate.reasons.respond import ChatRespondent, LocalRespondent, Prompt
+from exegete.evaluate.respond import ChatRespondent, LocalRespondent, Prompt
 from exegete.models.chat.scripted import Line, ScriptedChat
 from exegete.models.lab import Lab
 from exegete.models.load import load

@@ -6,7 +6,7 @@ import pytest
 from exegete.core.errors import InputError
 from exegete.core.material import Choice
 from exegete.evaluate.reasons.generator_validator import GeneratorValidatorStudy
-from exegete.evaluate.reasons.respond import ChatRespondent
+from exegete.evaluate.respond import ChatRespondent
 from exegete.models.chat.scripted import Line, ScriptedChat
 from exegete.models.load import load
 from exegete.terrarium.questions import questions

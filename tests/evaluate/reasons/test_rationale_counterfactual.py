@@ -5,7 +5,7 @@ import pytest
 from exegete.core.errors import InputError
 from exegete.core.material import Choice
 from exegete.evaluate.reasons.rationale_counterfactual import RationaleCounterfactualStudy
-from exegete.evaluate.reasons.respond import ChatRespondent
+from exegete.evaluate.respond import ChatRespondent
 from support.answerers import Planted, PlantedChat
 
 ASKED = tuple(

@@ -34,8 +34,8 @@ from exegete.core.results.reasons_bias import BiasedContext
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.evaluate.reasons.asking import AskingStudy
-from exegete.evaluate.reasons.respond import Prompt, Respondent
+from exegete.evaluate.asking import AskingStudy
+from exegete.evaluate.respond import Prompt, Respondent
 from exegete.models.lab import Lab
 from exegete.ops.stats import bootstrap_mean
 

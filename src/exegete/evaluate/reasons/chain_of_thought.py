@@ -35,8 +35,8 @@ from exegete.core.results.reasons_chain import ChainFaithfulness
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.evaluate.reasons.asking import AskingStudy
-from exegete.evaluate.reasons.respond import Prompt, Respondent
+from exegete.evaluate.asking import AskingStudy
+from exegete.evaluate.respond import Prompt, Respondent
 from exegete.models.lab import Lab
 from exegete.ops.reword import mistaken, reworded, steps_of
 from exegete.ops.stats import bootstrap_mean

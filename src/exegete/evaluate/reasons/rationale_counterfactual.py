@@ -28,8 +28,8 @@ from exegete.core.results.reasons_insertion import RationaleCounterfactual
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.evaluate.reasons.asking import AskingStudy
-from exegete.evaluate.reasons.respond import Prompt, Respondent, pick
+from exegete.evaluate.asking import AskingStudy
+from exegete.evaluate.respond import Prompt, Respondent, pick
 from exegete.models.lab import Lab
 from exegete.ops.reword import names
 from exegete.ops.stats import bootstrap_mean

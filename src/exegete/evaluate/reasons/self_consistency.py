@@ -29,9 +29,9 @@ from exegete.core.request import Text
 from exegete.core.results.reasons_consistency import SelfConsistency
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.evaluate.asking import QuestionStudy
 from exegete.evaluate.explained import attribution_method
-from exegete.evaluate.reasons.asking import QuestionStudy
-from exegete.evaluate.reasons.respond import LocalRespondent, Prompt, continued, pick
+from exegete.evaluate.respond import LocalRespondent, Prompt, continued, pick
 from exegete.methods.contracts.attribution import AttributionMethod, explain
 from exegete.models.ask import ask
 from exegete.models.lab import Lab

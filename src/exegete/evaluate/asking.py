@@ -1,4 +1,4 @@
-"""What the studies of this room share: who is asked, how many calls may be made, and how a prompt is written."""
+"""What studies of questions share: who is asked, how many calls may be made, and how a prompt is written."""
 
 from functools import cached_property
 from typing import Any, ClassVar
@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from exegete.core.method import Need
-from exegete.evaluate.reasons.respond import ChatRespondent, Frame, LocalRespondent, Respondent
+from exegete.evaluate.respond import ChatRespondent, Frame, LocalRespondent, Respondent
 from exegete.methods.contracts.study import Study
 from exegete.models.chat.open import chat
 from exegete.models.lab import Lab
