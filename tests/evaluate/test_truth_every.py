@@ -15,8 +15,9 @@ from exegete.core.results.truth import WORDS_ON_TOP, TruthBoard
 from exegete.core.store import open_result
 from exegete.evaluate.truth import truth_board
 from exegete.evaluate.truth.attributions import NOISE
+from exegete.evaluate.truth.marked_texts import marked
 from exegete.evaluate.truth.planted import planted
-from exegete.evaluate.truth.study_truths import STUDY_TRUTHS, marked
+from exegete.evaluate.truth.study_truths import STUDY_TRUTHS
 from exegete.evaluate.truth.wanted import BY_VERB, wanted
 from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.methods.contracts.study import Study
@@ -73,7 +74,7 @@ def test_every_registered_method_has_a_truth_or_a_word_about_the_one_it_needs():
     for _, cls in METHODS:
         assert issubclass(cls, Method)
         if not issubclass(cls, AttributionMethod) and cls.id not in STUDY_TRUTHS:
-            assert wanted(cls()).startswith("not scored here: it would need ")
+            assert wanted(cls()).startswith("not scored here: ")
             assert "of its own kind" not in wanted(cls())
     verbs = {c.verb for _, c in METHODS if issubclass(c, Study)}
     assert {"probe", "neurons", "features", "concept", "edit"} <= verbs & set(BY_VERB)

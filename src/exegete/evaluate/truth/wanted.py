@@ -1,6 +1,7 @@
-"""What kind of truth a method would need that nothing here scores: said by family, and by verb where that says more."""
+"""Why a method is not scored: its own reason where there is one, else the kind of truth that its verb would need."""
 
 from exegete.core.method import Method
+from exegete.evaluate.truth.study_truths import NO_TRUTH
 from exegete.methods.contracts.study import Study
 
 BY_VERB = {
@@ -23,6 +24,8 @@ BY_VERB = {
 
 
 def wanted(method: Method) -> str:
-    """In words, the truth that is missing."""
+    """In words, the truth that is missing, or why there can be none."""
+    if method.id in NO_TRUTH:
+        return f"not scored here: {NO_TRUTH[method.id]}"
     verb = method.verb if isinstance(method, Study) else ""
     return f"not scored here: it would need {BY_VERB.get(verb, 'a truth of its own kind, which is not planted yet')}"
