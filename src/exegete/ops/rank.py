@@ -43,9 +43,11 @@ def rank_correlation(rows: np.ndarray, kind: Agreement = "spearman") -> np.ndarr
 
 
 def row_correlation(
-    a: np.ndarray, b: np.ndarray, kind: Literal["pearson", "spearman"] = "pearson"
+    a: np.ndarray, b: np.ndarray, kind: Literal["pearson", "spearman", "kendall"] = "pearson"
 ) -> np.ndarray:
     """Correlation [M] of each row of `a` [M, U] with the same row of `b` [M, U]; NaN where a row is constant."""
+    if kind == "kendall":
+        return np.array([rank_correlation(np.stack(pair), "kendall")[0, 1] for pair in zip(a, b)])
     if kind == "spearman":
         a, b = rankdata(a, axis=-1), rankdata(b, axis=-1)
     flat = (np.ptp(a, axis=-1) == 0) | (np.ptp(b, axis=-1) == 0)
