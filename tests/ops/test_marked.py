@@ -9,7 +9,8 @@ from exegete.ops.rank import descending
 
 
 @pytest.mark.parametrize("levels", [3, 10_000])
-def test_area_is_that_of_the_curve_of_scikit_learn_also_with_ties(levels):
+def test_area_is_that_of_the_curve_of_scikit_learn_from_its_first_threshold(levels):
+    """Also with ties. Its made-up last point (no recall, all precision) is put where the curve begins."""
     rng = np.random.default_rng(0)
     for n in (1, 2, 9, 40):
         scores, marked = rng.integers(0, levels, (6, n)).astype(float), rng.random(n) < 0.3
@@ -17,8 +18,16 @@ def test_area_is_that_of_the_curve_of_scikit_learn_also_with_ties(levels):
         want = []
         for row in scores:
             precision, recall, _ = precision_recall_curve(marked, row)
-            want.append(auc(recall, precision))
+            if levels > 100:
+                assert auc(recall, np.append(precision[:-1], precision[-2])) == auc(recall, precision)
+            want.append(auc(recall, np.append(precision[:-1], precision[-2])))
         np.testing.assert_allclose(precision_recall_area(scores, marked), want, atol=1e-12)
+
+
+def test_scores_that_are_all_equal_have_the_share_of_marked_units():
+    """They single nothing out; from (0, 1) they would have more than half of the area, and more than many an order."""
+    marked = np.arange(10) == 7
+    assert precision_recall_area(np.zeros((1, 10)), marked)[0] == pytest.approx(0.1)
 
 
 def test_a_perfect_order_has_the_whole_area_and_a_reversed_one_does_not():

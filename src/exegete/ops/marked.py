@@ -1,6 +1,8 @@
 """How well scores single out marked units: precision-recall area, hits among the chosen, and overlap of stretches.
 
-    precision_recall_area   area under precision against recall over all thresholds, joined by straight lines from (0, 1)
+    precision_recall_area   area under precision against recall over all thresholds, joined by straight lines. It starts at the
+                            precision of the units taken first: where they stand in an order, that is the published start (0, 1);
+                            where many are tied, that start would give scores that are all equal more than half of the area
     chosen                  the k units that each order puts first
     overlap_f1              F1 over stretches: a stretch is hit when its intersection over union with one of the others is large
 
@@ -24,8 +26,7 @@ def precision_recall_area(scores: np.ndarray, marked: np.ndarray) -> np.ndarray:
     end = np.minimum.accumulate(end[:, ::-1], axis=1)[:, ::-1]  # where the group of equal scores ends
     precision = np.take_along_axis(hits / n, end, axis=1)
     recall = np.take_along_axis(hits, end, axis=1) / marked.sum()
-    start = np.ones((len(scores), 1))
-    precision, recall = np.append(start, precision, axis=1), np.append(0 * start, recall, axis=1)
+    precision, recall = np.append(precision[:, :1], precision, axis=1), np.insert(recall, 0, 0.0, axis=1)
     return (np.diff(recall, axis=1) * (precision[:, 1:] + precision[:, :-1])).sum(1) / 2
 
 

@@ -3,8 +3,9 @@
     CORR = - rho( R_i, f(x without unit i) )   over all units i
 
 1. remove each unit alone; 2. correlate what is left with the scores; 3. turn the sign, so that higher is better. Not defined
-(NaN) for constant scores, for a value that no removal moves, or for fewer than two units.
+(NaN) for constant scores, for a value that no removal moves by more than rounding, or for fewer than two units.
 
+With rho="kendall" this is the correlation with leave-one-out that ferret calls tau-LOO.
 Cost: n_units forwards, whatever the number of explanations.
 Reference: Arya et al. 2019 (faithfulness metric); Chan, Kong & Liang 2022 (arXiv:2204.05514).
 """
@@ -19,6 +20,7 @@ from exegete.core.reference import Reference
 from exegete.evaluate.contract import FaithfulnessMetric, Ranking, outcome
 from exegete.models.remove import Game
 from exegete.ops.rank import row_correlation
+from exegete.ops.rounding import alike
 
 
 @register
@@ -36,12 +38,15 @@ class Correlation(FaithfulnessMetric):
     )
     passes: ClassVar[str] = "n_units forwards"
     by_order: ClassVar[bool] = False
+    undefined: ClassVar[str] = "all scores are equal, or no removal moves the value"
 
-    rho: Literal["pearson", "spearman"] = Field(
-        "pearson", description="which correlation: pearson or spearman"
+    rho: Literal["pearson", "spearman", "kendall"] = Field(
+        "pearson", description="which correlation: pearson, spearman or kendall (tau-b, with leave-one-out)"
     )
 
     def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
         """CORR [K]."""
         left = outcome(game, ~np.eye(game.n, dtype=bool))
+        if alike(left):
+            return np.full(len(ranking), np.nan)
         return -row_correlation(ranking.scores, np.broadcast_to(left, ranking.scores.shape), self.rho)

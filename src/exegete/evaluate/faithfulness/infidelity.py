@@ -8,7 +8,7 @@
 With `scaled` the scores are multiplied by the best factor a >= 0 first (the paper's optimal scaling) and the error is divided by
 that of scores of zero, so that methods of any unit compare: 0 is perfect, 1 says no more than nothing. A factor below zero is not
 allowed, else the opposite of the truth would be perfect too. Without `scaled` a is 1 and nothing is divided: squared units of f.
-Not defined (NaN) where no removal changes anything.
+Not defined (NaN) where no removal changes anything but by rounding.
 
 Cost: n_sizes * n_subsets forwards a text, shared by all explanations and with sensitivity-n.
 Reference: Yeh et al. 2019, definition 2.1 with removal of subsets as the perturbation (section 2.2), scaling of appendix A.
@@ -21,9 +21,10 @@ from pydantic import Field
 
 from exegete.core.method import register
 from exegete.core.reference import Reference
-from exegete.evaluate.contract import Better, Ranking
+from exegete.evaluate.contract import Better, Ranking, outcome, whole
 from exegete.evaluate.faithfulness.subset_metric import SubsetMetric
 from exegete.models.remove import Game
+from exegete.ops.rounding import alike
 
 
 @register
@@ -39,6 +40,7 @@ class Infidelity(SubsetMetric):
         equation="definition 2.1",
     )
     better: ClassVar[Better] = "lower"
+    undefined: ClassVar[str] = "no removal moves the value"
 
     scaled: bool = Field(
         True, description="scale the scores by the best factor, and divide by the error of scores of zero"
@@ -53,7 +55,7 @@ class Infidelity(SubsetMetric):
         if not self.scaled:
             return ((sums - falls) ** 2) @ weight
         size, nothing = (sums**2) @ weight, float((falls**2) @ weight)
-        if nothing == 0:
+        if alike(outcome(game, whole(game)) - np.append(0.0, falls)):
             return np.full(len(ranking), np.nan)
         along = ((sums * falls) @ weight).clip(min=0)
         factor = np.divide(along, size, out=np.zeros(len(ranking)), where=size > 0)

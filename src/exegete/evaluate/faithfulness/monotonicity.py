@@ -23,6 +23,7 @@ from exegete.evaluate.contract import FaithfulnessMetric, Ranking, outcome
 from exegete.models.remove import Game
 from exegete.ops.curves import insertion_curve
 from exegete.ops.rank import row_correlation
+from exegete.ops.rounding import alike
 
 
 @register
@@ -40,6 +41,7 @@ class Monotonicity(FaithfulnessMetric):
     )
     passes: ClassVar[str] = "n_units forwards an order"
     by_order: ClassVar[bool] = False
+    undefined: ClassVar[str] = "all scores are equal, or the value stays while units are added"
 
     rho: Literal["pearson", "spearman"] = Field(
         "pearson", description="which correlation: pearson or spearman"
@@ -49,4 +51,5 @@ class Monotonicity(FaithfulnessMetric):
         """MONO [K]."""
         rising = ranking.order[:, ::-1]
         values = insertion_curve(lambda keep: outcome(game, keep), rising, np.arange(1, game.n + 1))
-        return row_correlation(np.take_along_axis(ranking.scores, rising, 1), values, self.rho)
+        found = row_correlation(np.take_along_axis(ranking.scores, rising, 1), values, self.rho)
+        return np.where(alike(values), np.nan, found)

@@ -3,7 +3,8 @@
     violation = [ sign(R_i) (f(x) - f(x without unit i)) < 0 ],   i the unit with the largest absolute score
 
 1. take the strongest unit, first in text order among equals; 2. remove it; 3. one when the value moves against the sign of
-its score. A score of zero violates nothing. Magnitudes claim that their units support the answer, and are held to it.
+its score, by more than rounding. Scores that are all zero claim nothing and are not judged (NaN). Magnitudes claim that their
+units support the answer, and are held to it.
 The mean over a set of texts is the violation ratio. Lower is better.
 
 Cost: one forward a distinct strongest unit, and one of the untouched text.
@@ -20,6 +21,7 @@ from exegete.evaluate.contract import Better, FaithfulnessMetric, Ranking, outco
 from exegete.models.remove import Game
 from exegete.ops.curves import deletion_curve
 from exegete.ops.rank import descending
+from exegete.ops.rounding import ROUNDING
 
 
 @register
@@ -38,10 +40,14 @@ class Violation(FaithfulnessMetric):
     passes: ClassVar[str] = "one forward a distinct strongest unit"
     better: ClassVar[Better] = "lower"
     by_order: ClassVar[bool] = False
+    undefined: ClassVar[str] = "all scores are zero"
 
     def score_orders(self, game: Game, ranking: Ranking) -> np.ndarray:
-        """1 where the polarity is violated [K], else 0."""
+        """1 where the polarity is violated [K], else 0; NaN for scores of zero."""
         strongest = descending(np.abs(ranking.scores))
         left = deletion_curve(lambda keep: outcome(game, keep), strongest, np.array([1]))[:, 0]
         score = np.take_along_axis(ranking.scores, strongest[:, :1], 1)[:, 0]
-        return (np.sign(score) * (outcome(game, whole(game)) - left) < 0).astype(np.float64)
+        before = outcome(game, whole(game))
+        fall = before - left
+        moved = np.abs(fall) > ROUNDING * np.maximum(np.abs(before), np.abs(left))
+        return np.where(score == 0, np.nan, moved & (np.sign(score) * fall < 0))

@@ -2,7 +2,8 @@
 
     AUPRC = area under precision against recall as the threshold on the scores falls
 
-Equal scores enter at once. A random order scores about the share of units that are marked, and more in short texts, which is why
+Equal scores enter at once, and the curve starts at the precision of the first that enter, so that scores that are all equal have the
+share of marked units and no more. A random order scores about the share of units that are marked, and more in short texts, which is why
 chance is drawn and not assumed. Joined by straight lines, as ERASER has it; `average_precision` of scikit-learn is a step lower.
 Cost: no pass of the model. Reference: DeYoung et al. 2020, section 4.1.
 """

@@ -27,6 +27,7 @@ class OrderMap(StabilityMetric):
 
     id: ClassVar[str] = "order_map"
     techniques: ClassVar[tuple[str, ...]] = ("N3",)
+    undefined: ClassVar[str] = "all scores are equal, or no changed text counts"
     reference: ClassVar[Reference] = Reference(
         authors="Shen et al.", year=2022, where="arXiv:2207.13948", equation="section 4",
         title="An Interpretability Evaluation Benchmark for Pre-trained Language Models",
@@ -37,11 +38,12 @@ class OrderMap(StabilityMetric):
         return (Insertion(), Synonyms())
 
     def score_pairing(self, pairing: Pairing) -> np.ndarray:
-        """MAP [K]."""
+        """MAP [K]; NaN where the scores of either text are all equal, which have no order to keep."""
         places = [np.argsort(descending(x), axis=1) for x in (pairing.own, pairing.other)]
         later = np.maximum(
             *places
         )  # from the place where both have it on, a unit is among the first i of both
         n = later.shape[1]
         shared = (later[:, None, :] <= np.arange(n)[:, None]).sum(2)
-        return (shared / np.arange(1, n + 1)).mean(1)
+        level = (np.ptp(pairing.own, axis=1) == 0) | (np.ptp(pairing.other, axis=1) == 0)
+        return np.where(level, np.nan, (shared / np.arange(1, n + 1)).mean(1))

@@ -36,6 +36,7 @@ class TopKJaccard(StabilityMetric):
         authors="Zafar et al.", year=2021, where="arXiv:2106.04631", equation="section 4",
         title="On the Lack of Robust Interpretability of Neural Text Classifiers",
     )  # fmt: skip
+    undefined: ClassVar[str] = "no more units than k, all of one strength, or no changed text counts"
     k: int = Field(3, ge=1, description="how many of the strongest units")
     change: Literal["seed", "insertion", "synonym", "reorder", "padding", "nudge"] = Field(
         "insertion", description="what is changed"
@@ -46,12 +47,13 @@ class TopKJaccard(StabilityMetric):
         return (CHANGES[self.change],)
 
     def score_pairing(self, pairing: Pairing) -> np.ndarray:
-        """The Jaccard index [K]; NaN where the text has no more than k units, which are all among the strongest."""
+        """The Jaccard index [K]; NaN where all units are among the strongest, or all are as strong as any other."""
         n = pairing.own.shape[1]
         if n <= self.k:
             return np.full(len(pairing.own), np.nan)
         own, other = (_strongest(x, self.k) for x in (pairing.own, pairing.other))
-        return (own & other).sum(1) / (own | other).sum(1)
+        level = [np.ptp(np.abs(x), axis=1) == 0 for x in (pairing.own, pairing.other)]
+        return np.where(level[0] | level[1], np.nan, (own & other).sum(1) / (own | other).sum(1))
 
 
 def _strongest(scores: np.ndarray, k: int) -> np.ndarray:
