@@ -48,6 +48,7 @@ LIGHT: dict[str, object] = {
     "hidden": 4,
     "n_nouns": 3,
     "explainers": ("saliency", "occlusion"),
+    "truths": ("additive",),
 }
 
 
