@@ -36,6 +36,7 @@ from exegete.cli.commands.prove import prove
 from exegete.cli.commands.reason import reason
 from exegete.cli.commands.sanity import sanity
 from exegete.cli.commands.show import show
+from exegete.cli.commands.study import study
 from exegete.cli.commands.trace import trace
 from exegete.cli.params import EXTRA, WITH_METHOD, Extra, split
 
@@ -66,6 +67,7 @@ for study_verb in (
 ):
     app.command(study_verb.__name__)(study_verb)
 app.command("apply")(apply)
+app.add_typer(study)
 app.command("show")(show)
 app.command("list")(list_things)
 app.command("prove")(prove)

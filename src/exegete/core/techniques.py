@@ -18,6 +18,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "A18": ("unit='word' and the in-order bars of every picture",),
     "A26": ("exegete compare",),
     "B20": ("exegete compare",),
+    "N6": ("exegete study",),
     "O1": ("exegete evaluate",),
 }
 
