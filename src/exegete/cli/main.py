@@ -26,6 +26,7 @@ from exegete.cli.commands.evaluate import evaluate
 from exegete.cli.commands.explain import explain
 from exegete.cli.commands.features import features
 from exegete.cli.commands.heads import heads
+from exegete.cli.commands.judge import judge
 from exegete.cli.commands.lens import lens
 from exegete.cli.commands.list import list_things
 from exegete.cli.commands.neurons import neurons
@@ -68,6 +69,7 @@ for study_verb in (
     app.command(study_verb.__name__)(study_verb)
 app.command("apply")(apply)
 app.add_typer(study)
+app.command("judge")(judge)
 app.command("show")(show)
 app.command("list")(list_things)
 app.command("prove")(prove)

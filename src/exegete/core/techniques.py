@@ -19,6 +19,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "A26": ("exegete compare",),
     "B20": ("exegete compare",),
     "N6": ("exegete study",),
+    "N7": ("exegete judge",),
     "O1": ("exegete evaluate",),
 }
 
