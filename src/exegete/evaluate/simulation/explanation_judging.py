@@ -194,7 +194,7 @@ def _told(
                 )
             except ChatError as e:  # longer than it reads, perhaps; an endpoint that is gone stays gone
                 unreached += 1
-                if unreached >= 99:
+                if unreached >= IN_A_ROW:
                     raise
                 failures.append(e.found)
                 told.append(None)
