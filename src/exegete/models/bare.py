@@ -45,13 +45,17 @@ def emptied(module: Any) -> Any:
     return module.eval()
 
 
-def word_tokenizer(words: Sequence[str], positions: int) -> PreTrainedTokenizerBase:
-    """A tokenizer that cuts at blanks and knows whole words only."""
+def word_tokenizer(
+    words: Sequence[str], positions: int, unknown: str = PAD, mask: str | None = None
+) -> PreTrainedTokenizerBase:
+    """A tokenizer that cuts at blanks and knows whole words only; others are read as `unknown`, which is padding or a word."""
     vocabulary = {w: i for i, w in enumerate((BOS, PAD, *words))}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 0)])
+    special = {"unk_token": PAD} if unknown == PAD else {}  # a word that is only unknown is still a word
+    special |= {} if mask is None else {"mask_token": mask}
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, bos_token=BOS, eos_token=BOS, pad_token=PAD, unk_token=PAD, model_max_length=positions,
-        model_input_names=["input_ids", "attention_mask"],
+        tokenizer_object=backend, bos_token=BOS, eos_token=BOS, pad_token=PAD, model_max_length=positions,
+        model_input_names=["input_ids", "attention_mask"], **special,
     )  # fmt: skip
