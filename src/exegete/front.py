@@ -140,6 +140,8 @@ def evaluate(
     unit: str = "word",
     trust: str = "full",
     scores: str | None = None,
+    removal: str | None = None,
+    infiller: str | None = None,
     folder: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -147,7 +149,8 @@ def evaluate(
     """Judge methods by metrics over a set of texts: mean, 95 % interval, chance, control, n and n_failed for each.
 
     `inputs` are texts or `Rationale`s (`xg.read_rationales(path).items`), by which plausibility is judged too. `scores` is a
-    file of a user's own scores, judged as one more method. `trust='fast'` leaves the randomised-weights control out. In
+    file of a user's own scores, judged as one more method. `removal` is how faithfulness metrics remove units (delete, mask, infill, ...);
+    `infiller` is the language model that fills in for a classifier. `trust='fast'` leaves the randomised-weights control out. In
     `folder` every text is kept as it is judged, so that a run that was cut short goes on.
     """
     from exegete.evaluate.given_scores import GivenScores
@@ -162,7 +165,7 @@ def evaluate(
     chosen += GivenScores.read(scores) if scores else ()
     return run(
         load(model), texts, chosen, _metrics(metrics), goal,
-        unit=unit, trust=trust, seed=seed, folder=folder, progress=progress,
+        unit=unit, trust=trust, seed=seed, removal=removal, infiller=infiller, folder=folder, progress=progress,
     )  # fmt: skip
 
 

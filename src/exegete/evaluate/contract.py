@@ -22,7 +22,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field
@@ -34,11 +34,10 @@ from exegete.core.text import Unit
 from exegete.evaluate.changes import Change
 from exegete.models.forward import Meter
 from exegete.models.question import Question
-from exegete.models.remove import Game, token_id
+from exegete.models.remove import Game, Removing
 from exegete.ops.rank import descending
 
 Better = Literal["higher", "lower"]
-Removal = Literal["auto", "mask", "delete", "pad", "unk"]
 
 
 @dataclass(frozen=True)
@@ -127,11 +126,22 @@ class PlausibilityMetric(ExplanationMetric):
 
 
 class FaithfulnessMetric(ExplanationMetric):
-    """Base of the metrics that ask whether an explanation says what the model does, by removing units."""
+    """Base of the metrics that ask whether an explanation says what the model does, by removing units.
 
-    removal: Removal = Field(
-        default="auto", description="how units are removed: mask, delete, pad or unk; auto: mask, else delete"
+    `removals` are the ways in which it can.
+    """
+
+    removals: ClassVar[tuple[str, ...]] = get_args(Removing)
+
+    removal: Removing = Field(
+        default="auto",
+        description="how units are removed: mask, delete, pad, unk, mean, zero, resample, infill; auto: mask, else delete",
     )
+    draws: int = Field(default=4, ge=1, le=256, description="random replacements of a resample or infill")
+    infiller: str = Field(
+        default="auto", description="language model that fills in, by name or path; auto: the model itself"
+    )
+    draw_seed: int = Field(default=0, ge=0, description="seed of the replacements")
 
     def ground(self, question: Question, units: tuple[Unit, ...], gold: np.ndarray | None) -> Game:
         """The game the metric is played on."""
@@ -147,7 +157,7 @@ class FaithfulnessMetric(ExplanationMetric):
 
     def game(self, question: Question, units: tuple[Unit, ...]) -> Game:
         """The game the metric is played on."""
-        return Game(question, units, self.removal)
+        return Game(question, units, self.removal, self.draw_seed, self.draws, self.infiller)
 
 
 @dataclass(frozen=True)
@@ -275,19 +285,7 @@ def outcome(game: Game, keep: np.ndarray) -> np.ndarray:
 
 def decision(game: Game, keep: np.ndarray) -> np.ndarray:
     """The model's own answer [...] (class or first token) when only the units with True in `keep` [..., U] are left."""
-    question, slots = game.question, game.slots(keep.reshape(-1, game.n))
-    own = np.broadcast_to(question.ids, slots.shape)
-    if game.how == "delete":
-        found = question.argmax(own, slots)
-    elif game.how in ("mask", "pad", "unk"):
-        found = question.argmax(np.where(slots, own, token_id(question, game.how)))
-    else:
-        raise UsageError(
-            f"You asked what the model decides with units removed by {game.how!r}.",
-            "That removal has no single input whose decision could be read.",
-            "Use mask, delete, pad or unk.",
-        )
-    return found.reshape(keep.shape[:-1])
+    return game.answers(keep.reshape(-1, game.n)).reshape(keep.shape[:-1])
 
 
 def whole(game: Game) -> np.ndarray:

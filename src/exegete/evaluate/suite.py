@@ -56,6 +56,7 @@ from exegete.evaluate.contract import (
 )
 from exegete.evaluate.folder import Folder
 from exegete.evaluate.given_scores import GivenScores
+from exegete.evaluate.removals import removing
 from exegete.evaluate.sheet import Sheet, values_of
 from exegete.evaluate.trust import Control, explain_control, held_against, orders, pool, units_of
 from exegete.evaluate.verdicts import diagnosticity, differences
@@ -86,12 +87,15 @@ def evaluate(
     trust: str = "full",
     n_random: int = 20,
     seed: int = 0,
+    removal: str | None = None,
+    infiller: str | None = None,
     folder: str | None = None,
     progress: Progress | None = None,
 ) -> MetricTable:
     """Scores of `methods` by `metrics` over `texts`. None: all faithfulness metrics, and the plausibility metrics where
     every text is a `Rationale`.
 
+    `removal` is how all faithfulness metrics remove units (`models.remove`), `infiller` who fills in for removal='infill'.
     `trust='fast'` leaves out the randomised-weights control. What every text scored is written to `folder` as it is made, and
     read from there by a later run of the same plan. `progress` advances by one for each method and text. Raises `UsageError`
     for unknown methods and metrics, and the first error met when nothing could be explained.
@@ -100,7 +104,8 @@ def evaluate(
         raise UnknownName("trust level of a suite", trust, LEVELS)
     what, given = plan(model, methods, target, unit, prefix, seed), texts_of(texts)
     told = any(isinstance(t, Rationale) for t in given)
-    chosen = tuple(judge_of(m) for m in (_usual(given) if metrics is None else metrics))
+    asked = tuple(judge_of(m) for m in (_usual(given) if metrics is None else metrics))
+    chosen, by = removing(what.model, asked, removal, infiller)
     randomiser = Randomiser(seed) if trust == "full" else None
     names = (*what.names, RATIONALE, RANDOM)
     kept_in = None if folder is None else Folder.of(folder, what, given, chosen, (trust, n_random))
@@ -121,7 +126,7 @@ def evaluate(
         n_texts=len(sheets),
         failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets, alone)),
         cost=sum((x.spent for x in sheets), Cost()),
-        notes=(NOTE, *_stability_notes(what, chosen, sheets)),
+        notes=(NOTE, *by, *_stability_notes(what, chosen, sheets)),
         provenance=what.provenance("evaluate"),
     )
 

@@ -195,11 +195,11 @@ def _read(model: Model, text: str, pair: str | None, special: bool) -> list[Toke
         places = align(text if pair is None else f"{text}\n{pair}", pieces, mask)
     full = text if pair is None else f"{text}\n{pair}"
     tokens = [_token(i, str(p), full, span, bool(m)) for i, p, span, m in zip(ids, pieces, places, mask)]
-    parts = out.get("token_type_ids") if _told(model) else None
+    parts = out.get("token_type_ids") if told_of_parts(model) else None
     return tokens if parts is None else [replace(t, part=int(p)) for t, p in zip(tokens, parts)]
 
 
-def _told(model: Model) -> bool:
+def told_of_parts(model: Model) -> bool:
     """Whether the model takes the tokenizer's word for which text of a pair a token belongs to."""
     module: Any = model.module
     inner = module.get_base_model() if hasattr(module, "get_base_model") else module

@@ -1,5 +1,6 @@
 """What a language model would put into a text, and how natural it finds a text.
 
+infiller     who fills in for a model: itself, or another that reads the same tokens
 filler       distribution of the token at one place of each text: of a masked model with that place (and others) masked,
              of a causal model after what stands before it
 naturalness  mean log-probability a token: of a causal model as it reads, of a masked model with every `FOLDS`-th token
@@ -10,6 +11,7 @@ Cost: one forward a text for `filler`; one (causal) or FOLDS (masked) a text for
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,13 +22,15 @@ from exegete.models.load import load
 from exegete.models.model import Model, still
 
 FOLDS = 4
+EMBEDDED = "terrarium/encoder"  # fills in for the embedded classifiers, which read the same tokens
+LANGUAGE = ("causal", "masked")  # tasks whose models say how likely a word is
 LOGITS_IN_MEMORY = 1 << 24  # logits made at a time
 
 
-def language_model(model: Model, name: str) -> Model:
+def language_model(model: Model, name: str | Model, tasks: Sequence[str] = LANGUAGE) -> Model:
     """The model called `name`, or `model` itself for "self". Raises `ModelError` unless it reads the same tokens."""
     found = model if name == "self" else load(name)
-    if found.task not in ("causal", "masked"):
+    if found.task not in tasks:
         raise ModelError(
             f"You asked {found.name} to judge or fill in words.",
             f"It is a {found.task} model, which does not predict words.",
@@ -39,6 +43,42 @@ def language_model(model: Model, name: str) -> Model:
             "Name a masked or causal language model with the same tokenizer as the model that is explained.",
         )
     return found
+
+
+def infiller(model: Model, name: str | Model = "auto") -> Model:
+    """Who fills in for `model`: the model called `name`; auto: itself where it makes words, else the embedded encoder.
+
+    Raises `ModelError` where that is no language model, or reads other tokens.
+    """
+    able = (*LANGUAGE, "seq2seq")
+    if name != "auto":
+        return language_model(model, name if isinstance(name, Model) else _loaded(name, model), able)
+    if model.task in able:
+        return model
+    found = _named(EMBEDDED)
+    if found.tokenizer.get_vocab() != model.tokenizer.get_vocab():
+        raise ModelError(
+            f"You asked to fill in words that are removed from a text of {model.name}.",
+            "It is a classifier, which makes no words, and no language model was named for it.",
+            "Name one with the same tokenizer: infiller='path/to/model' (--infiller).",
+        )
+    return found
+
+
+def _loaded(name: str, model: Model) -> Model:
+    return model if name == "self" else _named(name)
+
+
+@lru_cache(maxsize=2)  # so that all who play on a text fill in by the same model, and share what it drew
+def _named(name: str) -> Model:
+    return load(name)
+
+
+def barred(model: Model, width: int) -> np.ndarray:
+    """Tokens that never stand for text [width] bool: special ones, and those the model has no embedding for."""
+    out = np.arange(width) >= min(model.vocabulary, len(model.tokenizer))
+    out[[i for i in getattr(model.tokenizer, "all_special_ids", []) or [] if i < width]] = True
+    return out
 
 
 def filler(model: Model, ids: np.ndarray, place: int, hidden: Sequence[int], meter: Meter) -> np.ndarray:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from exegete.models.turns import Points, shared
 PREFIX_FROM = 2048  # tokens of a request below which reusing a prefix is not worth its own pass
 PREFIX_SAVING = 0.2  # least share of tokens saved
 CACHE_TOLERANCE = 1e-4  # float32; a cache that is wrong is off by far more
+Found = tuple[np.ndarray, np.ndarray]  # output values [V, R] and the model's own answers [V]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Question:
     _memo: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
     untouched: list[Tensor] | None = field(default=None, init=False, repr=False)
     _answers: dict[bytes, int] = field(default_factory=dict, repr=False)
+    fills: dict[Any, np.ndarray] = field(default_factory=dict, repr=False)  # drawn by `models.remove`
 
     def __post_init__(self) -> None:
         ids = [[r.id for r in b.rows] for b in self.branches]
@@ -105,14 +108,8 @@ class Question:
     def units(self, level: str = "token", prefix: bool = False) -> tuple[Unit, ...]:
         """The units of the prompt at `level`; with `prefix` also the target tokens read before each output."""
         roles = ("prompt", "prefix") if prefix else ("prompt",)
-        return units(
-            self.tokens,
-            self.encoded.text,
-            level,
-            spans=self.spans,
-            segments=self.encoded.segments,
-            roles=roles,
-        )
+        text, parts = self.encoded.text, self.encoded.segments
+        return units(self.tokens, text, level, spans=self.spans, segments=parts, roles=roles)
 
     def available(self, us: Sequence[Unit]) -> np.ndarray:
         """[R, U] bool: whether a unit was read before an output was made (prefix tokens come one by one)."""
@@ -140,10 +137,8 @@ class Question:
         The values they give are remembered, so that asking for the untouched input again costs nothing.
         """
         whole = np.ones((1, len(self.ids)), dtype=bool)
-        logits, self.untouched = (
-            self.untouched,
-            None,
-        )  # given once: the pass in which the model chose its target
+        # given once: the pass in which the model chose its target
+        logits, self.untouched = self.untouched, None
         for given in logits or ():
             finite(given, "output")
         with torch.inference_mode(), still(self.model.module):
@@ -194,7 +189,7 @@ class Question:
 
     def _run_all(
         self, ids: np.ndarray, keep: np.ndarray, todo: list[int]
-    ) -> Iterator[tuple[list[int], tuple[np.ndarray, np.ndarray]]]:
+    ) -> Iterator[tuple[list[int], Found]]:
         """Run the inputs `todo` in the cheaper of two ways: after what they have in common, or in buckets of like length."""
         chunks = self._prefix_plan(ids[todo], keep[todo])
         for chunk, start in chunks or []:
@@ -239,7 +234,7 @@ class Question:
         """Whether reading on from a cache was checked and is right for this model and text."""
         return self.cache_gap <= CACHE_TOLERANCE
 
-    def _run_prefix(self, ids: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
+    def _run_prefix(self, ids: np.ndarray, start: int) -> Found:
         rows = self.branches[0].rows
         at = np.array([r.position or 0 for r in rows])
         if start == 0:
@@ -248,12 +243,11 @@ class Question:
         finite(logits, "output")
         return score(logits, rows, self.scale).double().cpu().numpy(), logits[:, 0].argmax(-1).cpu().numpy()
 
-    def _run_ids(self, ids: np.ndarray, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _run_ids(self, ids: np.ndarray, keep: np.ndarray, points: Tensor | None = None) -> Found:
         """Output values [V, R] and answers [V], from the same logits."""
         with torch.inference_mode(), still(self.model.module):
-            logits = [self._logits(b, ids, keep, None) for b in self.branches]
-            values = self._combined([score(x, b.rows, self.scale) for x, b in zip(logits, self.branches)])
-        return values.double().cpu().numpy(), logits[0][:, 0].argmax(-1).cpu().numpy()
+            values, first = self._values(ids, keep, points)
+        return values.double().cpu().numpy(), first[:, 0].argmax(-1).cpu().numpy()
 
     # ---- asking by embeddings ------------------------------------------------------------------------------------
 
@@ -274,18 +268,24 @@ class Question:
         Call it inside `still(model.module)`, as the gradient helpers here do; methods that tap the model use it directly.
         """
         ids = np.broadcast_to(self.ids, (len(points), len(self.ids)))
-        return self._values(ids, np.ones(ids.shape, dtype=bool), points)
+        return self._values(ids, np.ones(ids.shape, dtype=bool), points)[0]
 
     def ask_points(self, points: Callable[[slice], Tensor], n: int) -> np.ndarray:
         """Output values [n, R] float64 of embedded inputs, made slice by slice so that memory stays bounded."""
-        rows = []
-        with torch.inference_mode(), still(self.model.module):
-            for part in self.chunks(n):
-                rows.append(self.run(points(part)).double().cpu().numpy())
-                self.meter.asked += len(rows[-1])
-                self.meter.distinct += len(rows[-1])
-                self._progress(len(rows[-1]))
-        return np.concatenate(rows) if rows else np.zeros((0, self.n_outputs))
+        return self.answer_points(points, n)[0]
+
+    def answer_points(self, points: Callable[[slice], Tensor], n: int) -> Found:
+        """The same, and the model's own answers [n] int64, from the same passes."""
+        rows, answers = [np.zeros((0, self.n_outputs))], [np.zeros(0, dtype=np.int64)]
+        for part in self.chunks(n):
+            ids = np.broadcast_to(self.ids, (part.stop - part.start, len(self.ids)))
+            with torch.inference_mode():
+                values, found = self._run_ids(ids, np.ones(ids.shape, dtype=bool), points(part))
+            rows, answers = [*rows, values], [*answers, found]
+            self.meter.asked += len(values)
+            self.meter.distinct += len(values)
+            self._progress(len(values))
+        return np.concatenate(rows), np.concatenate(answers)
 
     def gradients(self, points: Tensor, each: bool = False) -> tuple[np.ndarray, Tensor]:
         """Values [P, R] and gradients of the total [P, S, d], or with `each` of every output [P, R, S, d].
@@ -324,11 +324,11 @@ class Question:
 
     # ---- one pass ------------------------------------------------------------------------------------------------
 
-    def _values(self, ids: np.ndarray, keep: np.ndarray, points: Tensor | None) -> Tensor:
-        """[V, R]: run every branch and combine them."""
-        return self._combined(
-            [score(self._logits(b, ids, keep, points), b.rows, self.scale) for b in self.branches]
-        )
+    def _values(self, ids: np.ndarray, keep: np.ndarray, points: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Output values [V, R], every branch run and combined, and the first branch's logits."""
+        logits = [self._logits(b, ids, keep, points) for b in self.branches]
+        values = self._combined([score(x, b.rows, self.scale) for x, b in zip(logits, self.branches)])
+        return values, logits[0]
 
     def scored(self, logits: Tensor) -> Tensor:
         """Output values [V, R] from the logits [V, row, vocab] of a question of one branch. Raises `ModelError` for NaN."""

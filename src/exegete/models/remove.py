@@ -4,11 +4,13 @@ mask, pad, unk    the unit's tokens become the mask, padding or unknown token
 delete            the unit's tokens are left out, positions close up
 mean, zero        the unit's embeddings become the vocabulary's mean embedding, or zero
 resample          the unit's tokens become random tokens of the vocabulary; the mean over `draws` (seeded)
+infill            the unit's tokens become what a language model would put there (`models.refill`); the mean over `draws` (seeded)
 auto              mask where the tokenizer has a mask token, else delete
 
 `Game` is the set function v(S): what the model says when only the units in S are left. Everything that explains by
 removing (occlusion, surrogates, Shapley values, the faithfulness metrics) asks a game, and two that ask the same
-coalition pay for it once. `baseline` is the same idea for gradient methods, as embeddings.
+coalition pay for it once. `answers` is what the model itself decides: over several draws the most frequent decision.
+`baseline` is the same idea for gradient methods, as embeddings.
 """
 
 from collections.abc import Sequence
@@ -23,9 +25,13 @@ from torch import Tensor
 from exegete.core.errors import ModelError, UnknownName
 from exegete.core.seed import generator
 from exegete.core.text import Unit
+from exegete.models.infill import infiller
+from exegete.models.model import Model
 from exegete.models.question import Question
+from exegete.models.refill import Slots, refill
 
 Removal = Literal["auto", "mask", "delete", "pad", "unk", "mean", "zero", "resample"]
+Removing = Literal[Removal, "infill"]
 Baseline = Literal["auto", "mask", "pad", "unk", "eos", "zero", "mean"]
 
 
@@ -38,7 +44,8 @@ class Game:
     how: str = "auto"
     seed: int = 0
     draws: int = 4
-    _memo: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
+    infiller: str | Model = "auto"  # auto: the model itself, for classifiers the embedded encoder
+    _memo: dict[bytes, tuple[np.ndarray, int]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.how = operator(self.question, self.how)
@@ -50,15 +57,37 @@ class Game:
 
     def __call__(self, keep: np.ndarray) -> np.ndarray:
         """Output values [V, R] when only the units with True are left."""
-        keep = np.atleast_2d(np.asarray(keep, dtype=bool))
-        slots = self.slots(keep)
+        slots = self.slots(np.atleast_2d(np.asarray(keep, dtype=bool)))
         if self.how == "delete":
             return self.question.ask(np.broadcast_to(self.question.ids, slots.shape), slots)
         if self.how in ("mean", "zero"):
-            return self._embedded(slots)
-        if self.how == "resample":
-            return np.mean([self._replaced(slots, self._drawn(d)) for d in range(self.draws)], axis=0)
-        return self._replaced(slots, np.full(slots.shape[1], token_id(self.question, self.how)))
+            return np.stack([value for value, _ in self._embedded(slots)])
+        texts = self.texts(slots)
+        values = self.question.ask(texts.reshape(-1, texts.shape[-1]))
+        return values.reshape(*texts.shape[:2], -1).mean(1)
+
+    def answers(self, keep: np.ndarray) -> np.ndarray:
+        """The model's own answer [V] (class or token) at the first output when only the units with True are left.
+
+        Over several draws the most frequent one, the earlier drawn of two that are as frequent.
+        """
+        slots = self.slots(np.atleast_2d(np.asarray(keep, dtype=bool)))
+        if self.how == "delete":
+            return self.question.argmax(np.broadcast_to(self.question.ids, slots.shape), slots)
+        if self.how in ("mean", "zero"):
+            return np.array([answer for _, answer in self._embedded(slots)], dtype=np.int64)
+        texts = self.texts(slots)
+        return most_frequent(
+            self.question.argmax(texts.reshape(-1, texts.shape[-1])).reshape(texts.shape[:2])
+        )
+
+    def texts(self, slots: Bool[np.ndarray, "variant slot"]) -> np.ndarray:
+        """What the model reads in place of the text [V, draw, S], of operators that put tokens in; one draw where nothing is drawn."""
+        if self.how == "infill":
+            return self._infilled(slots)
+        many = self.how == "resample"
+        fillers = [self._drawn(d) for d in range(self.draws)] if many else [token_id(self.question, self.how)]
+        return np.stack([np.where(slots, self.question.ids, f) for f in fillers], axis=1)
 
     def slots(self, keep: Bool[np.ndarray, "variant unit"]) -> Bool[np.ndarray, "variant slot"]:
         """Keep masks over slots [V, S] from keep masks over units [V, U]; slots in no unit are always kept."""
@@ -67,8 +96,20 @@ class Game:
             member[u, list(unit.tokens)] = True
         return ~((~keep).astype(np.uint8) @ member.astype(np.uint8)).astype(bool)
 
-    def _replaced(self, slots: np.ndarray, filler: np.ndarray) -> np.ndarray:
-        return self.question.ask(np.where(slots, self.question.ids, filler))
+    def _infilled(self, slots: np.ndarray) -> np.ndarray:
+        """The text filled in anew [V, draw, S]; what was drawn once stays with the question, for whoever plays on it."""
+        q = self.question
+        filling = infiller(q.model, self.infiller)
+        at = (filling, self.seed, q.ids.tobytes())
+        todo = {s.tobytes(): s for s in slots if (*at, self.draws, s.tobytes()) not in q.fills}
+        if todo:
+            noise = np.stack(
+                [generator(self.seed, "infill", d).random(len(q.ids)) for d in range(self.draws)]
+            )
+            keep = np.array(list(todo.values()))
+            drawn = refill(Slots(q.ids, q.dec, q.parts), keep, noise, filling, q.model, q.meter)
+            q.fills.update(((*at, self.draws, key), texts) for key, texts in zip(todo, drawn))
+        return np.stack([q.fills[(*at, self.draws, s.tobytes())] for s in slots])
 
     def _drawn(self, d: int) -> np.ndarray:
         q = self.question
@@ -77,7 +118,8 @@ class Game:
         usable = np.array([i for i in range(size) if i not in special])
         return generator(self.seed, "resample", d).choice(usable, size=len(q.ids))
 
-    def _embedded(self, slots: np.ndarray) -> np.ndarray:
+    def _embedded(self, slots: np.ndarray) -> list[tuple[np.ndarray, int]]:
+        """Output values [R] and the answer of every variant."""
         q, keys = self.question, [s.tobytes() for s in slots]
         todo = [k for k in dict.fromkeys(keys) if k not in self._memo]
         own, filler = q.embeddings(), baseline(q, self.how)
@@ -87,16 +129,22 @@ class Game:
             masks = torch.tensor(np.array(rows[part]), device=own.device)
             return torch.where(masks[..., None], own, filler)
 
-        values = q.ask_points(points, len(todo))
+        values, answers = q.answer_points(points, len(todo))
         q.meter.asked += len(keys) - len(todo)
-        self._memo.update(zip(todo, values))
-        return np.stack([self._memo[k] for k in keys])
+        self._memo.update(zip(todo, zip(values, map(int, answers))))
+        return [self._memo[k] for k in keys]
+
+
+def most_frequent(answers: np.ndarray) -> np.ndarray:
+    """The most frequent of each row of answers [V, D] -> [V]; of several as frequent the one that comes first."""
+    counts = (answers[:, :, None] == answers[:, None, :]).sum(2)
+    return answers[np.arange(len(answers)), counts.argmax(1)]
 
 
 def operator(q: Question, how: str) -> str:
     """The removal operator that `how` stands for. Raises when the tokenizer lacks the token it needs."""
-    if how not in get_args(Removal):
-        raise UnknownName("removal", how, get_args(Removal))
+    if how not in get_args(Removing):
+        raise UnknownName("removal", how, get_args(Removing))
     if how == "auto":
         return "mask" if _token(q, "mask") is not None else "delete"
     if how in ("mask", "pad", "unk"):

@@ -1,5 +1,6 @@
 """`exegete evaluate`: judge methods by metrics over a file of texts, or over a task that says what people marked."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,6 +29,23 @@ def evaluate(
         typer.Option(
             "--scores",
             help="A JSONL file of your own scores (text, tokens, scores, method), judged beside the others.",
+            rich_help_panel="What is explained",
+        ),
+    ] = None,
+    removal: Annotated[
+        str | None,
+        typer.Option(
+            "--removal",
+            help="How faithfulness metrics remove words: mask, delete, pad, unk, mean, zero, resample, or infill "
+            "(a language model draws what might have stood there).",
+            rich_help_panel="What is explained",
+        ),
+    ] = None,
+    infiller: Annotated[
+        str | None,
+        typer.Option(
+            "--infiller",
+            help="Who fills in: a masked, causal or encoder-decoder model with the same tokenizer. A language model fills in itself.",
             rich_help_panel="What is explained",
         ),
     ] = None,
@@ -66,7 +84,8 @@ def evaluate(
         typer.Option(
             "--task",
             help="Texts with rationales: terrarium, or a file or folder in a published form (ERASER, HateXplain, e-SNLI, "
-            f"CoS-E, SST trees, JSONL). Or how the model is loaded: {', '.join(HEADS)}.",
+            "CoS-E, SST trees, JSONL); or contrast sets, or tests of capabilities, which judge the model itself (contrast:FILE reads "
+            f"revised pairs so). Or how the model is loaded: {', '.join(HEADS)}.",
             rich_help_panel="What is explained",
         ),
     ] = None,
@@ -105,6 +124,15 @@ def evaluate(
     if truth:
         output.emit([_truth(inputs, task, scores, names(methods), n, seed, RichProgress())])
         return 0
+    if marked and not inputs:
+        from exegete.evaluate.behaviour import behaviour, has_tests
+
+        if has_tests(marked):
+            _no_methods(marked, methods or metrics or scores or removal)
+            reader = loaded(model, head, revision, dtype, device, trust_remote_code, allow_pickle)
+            found = behaviour(reader, marked, n, seed, RichProgress())
+            Output(_result_in(folder) if folder else out, html, open_page, as_json).emit([found])
+            return 0
     ask = ask_of(target, against, scale, unit)
     chosen, judges = names(methods), names(metrics)
     texts, note = _task(inputs, marked, n, seed) if marked else (_plain(inputs, ask, truncate, n), "")
@@ -117,6 +145,8 @@ def evaluate(
         unit=unit,
         trust=trust,
         scores=scores,
+        removal=removal,
+        infiller=infiller,
         folder=folder,
         seed=seed,
         progress=RichProgress(),
@@ -130,6 +160,22 @@ def evaluate(
         for path in write_board(result, folder):
             say(f"wrote {path}")
     return 0
+
+
+def _no_methods(task: str, given: str | None) -> None:
+    """Raises `UsageError` where methods, metrics or scores are given to tests that judge a model by its answers."""
+    if given:
+        raise UsageError(
+            f"You asked to judge a model by the tests of {task!r:.60}, and gave {given!r:.40}.",
+            "These tests look at the answers of a model, not at explanations.",
+            "Leave methods, metrics, scores and removal out.",
+        )
+
+
+def _result_in(folder: str) -> str:
+    """Where a result that is one file goes in a folder, which is made where there is none."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return str(Path(folder) / "result.exg")
 
 
 def _truth(

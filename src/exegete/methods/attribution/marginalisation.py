@@ -23,13 +23,12 @@ from exegete.core.reference import Reference
 from exegete.core.text import Unit
 from exegete.core.trust import Check
 from exegete.methods.contracts.attribution import AttributionMethod, Scores
-from exegete.models.infill import filler, language_model
+from exegete.models.infill import EMBEDDED, barred, filler, language_model
 from exegete.models.model import Model
 from exegete.models.odds import log_odds, sides
 from exegete.models.question import Question
 
 LEAST_KEPT = 0.5
-DEFAULT_INFILL = "terrarium/encoder"
 
 
 @register
@@ -63,7 +62,7 @@ class InputMarginalisation(AttributionMethod):
     def attribute(self, q: Question, units: tuple[Unit, ...]) -> Scores:
         """Differences of log-odds [R, U] and for the total [U]."""
         own = q.model.task in ("causal", "masked")
-        name = self.infill if self.infill != "auto" else "self" if own else DEFAULT_INFILL
+        name = self.infill if self.infill != "auto" else "self" if own else EMBEDDED
         model = language_model(q.model, name)
         asked = sides(q)
         whole = _odds([s.value()[None] for s in asked], np.zeros(1))
@@ -97,7 +96,7 @@ class InputMarginalisation(AttributionMethod):
         texts, log_p = q.ids[None].copy(), np.zeros(1)
         for k, place in enumerate(unit.tokens):
             joint = log_p[:, None] + filler(model, texts, place, unit.tokens[k:], q.meter)
-            joint[:, _barred(q.model, joint.shape[1])] = -np.inf
+            joint[:, barred(q.model, joint.shape[1])] = -np.inf
             flat = joint.ravel()
             order = np.argsort(-flat, kind="stable")[: self.max_candidates]
             order = order[: max(1, int((flat[order] >= np.log(max(self.threshold, 1e-300))).sum()))]
@@ -113,10 +112,3 @@ def _odds(logs: list[np.ndarray], log_p: np.ndarray) -> np.ndarray:
     total = log_odds(*(np.array([w]) for w in whole))
     each = total if len(logs) > 1 else log_odds(logsumexp(logs[0] + log_p[:, None], axis=0))
     return np.concatenate([each, total])
-
-
-def _barred(model: Model, width: int) -> np.ndarray:
-    """Tokens that never stand for text [width] bool: special ones, and those the model has no embedding for."""
-    out = np.arange(width) >= min(model.vocabulary, len(model.tokenizer))
-    out[[i for i in getattr(model.tokenizer, "all_special_ids", []) or [] if i < width]] = True
-    return out
