@@ -3,8 +3,8 @@
     S = max over nearby x' of ||e(x') - e(x)||_2 / ||e(x)||_2
 
 1. explain the text with its embeddings moved by `radius` of their length; 2. take the largest change, as a share of the
-explanation's own length (as the authors' code and Captum do, so that methods of other scales compare; Quantus divides by the
-length of the input instead). Nearby texts on which the model's answer changes do not count.
+explanation's own length (as the authors' code, Captum and Quantus 0.6 do, so that methods of other scales compare). Nearby texts
+on which the model's answer changes do not count.
 
 Cost: explaining `n_variants` nearby texts, shared. Reference: Yeh et al. 2019, definition 3.1.
 """
