@@ -49,6 +49,8 @@ LIGHT: dict[str, object] = {
     "n_nouns": 3,
     "explainers": ("saliency", "occlusion"),
     "truths": ("additive",),
+    "fractions": (0.3,),
+    "n_explained": 3,
 }
 
 
