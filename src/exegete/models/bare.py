@@ -17,10 +17,18 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase, P
 BOS, PAD = "<s>", "<pad>"
 
 
+class BareForMaskedLM(GPT2LMHeadModel):
+    """The same model under a name that says what it is for."""
+
+
 def bare_gpt2(
-    words: Sequence[str], *, layers: int, heads: int, width: int, inner: int, positions: int
-) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerBase]:
-    """An empty float32 model in eval mode, and its tokenizer. `width` is that of the residual, `inner` of the hidden units."""
+    words: Sequence[str], *, layers: int, heads: int, width: int, inner: int, positions: int,
+    masked: bool = False,
+) -> tuple[GPT2LMHeadModel, PreTrainedTokenizerBase]:  # fmt: skip
+    """An empty float32 model in eval mode, and its tokenizer. `width` is that of the residual, `inner` of the hidden units.
+
+    `masked`: it fills in a blank from what stands before it (a mask is a word, and the output there is the answer).
+    """
     tokenizer = word_tokenizer(words, positions)
     config = GPT2Config(
         vocab_size=len(tokenizer), n_positions=positions, n_embd=width, n_layer=layers, n_head=heads, n_inner=inner,
@@ -28,7 +36,7 @@ def bare_gpt2(
     )  # fmt: skip
     # A fork, so that the caller's random state is as it was: Hugging Face draws initial weights before they are emptied.
     with torch.random.fork_rng(devices=[]):
-        module = GPT2LMHeadModel(config)
+        module = BareForMaskedLM(config) if masked else GPT2LMHeadModel(config)
     return emptied(module), tokenizer
 
 
@@ -43,6 +51,18 @@ def emptied(module: Any) -> Any:
             p.zero_()
             p.requires_grad_(False)
     return module.eval()
+
+
+def with_norms(module: GPT2LMHeadModel, gain: float) -> GPT2LMHeadModel:
+    """A copy that has the norms that a checkpoint must have, each with one gain and no bias."""
+    with torch.random.fork_rng(devices=[]):
+        found = GPT2LMHeadModel(module.config)
+    state = found.state_dict() | module.state_dict()
+    for name, value in state.items():
+        if ".ln_" in name:
+            state[name] = torch.full_like(value, gain if name.endswith("weight") else 0.0)
+    found.load_state_dict(state)
+    return found.eval()
 
 
 def word_tokenizer(

@@ -18,10 +18,10 @@ from random import Random
 from typing import Any
 
 import torch
-from transformers import GPT2LMHeadModel
 
 from exegete.core.material import Mark, Marked, Parsed
 from exegete.evaluate.truth.quiet import Quiet
+from exegete.models.bare import with_norms
 from exegete.models.model import Model
 
 CLASSES = {
@@ -96,15 +96,7 @@ def save_with_norms(folder: Path, seed: int, there: bool) -> None:
     """
     model = units(True, seed, there)
     bare: Any = model.module
-    with torch.random.fork_rng(devices=[]):
-        module = GPT2LMHeadModel(bare.config)
-    state = module.state_dict() | bare.state_dict()
-    for name in state:
-        if "ln_" in name:
-            state[name] = torch.full_like(
-                state[name], sqrt(2 / bare.config.n_embd) if name.endswith("weight") else 0.0
-            )
-    module.load_state_dict(state)
+    module = with_norms(bare, sqrt(2 / bare.config.n_embd))
     module.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
 

@@ -58,7 +58,8 @@ class Quiet(Blueprint):
     def _empty(self) -> tuple[Any, Any, str]:
         words = self.vocabulary[2:]
         module, _ = bare_gpt2(
-            words, layers=self.layers, heads=self.heads, width=self.width, inner=self.inner, positions=self.n_positions
+            words, layers=self.layers, heads=self.heads, width=self.width, inner=self.inner, positions=self.n_positions,
+            masked=self.task == "masked",
         )  # fmt: skip
         mask = MASK if self.task == "masked" else None
         return module, word_tokenizer(words, self.n_positions, UNKNOWN, mask), self.task
