@@ -8,7 +8,7 @@ import pytest
 import exegete as xg
 from exegete.core.errors import UnknownName, UsageError
 from exegete.core.store import open_result
-from exegete.evaluate.truth import against_gold, circuit_board, compiled, compiled_names
+from exegete.evaluate.truth import against_gold, circuit_board, compiled, compiled_names, truth_board
 from exegete.evaluate.truth.board import usual_methods
 from exegete.methods.mechanisms.acdc import ACDC
 from exegete.methods.mechanisms.node_patching import NodePatching
@@ -61,7 +61,20 @@ def test_precision_and_recall_of_what_is_kept():
     assert scores["precision of kept edges"].chance == pytest.approx(3 / 110)
     assert scores["recall of gold edges"].value == pytest.approx(2 / 3)
     assert scores["recall of gold edges"].chance == pytest.approx(8 / 110)
-    assert told(np.ones(110), kept & False)["precision of kept edges"].value == 0.0
+    assert scores["precision of kept edges"].beats_chance and scores["recall of gold edges"].beats_chance
+    nothing = told(np.ones(110), kept & False)
+    none = nothing["precision of kept edges"]
+    assert np.isnan(none.value) and (none.n, none.n_failed) == (0, 1)
+    assert nothing["recall of gold edges"].value == 0.0
+
+
+def test_one_lucky_edge_among_many_kept_does_not_beat_chance():
+    """1 of 30 kept edges is gold, where 3 of 110 are: a higher share, which a third of all random sets has too."""
+    kept = np.zeros(110, dtype=bool)
+    kept[np.flatnonzero(truth())[:1]] = True
+    kept[np.flatnonzero(~truth())[:29]] = True
+    lucky = told(np.ones(110), kept)["precision of kept edges"]
+    assert lucky.value > lucky.chance and not lucky.beats_chance
 
 
 def test_a_finding_of_another_model_or_kind_is_refused():
@@ -95,3 +108,22 @@ def test_a_board_of_two_methods_on_two_models(tmp_path):
 def test_the_usual_methods_are_named_as_papers_name_them():
     assert list(usual_methods()) == ["EAP", "EAP-IG", "ACDC", "node patching"]
     assert len(compiled_names()) == 6
+
+
+def test_a_method_of_circuits_that_fails_is_listed_and_the_board_goes_on(monkeypatch):
+    calls = []
+
+    def broken(self, lab, items, target):
+        calls.append(1)
+        if len(calls) % 2:
+            raise ZeroDivisionError("planted")
+        return real(self, lab, items, target)
+
+    real = NodePatching.study
+    monkeypatch.setattr(NodePatching, "study", broken)
+    board = truth_board(["node_patching"])
+    (row,) = board.rows
+    assert (row.score.n, row.score.n_failed) == (3, 3)
+    assert row.score.interval[0] <= row.score.value <= row.score.interval[1] <= 1
+    told = {m: why for m, _, why in board.unscored}
+    assert "planted" in told["node_patching"]

@@ -3,16 +3,19 @@
 `bootstrap_mean`: resample the values with replacement, take the mean each time, and read the interval off the means:
     percentile   the tails' quantiles as they are
     bca          quantiles shifted for bias (share of means below the mean) and skewness (the jackknife)
+`few_mean`: Student's interval, for the mean of values too few to draw again: among three or six the bootstrap sees too little spread,
+and none at all where they happen to be equal. A spread that chance alone would have can be given as the least.
 `bootstrap_groups`: the same of values that stand in groups (words in texts): whole groups are drawn.
 `midrank_percentile`: the share of draws a value beats, a tie counting one half.
 
-Cost: O(n resamples) numbers, no model. Reference: Efron 1987, Better Bootstrap Confidence Intervals, eq. 2.2-2.3 (BCa).
+Cost: O(n resamples) numbers, no model. Reference: Efron 1987, Better Bootstrap Confidence Intervals, eq. 2.2-2.3 (BCa);
+Student 1908, The Probable Error of a Mean.
 """
 
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 from exegete.core.seed import generator
 
@@ -39,6 +42,18 @@ def bootstrap_mean(
         tails = _bca(x, means, tails)
     low, high = np.quantile(means, tails)
     return float(low), float(high)
+
+
+def few_mean(values: np.ndarray, least: float = 0.0, *, level: float = 0.95) -> tuple[float, float] | None:
+    """Student's interval of the mean of `values` [n] at `level`; None for fewer than two.
+
+    The standard deviation counts as at least `least`.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2:
+        return None
+    half = t.ppf((1 + level) / 2, len(x) - 1) * max(float(x.std(ddof=1)), least) / len(x) ** 0.5
+    return float(x.mean() - half), float(x.mean() + half)
 
 
 def bootstrap_groups(

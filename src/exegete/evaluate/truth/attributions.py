@@ -4,9 +4,11 @@
 2. a method explains, for each text, the class that its words are planted for;
 3. scores: the share of the k planted words among the k highest (precision at k), and the mean rank of the planted words;
 4. chance: what all orders reach on average, exactly; control: the same method on the same model with its weights shuffled;
-   interval: over texts; by class too, as a method may do well in one class for a reason of the baseline's.
+   interval: Student's over texts, which are few, with at least the spread that random orders have; by class too, as a method may
+   do well in one class for a reason of the baseline's.
 
-`noise` is a row of random scores, judged as a method is: it must not beat chance. Equal scores are ordered as in the text.
+`noise` is a row of random scores, judged as a method is: it must not beat chance. Equal scores share their places: what counts is the
+mean over all orders of them, so that scores that are all equal are at chance wherever the planted words stand.
 Cost: twice the passes of each method a text. References: Bastings et al. 2022 (arXiv:2111.07367), sec. 4 (both measures).
 """
 
@@ -14,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.stats import rankdata
 
 from exegete.core.result import Attribution
 from exegete.core.results.truth import WORDS_ON_TOP, TruthRow
@@ -26,8 +29,7 @@ from exegete.evaluate.truth.planted import Planted, PlantedText, Proof, proven
 from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.models.model import Model
 from exegete.models.randomise import Randomiser
-from exegete.ops.rank import descending
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import few_mean
 
 CONTROL = "the method on randomised weights"
 NOISE = "random scores"
@@ -52,9 +54,9 @@ class Ground:
         return cls(what, proof, Randomiser(seed)(what.model), seed)
 
     def judge(self, method: AttributionMethod, step: Callable[[], None]) -> tuple[tuple[TruthRow, ...], str]:
-        """Rows of the method, or none and why; `step` is called a text."""
+        """Rows of the method (none where it fails on every text), and why it fails where it does; `step` is called a text."""
         own, other, failed, spent, why = [], [], 0, Cost(), ""
-        labels = []
+        judged = []
         for t in self.proof.texts:
             found, error = attempt(lambda t=t: _explained(method, self.what.model, t))
             step()
@@ -62,14 +64,15 @@ class Ground:
                 failed, why = failed + 1, why or words(error)
                 continue
             own.append(placed(found.total, _marks(found, t)))
-            labels.append(t.label)
+            judged.append(t)
             spent += found.cost
             control, _ = attempt(lambda t=t: _explained(method, self.twin, t))
             other.append((np.nan, np.nan) if control is None else placed(control.total, _marks(control, t)))
         if not own:
             return (), why or "no text is left in which the planted words hold"
         passes = (spent.forwards + spent.backwards) / len(own)
-        return self._rows(method.id, method.family, labels, own, other, failed, passes), ""
+        told = f"on {failed} of {len(self.proof.texts)} texts: {why}" if failed else ""
+        return self._rows(method.id, method.family, judged, own, other, failed, passes), told
 
     def noise(self) -> tuple[TruthRow, ...]:
         """Rows of random scores."""
@@ -78,15 +81,17 @@ class Ground:
         for t in self.proof.texts:
             names = t.text.split()
             own.append(placed(rng.normal(size=len(names)), np.isin(names, t.words)))
-        return self._rows(NOISE, "none", [t.label for t in self.proof.texts], own, [], 0, 0.0)
+        return self._rows(NOISE, "none", self.proof.texts, own, [], 0, 0.0)
 
     def _rows(
-        self, name: str, family: str, labels: Sequence[str], own: Sequence, other: Sequence, failed: int, passes: float
+        self, name: str, family: str, texts: Sequence[PlantedText], own: Sequence, other: Sequence, failed: int, passes: float
     ) -> tuple[TruthRow, ...]:  # fmt: skip
         values, controls = np.array(own), np.array(other or [(np.nan, np.nan)])
-        sizes = np.array([(len(t.words), len(t.text.split())) for t in self.proof.texts])
+        sizes = np.array([(len(t.words), len(t.text.split())) for t in texts])
         k, n = sizes[:, 0], sizes[:, 1]
+        labels = np.array([t.label for t in texts])
         chance = (float((k / n).mean()), float(((n + 1) / 2).mean()))
+        least = spread_of_orders(k, n)
         best = (1.0, float(((k + 1) / 2).mean()))
         found = []
         for i, (measure, better) in enumerate(MEASURES):
@@ -94,11 +99,11 @@ class Ground:
             control = float(np.nanmean(c)) if np.isfinite(c).any() else None
             score = Score(
                 name=measure, value=float(x.mean()), better=better, chance=chance[i], control=control,
-                control_name=CONTROL if control is not None else "", interval=bootstrap_mean(x, self.seed), n=len(x),
+                control_name=CONTROL if control is not None else "", interval=_within(few_mean(x, least[i]), i, n), n=len(x),
                 n_failed=failed, skipped="" if control is not None else _skipped(name),
             )  # fmt: skip
             parts = tuple(
-                (label, float(x[np.array(labels) == label].mean())) for label in dict.fromkeys(labels)
+                (label, float(x[labels == label].mean())) for label in dict.fromkeys(labels.tolist())
             )
             found.append(
                 TruthRow(
@@ -109,12 +114,32 @@ class Ground:
 
 
 def placed(scores: np.ndarray, planted: np.ndarray) -> tuple[float, float]:
-    """Share of the k planted units [U] bool among the k highest scores [U], and their mean rank from 1."""
-    order = descending(np.asarray(scores, dtype=np.float64))
-    ranks = np.empty(len(order))
-    ranks[order] = np.arange(1, len(order) + 1)
+    """Share of the k planted units [U] bool among the k highest scores [U], and their mean rank from 1.
+
+    Both are means over all orders of equal scores.
+    """
+    down = -np.asarray(scores, dtype=np.float64)
+    first, last = rankdata(down, "min"), rankdata(down, "max")
     k = int(planted.sum())
-    return float((ranks[planted] <= k).mean()), float(ranks[planted].mean())
+    inside = ((k - first + 1) / (last - first + 1)).clip(
+        0, 1
+    )  # the share of a group of equals that is among the k highest
+    return float(inside[planted].mean()), float(((first + last) / 2)[planted].mean())
+
+
+def spread_of_orders(k: np.ndarray, n: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of both measures over random orders, for texts with k [text] of n [text] words planted, pooled over texts."""
+    hits = (n - k) ** 2 / (
+        n**2 * np.maximum(n - 1, 1) * 1.0
+    )  # hypergeometric, k of n with k drawn, divided by k squared
+    rank = (n + 1) * (n - k) / (12.0 * k)  # the mean of k of the ranks 1 .. n
+    return float(np.sqrt(hits.mean())), float(np.sqrt(rank.mean()))
+
+
+def _within(interval: tuple[float, float] | None, measure: int, n: np.ndarray) -> tuple[float, float] | None:
+    """An interval without what a measure cannot be: a share from 0 to 1, a mean rank from 1 to the longest text."""
+    low, high = ((0.0, 1.0), (1.0, float(n.max())))[measure]
+    return None if interval is None else (max(low, interval[0]), min(high, interval[1]))
 
 
 def _explained(method: AttributionMethod, model: Model, t: PlantedText) -> Attribution:

@@ -4,7 +4,8 @@
    gold one stands first, ties one half; a guess scores 0.5;
 2. interval: gold and other edges drawn anew, each kind by itself; control: what the best 2.5 % of random orders reach, which
    is far above 0.5 where few edges are gold;
-3. precision and recall of what the finding keeps, against the share that as many random edges would have.
+3. precision and recall of what the finding keeps, against the share that as many random edges would have, and their percentile
+   among all sets of as many edges (hypergeometric, exact). A finding that keeps nothing has no precision.
 
 Cost: no pass for one finding; `circuit_board` costs what its methods cost, about 15 s on one core for all.
 References: Conmy et al. 2023 (arXiv:2304.14997), sec. 4 (ROC of circuit edges); Mueller et al. 2025 (arXiv:2504.13151).
@@ -13,6 +14,7 @@ References: Conmy et al. 2023 (arXiv:2304.14997), sec. 4 (ROC of circuit edges);
 from collections.abc import Mapping
 
 import numpy as np
+from scipy.stats import hypergeom
 
 from exegete.core.errors import UsageError
 from exegete.core.method import Method
@@ -127,13 +129,16 @@ def _auroc(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> Score
 
 def _kept(kept: np.ndarray, truth: np.ndarray) -> tuple[Score, Score]:
     """Precision and recall; as many random edges have the share of gold, and the share of edges kept."""
-    both = float((kept & truth).sum())
-    n, m = int(kept.sum()), int(truth.sum())
-    precision, recall = both / n if n else 0.0, both / m
+    both, n, m = int((kept & truth).sum()), int(kept.sum()), int(truth.sum())
+    below, here = (float(f(both, len(truth), m, n)) for f in (hypergeom.cdf, hypergeom.pmf))
+    above = 100 * min(1.0, max(0.0, below - here / 2))
     return (
-        Score(name="precision of kept edges", value=precision, chance=float(truth.mean()), n=max(1, n)),
-        Score(name="recall of gold edges", value=recall, chance=float(kept.mean()), n=m),
-    )
+        Score(
+            name="precision of kept edges", value=both / n if n else float("nan"), chance=float(truth.mean()), percentile=above,
+            n=n, n_failed=int(n == 0), skipped="" if n else "no edge is kept",
+        ),
+        Score(name="recall of gold edges", value=both / m, chance=float(kept.mean()), percentile=above, n=m),
+    )  # fmt: skip
 
 
 def _lede(methods: tuple[str, ...], models: tuple[str, ...], found: np.ndarray) -> str:

@@ -27,7 +27,7 @@ from exegete.evaluate.truth.planted import planted, planted_names
 from exegete.evaluate.truth.study_truths import STUDY_TRUTHS
 from exegete.evaluate.truth.wanted import wanted
 from exegete.methods.contracts.attribution import AttributionMethod
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import few_mean
 
 CIRCUITS = "compiled circuits"
 
@@ -106,30 +106,41 @@ def _circuits(found: _Found, studies: Sequence[Method], seed: int, shown: Progre
         f"the edges of {len(names)} transformers whose weights are set by hand ({', '.join(names)})"
     )
     with _showing(shown, len(names), "finding known circuits") as step:
-        boards = []
+        boards: dict[str, list[tuple[str, Score]]] = {label: [] for label in chosen}
+        lost: dict[str, list[str]] = {label: [] for label in chosen}
         for name in names:
-            boards.append(circuit_board(chosen, (name,), seed=seed))
+            for label, method in chosen.items():
+                board, error = attempt(
+                    lambda n=name, k=label, m=method: circuit_board({k: m}, (n,), seed=seed)
+                )
+                if board is None:
+                    lost[label].append(f"{name}: {words(error)}")
+                else:
+                    boards[label].append((name, board.trust.scores[0]))
             step()
-    for i, (label, method) in enumerate(chosen.items()):
-        values = np.array([float(b.auroc[i, 0]) for b in boards])
-        scores = [
-            s
-            for b in boards
-            for s in b.trust.scores
-            if s.name.startswith(f"{label} on ") and "AUROC" in s.name
-        ]
-        score = Score(
-            name="AUROC of gold edges", value=float(values.mean()), chance=0.5,
-            control=float(np.mean([s.control for s in scores if s.control is not None])), control_name=scores[0].control_name,
-            interval=bootstrap_mean(values, seed), n=len(values),
-        )  # fmt: skip
+    for label, method in chosen.items():
         row = label if label.lower().replace(" ", "_") == method.id else f"{method.id} ({label})"
-        found.rows.append(
-            TruthRow(
-                method=row, family=method.family, truth=CIRCUITS, score=score,
-                by_part=tuple(zip(names, map(float, values))),
-            )
-        )  # fmt: skip
+        if lost[label]:
+            found.unscored.append((row, method.family, " | ".join(lost[label])))
+        if boards[label]:
+            found.rows.append(_circuit_row(row, method, boards[label], len(lost[label])))
+
+
+def _circuit_row(row: str, method: Method, told: Sequence[tuple[str, Score]], failed: int) -> TruthRow:
+    """The mean over compiled models, with Student's interval over them, as they are few.
+
+    Where all are equal it has no width; the control, the best of random orders, is far enough from chance for that.
+    """
+    values = np.array([s.value for _, s in told])
+    controls = [s.control for _, s in told if s.control is not None]
+    span = few_mean(values)
+    score = Score(
+        name="AUROC of gold edges", value=float(values.mean()), chance=0.5, control=float(np.mean(controls)),
+        control_name=told[0][1].control_name, interval=None if span is None else (max(0.0, span[0]), min(1.0, span[1])),
+        n=len(values), n_failed=failed,
+    )  # fmt: skip
+    by_part = tuple((name, s.value) for name, s in told)
+    return TruthRow(method=row, family=method.family, truth=CIRCUITS, score=score, by_part=by_part)
 
 
 def _studies(found: _Found, studies: Sequence[Method], seed: int, shown: Progress) -> None:
