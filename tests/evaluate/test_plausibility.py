@@ -8,6 +8,7 @@ from exegete.core.request import Text
 from exegete.core.target import Target
 from exegete.evaluate.contract import Ranking, faithfulness_metrics, plausibility_metrics
 from exegete.evaluate.plausibility.auprc import Auprc
+from exegete.evaluate.plausibility.iou_f1 import IouF1
 from exegete.evaluate.plausibility.token_f1 import TokenF1, TokenPrecision, TokenRecall
 from exegete.evaluate.suite import evaluate
 from exegete.methods.attribution.occlusion import Occlusion
@@ -77,10 +78,19 @@ def test_planted_marks_win_and_their_opposite_loses(table):
 def test_people_are_held_against_each_other_and_those_without_a_second_are_undefined(table):
     told = cell(table, "rationale", "token_f1")
     assert (told.n, told.n_failed) == (5, 1)  # one text has one annotator who marked something
-    # alone against both words: as many as the other marked are chosen, so 1 of 2; both against the one: 1 of 1
-    same, nested = 1.0, np.mean([0.5, 1.0])
-    assert told.value >= np.mean([same, same, nested, nested, nested]) - 1e-9
+    same, nested = 1.0, 2 / 3  # one word against that and another: all of one, half of the other
+    assert told.value == pytest.approx(np.mean([same, same, nested, nested, nested]))
     assert cell(table, "rationale", "comprehensiveness").n == 6
+
+
+def test_people_choose_what_they_marked_and_no_word_more():
+    """Filled up in the order of the text to as many as the other marked, the first words would be theirs as well."""
+    gold = np.array([[0, 0, 0, 1, 0, 0], [1, 1, 0, 1, 0, 0]], dtype=bool)
+    assert TokenF1().ceiling(gold) == pytest.approx(2 / 4)
+    assert TokenPrecision().ceiling(gold) == pytest.approx(np.mean([1, 1 / 3]))
+    assert TokenRecall().ceiling(gold) == pytest.approx(np.mean([1 / 3, 1]))
+    assert IouF1().ceiling(gold) == pytest.approx(np.mean([2 * 1 * 0.5 / 1.5] * 2))
+    assert np.isnan(TokenF1().ceiling(gold[:1]))
 
 
 def test_by_hand():

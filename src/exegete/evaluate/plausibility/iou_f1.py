@@ -13,7 +13,6 @@ import numpy as np
 from pydantic import Field
 
 from exegete.core.method import register
-from exegete.evaluate.contract import Ranking
 from exegete.evaluate.plausibility.token_f1 import Chosen
 from exegete.ops.marked import overlap_f1
 
@@ -27,6 +26,6 @@ class IouF1(Chosen):
 
     least: float = Field(0.5, gt=0, le=1, description="intersection over union from which a stretch is found")
 
-    def score_marks(self, marked: np.ndarray, ranking: Ranking) -> np.ndarray:
+    def held(self, mask: np.ndarray, marked: np.ndarray) -> np.ndarray:
         """F1 [K]."""
-        return np.array([overlap_f1(mask, marked, self.least) for mask in self.masks(marked, ranking)])
+        return np.array([overlap_f1(m, marked, self.least) for m in mask])

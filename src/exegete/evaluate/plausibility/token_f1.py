@@ -3,10 +3,12 @@
     precision = hits / chosen     recall = hits / marked     F1 = 2 hits / (chosen + marked)
 
 How many are chosen: a share of the units, or (share 0) as many as the annotator marked, where the three are the same number
-("R-precision"). ERASER takes the share that is usual in its data set: give it as `share`.
+("R-precision"). ERASER takes the share that is usual in its data set: give it as `share`. An annotator held against the others has
+chosen what they marked, however many that is.
 Cost: no pass of the model. Reference: DeYoung et al. 2020, section 4.1.
 """
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import numpy as np
@@ -37,6 +39,24 @@ class Chosen(PlausibilityMetric):
         k = int(bin_sizes(len(marked), (self.share,))[0]) if self.share else int(marked.sum())
         return chosen(ranking.order, k)
 
+    @abstractmethod
+    def held(self, mask: np.ndarray, marked: np.ndarray) -> np.ndarray:
+        """The metric [K] of chosen units [K, U] against one row of marks [U], neither of them empty."""
+
+    def score_marks(self, marked: np.ndarray, ranking: Ranking) -> np.ndarray:
+        """The metric [K] of what each explanation puts first."""
+        return self.held(self.masks(marked, ranking), marked)
+
+    def ceiling(self, gold: np.ndarray) -> float:
+        """What people reach: each annotator's own choice, held against the others'. NaN for fewer than two."""
+        told = gold[gold.any(1)]
+        if len(told) < 2:
+            return float("nan")
+        pairs = [
+            (k, other) for k in range(len(told)) for other in np.delete(np.arange(len(told)), k).tolist()
+        ]
+        return float(np.mean([self.held(told[k : k + 1], told[other])[0] for k, other in pairs]))
+
 
 @register
 class TokenF1(Chosen):
@@ -45,9 +65,8 @@ class TokenF1(Chosen):
     id: ClassVar[str] = "token_f1"
     techniques: ClassVar[tuple[str, ...]] = ("N2", "N5")
 
-    def score_marks(self, marked: np.ndarray, ranking: Ranking) -> np.ndarray:
+    def held(self, mask: np.ndarray, marked: np.ndarray) -> np.ndarray:
         """F1 [K]."""
-        mask = self.masks(marked, ranking)
         return 2 * (mask & marked).sum(1) / (mask.sum(1) + marked.sum())
 
 
@@ -60,9 +79,8 @@ class TokenPrecision(Chosen):
 
     share: float = Field(0.2, ge=0, le=1, description=SHARE)
 
-    def score_marks(self, marked: np.ndarray, ranking: Ranking) -> np.ndarray:
+    def held(self, mask: np.ndarray, marked: np.ndarray) -> np.ndarray:
         """Precision [K]."""
-        mask = self.masks(marked, ranking)
         return (mask & marked).sum(1) / mask.sum(1)
 
 
@@ -75,6 +93,6 @@ class TokenRecall(Chosen):
 
     share: float = Field(0.2, ge=0, le=1, description=SHARE)
 
-    def score_marks(self, marked: np.ndarray, ranking: Ranking) -> np.ndarray:
+    def held(self, mask: np.ndarray, marked: np.ndarray) -> np.ndarray:
         """Recall [K]."""
-        return (self.masks(marked, ranking) & marked).sum(1) / marked.sum()
+        return (mask & marked).sum(1) / marked.sum()
