@@ -224,13 +224,21 @@ def worst(attributions: Sequence[Attribution | None]) -> tuple[Check, ...]:
 
 
 def worst_of(checks: Sequence[Check]) -> tuple[Check, ...]:
-    """One check a name: the one that is furthest from its tolerance."""
-    found: dict[str, Check] = {}
+    """One check a name: the one that is furthest from its tolerance; of several, it says how many failed."""
+    found: dict[str, list[Check]] = {}
     for check in checks:
-        held = found.get(check.name)
-        if held is None or (held.passed, -held.value) > (check.passed, -check.value):
-            found[check.name] = check
-    return tuple(found.values())
+        found.setdefault(check.name, []).append(check)
+    return tuple(_worst(same) for same in found.values())
+
+
+def _worst(same: Sequence[Check]) -> Check:
+    worst = min(same, key=lambda c: (c.passed, -c.value))
+    failed = sum(not c.passed for c in same)
+    if not failed or len(same) == 1:
+        return worst
+    return worst.model_copy(
+        update={"words": f"failed in {failed} of {len(same)}, this is the worst; {worst.words}"}
+    )
 
 
 def _short(text: Any) -> str:
