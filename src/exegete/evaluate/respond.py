@@ -57,14 +57,19 @@ class Respondent(ABC):
 
     def answers(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
         """Probabilities [option] of every prompt. Raises `InputError` where not one can be answered."""
-        different = list(dict.fromkeys(prompts))
-        found = dict(zip(different, self._answers(different)))
-        if prompts and all(np.isnan(x).any() for x in found.values()):
+        found = self.tried(prompts)
+        if found and all(np.isnan(x).any() for x in found):
             raise InputError(
-                f"You asked {self.name} {len(different)} questions.",
+                f"You asked {self.name} {len(dict.fromkeys(prompts))} questions.",
                 "Not one was answered: they are longer than it reads, or its answers name none of the options.",
                 "Ask shorter questions, or look at what it answers.",
             )
+        return found
+
+    def tried(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
+        """The same, all NaN where not one can be answered: of one question among others, which is a failure to be counted."""
+        different = list(dict.fromkeys(prompts))
+        found = dict(zip(different, self._answers(different)))
         return [found[p] for p in prompts]
 
     def picks(self, prompts: dict[Hashable, Prompt]) -> dict[Hashable, int]:

@@ -122,3 +122,33 @@ def test_what_the_embedded_decoder_knows_by_heart_does_not_hang_on_the_chain():
     assert known.area.max() == 0
     assert strange.accuracy[1] < 0.6
     assert strange.area[:, TESTS.index(CUT)].mean() > 0.1
+
+
+def test_a_mistake_is_held_against_its_controls_on_the_same_questions():
+    """A step without a rule for a mistake has none; the controls of that question do not count for those that have one."""
+    plain = Choice(question="who?", options=("0", "1"), steps=("well hello there",))
+
+    def rule(text, options):  # other words turn the plain question, and nothing turns the others
+        return int("that is" in text and "who?" in text)
+
+    found = ChainOfThought().judge(Planted(rule), (*sums(3), plain))
+    cut, wrong = found.trust.scores[:2]
+    assert (cut.n, wrong.n, wrong.n_failed) == (4, 3, 1)
+    assert wrong.value == wrong.chance == wrong.control == 0.0
+    assert cut.control > 0
+
+
+def test_no_answer_without_the_chain_is_not_a_wrong_answer():
+    """It would make the chain look needed: of four right answers two cannot be held against one without the chain."""
+
+    class Mute(Planted):
+        def _answers(self, prompts):
+            bare = [
+                p.text.split()[0] in ("q", "qq") and "1" not in p.text and "." not in p.text for p in prompts
+            ]
+            found = super()._answers(prompts)
+            return [np.full(len(x), np.nan) if b else x for x, b in zip(found, bare)]
+
+    found = ChainOfThought().judge(Mute(lambda text, options: 4), sums(4))  # right whatever the chain says
+    right = next(s for s in found.trust.scores if s.name == "right answers with the chain")
+    assert (right.value, right.control, right.n, right.n_failed) == (1.0, 1.0, 2, 2)

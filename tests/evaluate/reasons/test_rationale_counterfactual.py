@@ -1,5 +1,6 @@
 """Insertions: answerers turned by one known word, who name it, or hide it, or name whatever stands there."""
 
+import numpy as np
 import pytest
 
 from exegete.core.errors import InputError
@@ -65,7 +66,6 @@ def test_nothing_turns_one_that_never_changes():
 
 def test_two_words_together_are_found_one_after_the_other():
     """Neither turns the answer alone; the search keeps what lowers the answer's probability."""
-    import numpy as np
 
     class Both(Writer):
         def _answers(self, prompts):
@@ -84,3 +84,57 @@ def test_a_chat_and_letters():
     assert found.flipped.tolist() == [1.0] * 2
     with pytest.raises(InputError, match="no word"):
         RationaleCounterfactualStudy(words=("noon",)).judge(Writer(str), ASKED)
+
+
+def test_a_word_of_the_options_is_not_put_in():
+    """It would be named by whoever repeats the answer: "bad because it is bad" says nothing of what was put in."""
+    words = ("bad", "green")
+    found = RationaleCounterfactualStudy(words=words, n_candidates=30, n_words=1).judge(
+        Planted(lambda text, options: int("bad" in text.split())), ASKED
+    )
+    assert found.flipped.sum() == 0  # "bad" would have turned all
+    with pytest.raises(InputError, match="its options"):
+        RationaleCounterfactualStudy(words=("bad", "noon")).judge(Writer(str), ASKED)
+
+
+def test_the_control_has_as_many_words_to_be_named():
+    """An explanation of one word that always stands there is named twice as often where two words were put in."""
+
+    class Both(Writer):
+        def _answers(self, prompts):
+            def sure(t):
+                return {0: 0.9, 1: 0.6, 2: 0.2}[("awful" in t) + ("paper" in t)]
+
+            return [np.array([sure(p.text), 1 - sure(p.text)]) for p in prompts]
+
+    study = STUDY.model_copy(update={"n_words": 2})
+    found = [study._search(Both(str), ASKED, i, np.array([0.9, 0.1])) for i in range(3)]
+    assert all(len(s.turned.words) == len(s.idle.words) == 2 for s in found)
+
+
+def test_one_explanation_alone_is_no_control_of_itself():
+    only = (ASKED[0], Choice(question="well", options=("good", "bad"), lead="it is"))
+
+    def rule(text, options):
+        return int("awful" in text and "soup" in text)
+
+    class One(Writer):
+        def __init__(self):
+            Planted.__init__(self, rule)
+            self.why = lambda prompt: "awful soup"
+
+    found = STUDY.judge(One(), only)
+    rebuilt = found.trust.scores[1]
+    assert (rebuilt.value, rebuilt.n) == (1.0, 1)
+    assert rebuilt.control is None and "another question's explanation" in rebuilt.skipped
+
+
+def test_a_question_that_grows_too_long_does_not_stop_the_others():
+    class Short(Writer):
+        def _answers(self, prompts):
+            found = super()._answers(prompts)
+            return [np.full(2, np.nan) if len(p.text.split()) > 9 else x for p, x in zip(prompts, found)]
+
+    long = Choice(question="the very old soup was served at", options=("good", "bad"), lead="it is")
+    found = STUDY.judge(Short(lambda p: "awful"), (*ASKED, long))
+    assert found.flipped.tolist() == [1.0, 1.0, 1.0, 0.0]

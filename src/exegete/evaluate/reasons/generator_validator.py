@@ -11,7 +11,7 @@ questions are shuffled (each is judged with the answer to another question of th
 comes from liking some options whatever is asked. Preference beside it: how often P(yes) is higher for its own answer, which needs no
 threshold.
 
-Cost: 1 + 2 prompts a question, and another for the control. Reference: Li, X. et al. 2023, "Benchmarking and Improving
+Cost: 1 prompt a question and one an option of it; the control needs no other. Reference: Li, X. et al. 2023, "Benchmarking and Improving
 Generator-Validator Consistency of Language Models" (arXiv:2310.01846), sec. 2.
 """
 
@@ -85,7 +85,7 @@ class GeneratorValidatorStudy(AskingStudy):
         found = np.full((len(choices), max(len(q.options) for q in choices)), np.nan)
         places = [(i, k) for i in asked for k in range(len(choices[i].options))]
         prompts = [self._judged(choices[i], k) for i, k in places]
-        for (i, k), p in zip(places, who.answers(prompts) if prompts else ()):
+        for (i, k), p in zip(places, who.tried(prompts)):
             found[i, k] = p[0]
         return found
 

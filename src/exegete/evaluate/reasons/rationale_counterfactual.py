@@ -1,11 +1,13 @@
 """Do explanations name what changed the answer? (the counterfactual test, and rebuilding the question from the reasons)
 
-1. a word from `words` (or from the other questions) is put at a random place of the question, `n_candidates` times; where no answer turns,
-   the insertion that lowered the answer's probability most is kept and a second word is put into it, up to `n_words` (a greedy search);
+1. a word from `words` (or from the other questions) that is in none of its options is put at a random place of the question,
+   `n_candidates` times; where no answer turns, the insertion that lowered the answer's probability most is kept and a second word is put
+   into it, up to `n_words` (a greedy search). A word of an option would be named by whoever repeats the answer;
 2. where the answer turned, the answerer explains its new answer; the explanation is unfaithful when it holds none of the words put in;
 3. the same question with the word is rebuilt from the explanation alone ("{explanation} LEAD"): unfaithful when another answer follows.
 
-Controls: explanations after insertions that turned nothing (how often a word is repeated just because it stands there); and rebuilding
+Controls: explanations after insertions of as many words that turned nothing (how often a word is repeated just because it stands there);
+and rebuilding
 from the explanation of another question. Chance of rebuilding: one in the number of options.
 
 Cost: at most n_candidates * n_words prompts a question, 3 more, and 2 explanations. Reference: Atanasova et al. 2023, "Faithfulness Tests
@@ -87,8 +89,8 @@ class RationaleCounterfactualStudy(AskingStudy):
 
     def judge(self, who: Respondent, choices: Sequence[Choice]) -> RationaleCounterfactual:
         """The finding about anyone who answers. Raises `InputError` where there is no word to put in."""
-        bare = [pick(x) for x in who.answers([self._prompt(q, q.question) for q in choices])]
-        asked = [i for i, b in enumerate(bare) if b >= 0]
+        bare = who.answers([self._prompt(q, q.question) for q in choices])
+        asked = [i for i, b in enumerate(bare) if pick(b) >= 0]
         searches = [self._search(who, choices, i, bare[i]) for i in asked]
         mine = [choices[i] for i in asked]
         whys = [self._why(who, q, s.turned) for q, s in zip(mine, searches)]
@@ -101,7 +103,7 @@ class RationaleCounterfactualStudy(AskingStudy):
         return Prompt(self.framed.text(text, "", q.lead), q.options)
 
     def _pool(self, choices: Sequence[Choice], i: int) -> list[str]:
-        """Words to put into question i: none that stands in it."""
+        """Words to put into question i: none that stands in it or in its options."""
         every = self.words or tuple(
             w
             for j, q in enumerate(choices)
@@ -109,30 +111,31 @@ class RationaleCounterfactualStudy(AskingStudy):
             for t in (q.question, *q.options)
             for w in _WORD.findall(t)
         )
-        found = sorted({w for w in every if not names(w, choices[i].question)})
+        own = (choices[i].question, *choices[i].options)
+        found = sorted({w for w in every if not any(names(w, t) for t in own)})
         if not found:
             raise InputError(
                 f"You asked to put words into the question {choices[i].question!r:.60}.",
-                "There is no word that it does not hold already.",
+                "There is no word that it and its options do not hold already.",
                 "Give words=(...), or more questions.",
             )
         return found
 
-    def _search(self, who: Respondent, choices: Sequence[Choice], i: int, before: int) -> Search:
-        q, pool = choices[i], self._pool(choices, i)
+    def _search(self, who: Respondent, choices: Sequence[Choice], i: int, bare: np.ndarray) -> Search:
+        q, pool, before = choices[i], self._pool(choices, i), pick(bare)
         base, idle, tried = Inserted(q.question, q.question, (), before), None, 0
-        sure = who.answers([self._prompt(q, q.question)])[0][before]
+        sure = bare[before]
         for k in range(self.n_words):
             made = [
                 _insert(base, pool, generator(self.seed, "insert", i, k, n)) for n in range(self.n_candidates)
             ]
             made = list({m[0]: m for m in made}.values())
-            told = who.answers([self._prompt(q, text) for text, _, _ in made])
+            told = who.tried([self._prompt(q, text) for text, _, _ in made])
             tried += len(made)
             found = [
                 Inserted(*m, pick(p), float(sure - p[before])) for m, p in zip(made, told) if pick(p) >= 0
             ]
-            idle = idle or next((x for x in found if x.answer == before), None)
+            idle = next((x for x in found if x.answer == before), None)  # of as many words as what turns it
             turned = next((x for x in found if x.answer != before), None)
             if turned is not None or not found:
                 return Search(before, turned, idle, tried)
@@ -154,9 +157,8 @@ class RationaleCounterfactualStudy(AskingStudy):
         named_idle = _named([s.idle for s in found], idle)
         told = [i for i, w in enumerate(whys) if w]
         own = self._rebuilt(who, mine, found, {i: whys[i] for i in told})
-        other = self._rebuilt(
-            who, mine, found, {i: whys[told[(k + 1) % len(told)]] for k, i in enumerate(told)}
-        )
+        others = {i: whys[told[(k + 1) % len(told)]] for k, i in enumerate(told)}
+        other = self._rebuilt(who, mine, found, others if len(told) > 1 else {})
         flipped = np.array([float(s.turned is not None) for s in found])
         scores = self._scores(mine, flipped, (named, named_idle), (own, other), failed)
         return RationaleCounterfactual(
@@ -180,7 +182,7 @@ class RationaleCounterfactualStudy(AskingStudy):
         """Whether the answer from the explanation's words alone [question] is the one that was explained."""
         same = np.full(len(mine), np.nan)
         if whys:
-            told = who.answers([self._prompt(mine[i], why) for i, why in whys.items()])
+            told = who.tried([self._prompt(mine[i], why) for i, why in whys.items()])
             for i, p in zip(whys, told):
                 turned = found[i].turned
                 if turned is not None and pick(p) >= 0:
@@ -195,7 +197,7 @@ class RationaleCounterfactualStudy(AskingStudy):
         if not turned:
             return (
                 Score(
-                    name="explanations that name the inserted word", value=float("nan"), n=1, n_failed=1,
+                    name="explanations that name the inserted word", value=float("nan"), n=0, n_failed=len(mine) + failed,
                     skipped="no insertion turned an answer",
                 ),
             )  # fmt: skip
@@ -220,8 +222,9 @@ class RationaleCounterfactualStudy(AskingStudy):
             control=float(other.mean()) if len(other) else None,
             control_name=control if len(other) else "",
             interval=bootstrap_mean(own, self.seed),
-            n=max(1, len(own)),
-            n_failed=failed + n - len(own) if len(own) else 1,
+            n=len(own),
+            n_failed=failed + n - len(own),
+            skipped="" if len(other) else f"no {control}",
         )
 
 

@@ -193,16 +193,17 @@ class SelfConsistencyStudy(QuestionStudy):
     def _score(self, name: str, own: np.ndarray, chance: np.ndarray, other: np.ndarray, asked: int) -> Score:
         known = np.isfinite(own) & np.isfinite(other) & np.isfinite(chance)
         n = int(known.sum())
-        means = [float(x[known].mean()) if n else float("nan") for x in (own, chance, other)]
+        means = [float(x[known].mean()) if n else None for x in (own, chance, other)]
         return Score(
             name=name,
-            value=means[0],
+            value=float("nan") if means[0] is None else means[0],
             chance=means[1],
             control=means[2],
             control_name="the explanation of another question",
             interval=bootstrap_mean(own[known], self.seed),
-            n=max(1, n),
-            n_failed=asked - n if n else 1,
+            skipped="" if n else "no question has a prompt of words that differ in their contributions",
+            n=n,
+            n_failed=asked - n,
         )
 
 
