@@ -12,6 +12,7 @@ from exegete.evaluate.sanity.same_function import rewritten, shifted
 from exegete.methods.attribution.input_x_gradient import InputXGradient
 from exegete.methods.attribution.integrated_gradients import IntegratedGradients
 from exegete.methods.attribution.occlusion import Occlusion
+from exegete.methods.contracts.attribution import Scores
 from exegete.models.ask import ask
 from exegete.models.load import load
 from exegete.models.randomise import asked_of
@@ -118,3 +119,23 @@ def test_ids_and_decoders():
     found = InputInvariance(explainers=("saliency",), unit="token")(decoder, [Text(ids=(5, 9, 30, 7))])
     assert found.passed == (True,)
     assert found.trust.scores[0].interval is None
+
+
+def test_scores_that_are_next_to_nothing_have_shown_nothing(model, monkeypatch):
+    """A rule that reads hidden units by their number is caught at any size that says something, and not passed at none."""
+
+    def hidden(size):
+        def attribute(self, q, units):
+            rows = q.model.module.bert.encoder.layer[0].intermediate.dense.weight.detach()
+            return Scores(total=size * rows[: len(units), 0].double().numpy())
+
+        return attribute
+
+    for size, counted in ((1.0, 3), (1e-7, 0)):
+        monkeypatch.setattr(Occlusion, "attribute", hidden(size))
+        found = ImplementationInvariance(explainers=("occlusion",))(model, TEXTS)
+        assert found.passed == (False,)
+        score = found.trust.scores[0]
+        assert (score.n, score.n_failed) == (counted, 3 - counted)
+        assert not score.beats_control
+    assert "nothing to compare" in found.lede

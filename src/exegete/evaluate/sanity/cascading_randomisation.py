@@ -118,8 +118,8 @@ class CascadingRandomisation(SanityStudy):
             control=float(1 - seeds.mean()) if len(seeds) else None,
             control_name="another seed of the method",
             interval=bootstrap_mean(1 - known, self.seed) if len(known) else None,
-            n=max(len(known), 1),
-            n_failed=len(kept) - len(known) if len(known) else 1,
+            n=len(known),
+            n_failed=len(kept) - len(known),
             skipped="" if len(seeds) else "its scores have no order",
         )
 

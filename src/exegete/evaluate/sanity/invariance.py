@@ -2,7 +2,8 @@
 
     change = ||e' - e||_2 / max(||e||_2, ||e'||_2) of each text;  a method passes when every text's is within `tolerance`
 
-Explanations shorter than 1e-3 count as that long: they are rounding.
+Where both explanations are shorter than 1e-3 they are rounding: there is nothing to compare, and the text counts as failed, not as
+passed. A method whose scores are next to nothing on every text has shown nothing.
 
 Each score is held against the rounding that is allowed, and against chance: the smaller of the change when the scores are dealt out
 at random and that of a planted rule that must fail, which reads the input's numbers and some weights as they stand,
@@ -85,7 +86,7 @@ class InvarianceStudy(SanityStudy):
         with lab.working(change.size, "explaining twice") as done:
             for m, i in np.ndindex(change.shape):
                 own, other = bench.explain(m, i), bench.explain(m, i, twin)
-                if own is not None and other is not None:
+                if own is not None and other is not None and _said(own, other):
                     change[m, i] = _relative(own, other)
                     rng = generator(self.seed, "dealt", i)
                     dealt[m, i] = np.mean(
@@ -104,8 +105,8 @@ class InvarianceStudy(SanityStudy):
             control=self.tolerance,
             control_name=ROUNDING,
             interval=bootstrap_mean(known, self.seed) if len(known) else None,
-            n=max(len(known), 1),
-            n_failed=len(change) - len(known) if len(known) else 1,
+            n=len(known),
+            n_failed=len(change) - len(known),
         )
 
 
@@ -124,6 +125,11 @@ def _gap(question: Question, twin: Model) -> float:
     """How far the outputs of two models are apart on one text, as a share of the largest."""
     own, other = question.value(), asked_of(twin, question).value()
     return float(np.abs(own - other).max() / max(1.0, np.abs(own).max()))
+
+
+def _said(own: np.ndarray, other: np.ndarray) -> bool:
+    """Whether either explanation is more than rounding."""
+    return max(float(np.linalg.norm(own)), float(np.linalg.norm(other))) > NOTHING
 
 
 def _relative(own: np.ndarray, other: np.ndarray) -> float:
@@ -149,6 +155,9 @@ def _lede(
     if bad:
         told = ", ".join(f"{n} by {_share(v)}" for n, v in bad)
         parts.append(f"Changed at most: {told}, although both models compute the same.")
+    none = [n for n, c in zip(names, change) if not np.isfinite(c).any()]
+    if none:
+        parts.append(f"{', '.join(none)}: no explanation, or none of more than rounding; nothing to compare.")
     parts.append(f"A planted rule that reads the numbers as they stand changes by {_share(planted)}.")
     return " ".join(parts)
 
