@@ -1,5 +1,6 @@
 """Stability metrics: each formula against a plain loop and by hand, theorems on models whose answer is known, the suite around them."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from exegete.core.text import words as words_of
 from exegete.evaluate.again import Again, Made
 from exegete.evaluate.changes import Nudge, Padding, Seeds, Subject
 from exegete.evaluate.contract import Pairing, StabilityMetric, judge_of
-from exegete.evaluate.rewordings import Insertion, Piece, Reorder, Synonyms, aligned, matched
+from exegete.evaluate.rewordings import Insertion, Piece, Reorder, Rewrite, Synonyms, aligned, matched
 from exegete.evaluate.stability.local_lipschitz import LocalLipschitz
 from exegete.evaluate.stability.max_sensitivity import MaxSensitivity
 from exegete.evaluate.stability.order_map import OrderMap
@@ -372,3 +373,26 @@ def test_alone_it_has_no_ground(model):
     q = ask(model, TEXTS[0])
     with pytest.raises(UsageError, match="suite"):
         metric.ground(q, q.units("word"), None)
+
+
+@dataclass(frozen=True)
+class Unreadable(Rewrite):
+    """One word that the model does not know, then one that it does."""
+
+    name: ClassVar[str] = "a word put in"
+
+    def rewritten(self, text, rng):
+        """Two texts."""
+        return [[Piece("☃ "), Piece(text, 0, len(text))], [Piece("the "), Piece(text, 0, len(text))]]
+
+
+def test_a_rewording_that_cannot_be_read_does_not_stop_the_next(model):
+    text = "food was good here"
+    q = ask(model, text, Target(label=0))
+    subject = Subject(Text(text=text), q, q.units("word"), Target(label=0))
+    scores = np.arange(4.0)
+    again = Again(subject, [Made(0, "occlusion", scores, method=Occlusion())], None)
+    own, _ = again.pairings(Unreadable(), 0)
+    refused = [t for t in again.told if "does not know" in t]
+    assert len(refused) == 1
+    assert len(own) + sum("answer changes" in t for t in again.told) == 1

@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from exegete.core.errors import ExegeteError
 from exegete.core.seed import generator
 from exegete.core.trust import Cost
 from exegete.evaluate.cases import attempt, why
@@ -103,6 +104,9 @@ class Again:
         repeats = iter(change.repeats(self.subject, rng))
         while True:
             repeat, error = attempt(lambda: next(repeats, None))
+            if isinstance(repeat, ExegeteError):  # one of several that cannot be asked
+                self.told.append(f"{change.name} does not count: {why(repeat)}")
+                continue
             if repeat is not None:
                 _, error = attempt(lambda again=repeat: self._repeat(change, again, made))
             if error is not None:
@@ -112,7 +116,8 @@ class Again:
 
     def _repeat(self, change: Change, repeat: Repeat, made: dict[int, Both]) -> None:
         """Ask and explain one repeat on each side, and put the pairings where they belong."""
-        rng = generator(self.subject.seed, change.name, "random row", repeat.turn)
+        ids = self.subject.question.ids.tolist()
+        rng = generator(self.subject.seed, change.name, "random row", ids, repeat.turn)
         for k, side in enumerate(self._sides):
             model = side.question.model
             with repeat.around(model):

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from exegete.core.errors import InputError
+from exegete.core.errors import ExegeteError, InputError
 from exegete.core.method import Method
 from exegete.core.request import Text
 from exegete.core.target import Target
@@ -75,8 +75,11 @@ class Change(ABC):
     name: ClassVar[str] = ""
 
     @abstractmethod
-    def repeats(self, subject: Subject, rng: np.random.Generator) -> Iterator[Repeat]:
-        """What is explained again; raises `InputError` saying why where the text has nothing to change."""
+    def repeats(self, subject: Subject, rng: np.random.Generator) -> Iterator[Repeat | ExegeteError]:
+        """What is explained again, or the letter that says why one of them cannot be.
+
+        Raises `InputError` saying why where the text has nothing to change.
+        """
 
     def method(self, method: Method, turn: int) -> Method:
         """The method that explains repeat `turn`."""

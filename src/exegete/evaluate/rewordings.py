@@ -20,6 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from exegete.core.errors import ExegeteError
 from exegete.core.rows import rows_of
 from exegete.core.text import Unit, sentences, words
 from exegete.evaluate.changes import Change, Repeat, Subject, refusal
@@ -55,8 +56,8 @@ class Rewrite(Change):
     def rewritten(self, text: str, rng: np.random.Generator) -> list[list[Piece]]:
         """Changed texts as pieces; none where nothing can be changed."""
 
-    def repeats(self, subject: Subject, rng: np.random.Generator) -> Iterator[Repeat]:
-        """The changed texts, asked."""
+    def repeats(self, subject: Subject, rng: np.random.Generator) -> Iterator[Repeat | ExegeteError]:
+        """The changed texts, asked; one that the model cannot read does not stop the others."""
         request = subject.request
         if request.text is None or subject.level in ("span", "segment"):
             raise refusal(
@@ -67,7 +68,11 @@ class Rewrite(Change):
         if not made:
             raise refusal(self, "The text has no place for it.")
         for turn, pieces in enumerate(made):
-            yield asked(self, subject, pieces, turn)
+            try:
+                found: Repeat | ExegeteError = asked(self, subject, pieces, turn)
+            except ExegeteError as e:
+                found = e
+            yield found
 
 
 def asked(change: Change, subject: Subject, pieces: Sequence[Piece], turn: int) -> Repeat:
