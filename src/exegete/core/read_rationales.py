@@ -113,7 +113,13 @@ def _hatexplain(rows: Sequence[Row], path: str) -> Iterable[Made]:
         labels = people["label"] if isinstance(people, dict) else [p["label"] for p in people]
         text, marks = _joined(row["post_tokens"], row["rationales"], path, place)
         label = Counter(labels).most_common(1)[0][0]
-        yield place, _rationale(text, label, marks or [[]], row, path, place)
+        who = (
+            people.get("annotator_id")
+            if isinstance(people, dict)
+            else [p.get("annotator_id") for p in people]
+        )
+        named = who if who and len(who) == len(marks) and None not in who else ()
+        yield place, _rationale(text, label, marks or [[]], row, path, place, named)
 
 
 def _esnli(rows: Sequence[Row], path: str) -> Iterable[Made]:
@@ -242,13 +248,20 @@ def _joined(tokens: Any, rows: Any, path: str, place: str) -> tuple[Text, list[l
 
 
 def _rationale(
-    text: Text, label: Any, marks: Sequence[Any], row: dict[str, Any], path: str, place: str
+    text: Text,
+    label: Any,
+    marks: Sequence[Any],
+    row: dict[str, Any],
+    path: str,
+    place: str,
+    who: Sequence[Any] = (),
 ) -> Rationale:
     try:
         return Rationale(
             text=text,
             label=label,
             marks=tuple(tuple(tuple(s) for s in annotator) for annotator in marks),
+            annotators=tuple(f"annotator {w}" for w in who),
             id=str(row.get("id", "")),
         )
     except InputError as e:

@@ -175,6 +175,7 @@ class MetricTable(Result):
     `values` [method, metric, text] are what the means are made of, `better` says for each metric which direction is good.
     `diagnosticity` has a score a metric: how often it puts a method's explanation before a random one. `differences` has a
     row for every metric and pair of methods (people and the random row left out), with p after Holm's correction.
+    `agreement` says how far the people agree whose marks explanations are held against, `by_annotator` how methods agree with each.
     """
 
     methods: tuple[str, ...]
@@ -185,6 +186,8 @@ class MetricTable(Result):
     better: tuple[str, ...] = ()
     diagnosticity: tuple[Score, ...] = ()
     differences: tuple[Difference, ...] = ()
+    agreement: tuple[Score, ...] = ()
+    by_annotator: tuple[Score, ...] = ()
     failures: tuple[str, ...] = ()
 
     def best(self, k: int, level: float = 0.05) -> int | None:

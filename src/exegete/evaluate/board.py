@@ -96,6 +96,7 @@ def _legend(table: MetricTable) -> list[str]:
         "and, where there is one, the model with randomised weights.",
         f"A star: better than every other method by a paired bootstrap with Holm's correction at {LEVEL}.",
         "Diagnosticity: how often the metric puts a method's explanation before a random one (one half says nothing).",
+        *(f"{s.name}: {_short(s)} (n {s.n}); {s.verdict}." for s in (*table.agreement, *table.by_annotator)),
         f"{failed} scores could not be computed; {len(table.failures)} failures are listed with the result.",
     ]
 

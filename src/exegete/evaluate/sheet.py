@@ -10,13 +10,14 @@ import numpy as np
 
 from exegete.core.trust import Check, Cost, Score
 from exegete.core.value import Value
+from exegete.evaluate.annotators import Marking
 from exegete.evaluate.cases import Case, worst
 
 
 class Sheet(Value):
     """One text: `scores` a row a method, then the rationale and a random one, and a column a metric; None where one failed.
 
-    `told` says of which changed texts a stability metric could not speak.
+    `told` says of which changed texts a stability metric could not speak, `marking` what people marked.
     `checks` and `costs` are those of each method's explanation (None where there is none), `cost` what asking and judging took.
     """
 
@@ -26,6 +27,7 @@ class Sheet(Value):
     cost: Cost
     failures: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    marking: Marking = Marking()
 
     @classmethod
     def of(
@@ -35,6 +37,7 @@ class Sheet(Value):
         failures: Sequence[str],
         spent: Cost,
         told: Sequence[str] = (),
+        marking: Marking | None = None,
     ) -> "Sheet":
         """What is kept of a case: `failures` and `spent` of judging come on top of its own."""
         made = case.attributions
@@ -46,6 +49,7 @@ class Sheet(Value):
             cost=case.cost - explaining + spent,
             failures=(*case.failures, *failures),
             told=tuple(told),
+            marking=marking or Marking(),
         )
 
     @property

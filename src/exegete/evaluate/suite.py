@@ -31,6 +31,7 @@ from exegete.core.target import Target
 from exegete.core.text import Unit
 from exegete.core.trust import Cost, Score, Trust
 from exegete.evaluate.again import Again, Made
+from exegete.evaluate.annotators import Marking, agreement, by_annotator
 from exegete.evaluate.cases import (
     Case,
     Plan,
@@ -123,6 +124,8 @@ def evaluate(
         better=tuple(m.better for m in chosen),
         diagnosticity=diagnosticity([s.scores for s in sheets], labels(chosen), n, seed),
         differences=differences(values[:n], what.names, labels(chosen), seed),
+        agreement=agreement([s.marking for s in sheets], seed) if told else (),
+        by_annotator=by_annotator([s.marking for s in sheets], (*what.names, RANDOM), seed) if told else (),
         n_texts=len(sheets),
         failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets, alone)),
         cost=sum((x.spent for x in sheets), Cost()),
@@ -240,7 +243,11 @@ def _sheet(bench: _Bench, metrics: Sequence[ExplanationMetric]) -> Sheet:
             continue
         for line, score in zip(lines, found):
             table[line.row][k] = score
-    return Sheet.of(bench.case, table, failures, spent + again.cost, again.told)
+    by_row = {line.row: line.scores for line in lines}
+    judged = [by_row.get(m) for m in (*range(n), n + 1)]
+    people = bench.case.rationale.annotators if bench.case.rationale else ()
+    marking = Marking.of(gold, people, judged)
+    return Sheet.of(bench.case, table, failures, spent + again.cost, again.told, marking)
 
 
 def _again(bench: _Bench, lines: "Sequence[_Line]") -> Again:

@@ -62,12 +62,18 @@ class MetricsView:
     @staticmethod
     def picture(result: MetricTable) -> MetricsPicture:
         """The table as plain data."""
-        checks = [c for t in (result.trust, *result.trusts) for c in t.checks if not c.passed]
+        checks = [c for c in result.trust.checks if not c.passed]
+        for method, trust in zip(result.methods, result.trusts):
+            checks += [c.model_copy(update={"name": f"{method}: {c.name}"}) for c in trust.failed_checks]
         return MetricsPicture(
             title="Which explanation can be trusted?",
             lede=_lede(result),
             model=facts.model_words(result.provenance.model),
-            blocks=tuple(_block(result, k) for k in range(len(result.metrics))),
+            blocks=(
+                *(_block(result, k) for k in range(len(result.metrics))),
+                *_people("agreement of people", result.agreement),
+                *_people("token F1 by annotator", result.by_annotator),
+            ),
             failed=facts.check_lines(tuple(checks)),
             failures=tuple(one_line(f, 300) for f in result.failures),
             cost=facts.cost_lines(result),
@@ -104,6 +110,13 @@ def _block(result: MetricTable, k: int) -> MetricBlock:
     lines = [None if s is None else facts.score_line(s, beside) for s in found]
     rows = tuple(zip((facts.method_words(m) for m in result.methods), lines))
     return MetricBlock(metric, better, rows, _tells(result, k), _apart(result, metric, better))
+
+
+def _people(name: str, scores: tuple[Score, ...]) -> tuple[MetricBlock, ...]:
+    """A block of scores that stand for themselves; none where there are none."""
+    if not scores:
+        return ()
+    return (MetricBlock(name, "higher", tuple((s.name, facts.score_line(s, scores)) for s in scores)),)
 
 
 def _lede(result: MetricTable) -> str:
