@@ -77,6 +77,12 @@ def test_texts_that_one_person_marked_are_counted():
     assert (alpha.value, alpha.n, alpha.n_failed) == (1, 1, 1)
 
 
+def test_of_a_crowd_those_who_marked_most_have_rows():
+    texts = [marking([[1, 0, 0, 0], [1, 1, 0, 0]], (f"once {i}", f"often {i % 8}")) for i in range(24)]
+    names = [s.name for s in by_annotator(texts, ("m", "random"))]
+    assert names == [f"m and often {i}" for i in range(8)]
+
+
 def test_the_board_shows_it(tmp_path):
     model = load(tiny("bert", "sequence"))
     items = [

@@ -72,7 +72,7 @@ class MetricsView:
             blocks=(
                 *(_block(result, k) for k in range(len(result.metrics))),
                 *_people("agreement of people", result.agreement),
-                *_people("token F1 by annotator", result.by_annotator),
+                *_people("token F1 by annotator (of many those who marked most)", result.by_annotator),
             ),
             failed=facts.check_lines(tuple(checks)),
             failures=tuple(one_line(f, 300) for f in result.failures),
