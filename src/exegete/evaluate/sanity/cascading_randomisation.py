@@ -13,7 +13,7 @@ unit="token" to leave that out). A method that gives all units one score has no 
 
 Score: what is lost of the order in the end, 1 - r. Chance is 0, what scores that never look at the model lose; control: what the
 method loses by another seed alone, on the model as it is. Cost: explanations, once and once a step and draw, and once for the control.
-Reference: Adebayo et al. 2018, section 3.1. Data randomisation (their section 3.2) needs a second training, and is left out.
+Reference: Adebayo et al. 2018, section 3.1. Permuted labels (their section 3.2) are the study `data_randomisation`.
 """
 
 import copy
