@@ -226,7 +226,8 @@ def test_forms_are_told_by_their_fields(tmp_path):
         assert [len(c.texts) for c in found[1].cases] == [2, 2]
         assert found[2].expect == Expectation(change="not up")
     marks = written(tmp_path / "e.jsonl", [{"text": "a b", "marks": [[0, 1]]}])
-    assert not is_behaviour(marks) and not has_tests("terrarium")
+    both = written(tmp_path / "f.jsonl", [{"set": "1", "text": "a b", "label": "yes", "marks": [[0, 1]]}])
+    assert not is_behaviour(marks) and not is_behaviour(both) and not has_tests("terrarium")
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from exegete.core.rows import OBJECTS, TABLES, Row, asked, fault, read_text, row
 SETS, TESTS = "contrast sets", "tests of capabilities"
 KINDS = ("MFT", "INV", "DIR")
 _NESTED, _FLAT = {"original", "contrast"}, {"set", "text", "label"}
+_MARKED = {"marks", "rationale", "rationales"}  # what makes a file one of rationales, whatever else it holds
 _TEST, _REVISED = {"type", "examples"}, {"Sentiment", "Text", "batch_id"}
 
 
@@ -34,7 +35,7 @@ def is_behaviour(path: str) -> bool:
         fields = set(_rows(path, TESTS)[0][1])
     except InputError:
         return False  # whoever reads it says what is wrong
-    return any(form <= fields for form in (_NESTED, _FLAT, _TEST))
+    return not fields & _MARKED and any(form <= fields for form in (_NESTED, _FLAT, _TEST))
 
 
 def read_behaviour(path: str) -> tuple[tuple[ContrastSet, ...] | tuple[BehaviourTest, ...], tuple[str, ...]]:
