@@ -9,14 +9,20 @@ guess scores, and the control: the same study where what was planted is not ther
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
 from exegete.core.errors import ModelError
 from exegete.core.method import Method
+from exegete.core.results.finding import Finding
 from exegete.core.results.truth import TruthRow
 from exegete.core.trust import Cost, Score
+from exegete.methods.contracts.study import Study
+from exegete.models.model import Model
 from exegete.ops.stats import bootstrap_mean
+
+F = TypeVar("F", bound=Finding)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,18 @@ class Draw:
     items: int = 1
     chance: float = float("nan")
     parts: tuple[tuple[str, float], ...] = ()
+
+
+def told(kind: type[F], study: Study, model: Model, items: Any = None, target: Any = None) -> F:
+    """The finding of a study, of the kind that it finds. Raises `ModelError` where it is of another kind."""
+    found = study(model, items, target)
+    if not isinstance(found, kind):
+        raise ModelError(
+            f"You held {study.id!r} against what is planted.",
+            f"It found a {type(found).__name__}, not a {kind.__name__}.",
+            "Mend the truth of this study: it reads another kind of finding.",
+        )
+    return found
 
 
 def truth_row(
