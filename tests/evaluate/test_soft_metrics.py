@@ -113,3 +113,14 @@ def test_what_has_no_value_and_letters():
     with pytest.raises(UsageError, match="in or out"):
         metric.score(hard, w)
     assert np.isfinite(SoftSufficiency(removal="mask").score(SoftSufficiency(removal="mask").game(game.question, game.units), w))  # fmt: skip
+
+
+def test_a_text_that_says_no_more_than_nothing_but_for_rounding_is_undefined():
+    """A share of what is lost would be a ratio of two roundings, and could be anything from 0 to 1."""
+    ids = (40, 41, 42)
+    model = additive(weights=dict(zip(ids, (4.0, -4.0, 1e-6))))
+    q = judging(ask(model, Text(ids=ids), Target(label="yes")))
+    metric = SoftComprehensiveness()
+    game = metric.game(q, q.units("token"))
+    assert 0 < float(q.total(q.value())) - float(q.total(game(np.zeros((1, 3), dtype=bool)))[0]) < 4e-7
+    assert np.isnan(metric.score(game, np.array([4.0, -4.0, 0.0])))

@@ -246,3 +246,56 @@ def test_the_forecast_counts_what_asking_costs(target):
     most = forecast(model, text, Occlusion(), target, "word", False, "none")
     spent = explain(Occlusion(), ask(model, text, target)).cost
     assert 0 < spent.forwards <= most.forwards <= 2 * spent.forwards
+
+
+@pytest.mark.parametrize("error", [KeyError("planted"), TypeError("planted"), AttributeError("planted")])
+def test_a_method_that_breaks_on_random_weights_in_whatever_way_has_no_control_and_says_why(error):
+    """Whatever a plugin raises there, the explanation itself is judged."""
+    q = ask(load(tiny("bert", "sequence")), TEXT, Target(label=0))
+
+    class Breaks(Occlusion):
+        def attribute(self, question, units):
+            if "randomised" in question.model.name:
+                raise error
+            return super().attribute(question, units)
+
+    line = by_name(judge(q, explain(Breaks(), q), Breaks(), n_random=5))
+    assert all(s.control is None and "planted" in s.skipped for s in line.values())
+    assert all(np.isfinite(s.value) for s in line.values())
+
+
+def test_chance_is_held_against_a_set_text_by_text():
+    """Texts differ far more than an explanation and a guess do on one of them; and a guess may be all of what varies."""
+    rng = np.random.default_rng(0)
+    easy = rng.uniform(size=30)
+
+    def row(value, chance, control):
+        return Score(name="comprehensiveness", value=value, chance=chance, control=control)
+
+    better = pool(
+        [row(e + 0.05 + 0.01 * x, e, e + 0.04) for e, x in zip(easy, rng.normal(size=30))],
+        "comprehensiveness",
+        "higher",
+    )
+    assert better.interval[0] < better.chance  # the texts alone spread more
+    assert better.beats_chance and better.beats_control
+    worse = pool([row(-e - 0.05, -e, None) for e in easy], "comprehensiveness", "lower")
+    assert worse.beats_chance
+    # always the same value, while chance is far below it in one half of the texts and far above in the other
+    same = pool([row(0.5, 0.1 if i % 2 else 0.85, None) for i in range(10)], "comprehensiveness", "higher")
+    assert same.interval == (0.5, 0.5) and same.chance < 0.5
+    assert not same.beats_chance
+
+
+def test_scores_that_are_all_equal_are_a_guess_wherever_the_words_that_matter_stand():
+    """In the order of the text they would name its first words, which here decide: percentile 100 for saying nothing."""
+    found = []
+    for seed in range(12):
+        ids = some_ids(additive(), 8, seed)
+        model = additive(weights=dict(zip(ids, (4.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.01))))
+        q = ask(model, Text(ids=ids), Target(label="yes", against="no"))
+        found.append(judge(q, told(q, np.full(8, 0.3)), Occlusion(), "fast", n_random=20, seed=seed))
+        assert any("random one" in n for n in found[-1].notes)
+    for score in judge_set(found):
+        assert abs(score.percentile - 50) < 30
+        assert not score.beats_chance

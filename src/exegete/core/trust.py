@@ -20,6 +20,10 @@ class Score(Value):
     `interval` the 95 % interval of `value`, `percentile` the share (0-100) of chance draws that this value beats.
     `better` says which direction is good. `crowd` is set for a single value as good as the best chance draw: the share
     (0-100) of draws that are as good too. Where they are many, nothing can stand out, and the score says so.
+    `n` is how many items (texts, questions, units) were scored, of which `value` is the mean; `n_failed` how many could not be,
+    which are not among the `n`. Where none could be, `n` is 0 and `value` NaN.
+    `over_chance` and `over_control` are 95 % intervals of the value less chance (control), item by item, where every item has its
+    own: what is easy in one text is easy for a guess there too, and the spread between texts is not that of the difference.
     """
 
     name: str
@@ -29,6 +33,8 @@ class Score(Value):
     control: float | None = None
     control_name: str = ""
     interval: tuple[float, float] | None = None
+    over_chance: tuple[float, float] | None = None
+    over_control: tuple[float, float] | None = None
     percentile: float | None = Field(default=None, ge=0, le=100)
     crowd: float | None = Field(default=None, ge=0, le=100)
     n: int = 1
@@ -45,22 +51,24 @@ class Score(Value):
     def beats_chance(self) -> bool | None:
         """Whether the value lies on the good side of chance; None without chance, or where it cannot be told.
 
-        Over a set with its whole interval; a single value that knows its percentile must beat 95 % of the chance draws
-        (half of all guesses are better than the mean guess).
+        Over a set with its whole interval (of the differences, where they are known); a single value that knows its percentile
+        must beat 95 % of the chance draws (half of all guesses are better than the mean guess).
         """
         if self.chance is None or self.undecided:
             return None
         if self.interval is None and self.percentile is not None:
             return self.percentile >= BEATS_CHANCE
-        return self._beyond(self.chance)
+        return self._beyond(self.chance, self.over_chance)
 
     @property
     def beats_control(self) -> bool | None:
         """The same against the control; None when the control was skipped."""
-        return None if self.control is None else self._beyond(self.control)
+        return None if self.control is None else self._beyond(self.control, self.over_control)
 
-    def _beyond(self, bar: float) -> bool:
+    def _beyond(self, bar: float, lead: tuple[float, float] | None) -> bool:
         low, high = self.interval or (self.value, self.value)
+        if lead is not None:
+            low, high, bar = *lead, 0.0
         return low > bar if self.better == "higher" else high < bar
 
     @property

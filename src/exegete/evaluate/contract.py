@@ -48,8 +48,11 @@ class Ranking:
     order: np.ndarray
 
     @classmethod
-    def of(cls, scores: np.ndarray) -> "Ranking":
-        """From scores [U] or [K, U]: descending and signed, ties in text order. Raises `InputError` for NaN and infinity."""
+    def of(cls, scores: np.ndarray, ties: np.ndarray | None = None) -> "Ranking":
+        """From scores [U] or [K, U]: descending and signed, ties in the order `ties` [U], by default that of the text.
+
+        Raises `InputError` for NaN and infinity.
+        """
         scores = np.atleast_2d(np.asarray(scores, dtype=np.float64))
         if not np.isfinite(scores).all():
             raise InputError(
@@ -57,7 +60,9 @@ class Ranking:
                 f"{int((~np.isfinite(scores)).sum())} of its scores are NaN or infinite.",
                 "Mend the explanation first; its self-checks say what went wrong.",
             )
-        return cls(scores, descending(scores))
+        if ties is None:
+            return cls(scores, descending(scores))
+        return cls(scores, ties[descending(scores[:, ties])])
 
     @classmethod
     def random(cls, scores: np.ndarray, orders: np.ndarray) -> "Ranking":
@@ -79,6 +84,9 @@ class ExplanationMetric(Method):
     family: ClassVar[str] = "metric"
     better: ClassVar[Better] = "higher"
     by_order: ClassVar[bool] = True  # whether only the order of the scores counts, not their values
+    undefined: ClassVar[str] = (
+        ""  # in words: what explanations or texts have no value (NaN), which counts as failed
+    )
 
     @abstractmethod
     def ground(self, question: Question, units: tuple[Unit, ...], gold: np.ndarray | None) -> Any:
@@ -93,6 +101,7 @@ class PlausibilityMetric(ExplanationMetric):
     """Base of the metrics that ask whether an explanation singles out what people marked: the mean over annotators."""
 
     passes: ClassVar[str] = "none"
+    undefined: ClassVar[str] = "nothing is marked, or there is no second annotator"
 
     def ground(self, question: Question, units: tuple[Unit, ...], gold: np.ndarray | None) -> np.ndarray:
         """The marks [A, U]. Raises `InputError` where there are none."""
@@ -185,6 +194,7 @@ class StabilityMetric(ExplanationMetric):
     """Base of the metrics that ask whether an explanation stays where it should; the model's answer stays in all they look at."""
 
     passes: ClassVar[str] = "explaining each changed text, shared by all stability metrics"
+    undefined: ClassVar[str] = "scores that are all equal or zero, or no changed text counts"
     by_order: ClassVar[bool] = False
     worst: ClassVar[bool] = False  # whether the worst of the changed texts counts, else their mean
 

@@ -8,7 +8,8 @@ Then for each method and metric: the mean over texts with its 95 % bootstrap int
 last row is a random explanation: what scores like it says nothing. Where people marked what matters, their rationale is a row too:
 judged like an explanation by faithfulness metrics, and by plausibility metrics each annotator against the others.
 
-Chance of a metric that reads values (not only their order) deals out the method's own values along the random orders. Stability
+Equal scores stand in an order that is drawn by the text: in the order of the text, scores that are all equal would be as good as its
+first words are. Chance of a metric that reads values (not only their order) deals out the method's own values along the random orders. Stability
 metrics look at texts that were changed a little and explained again (`evaluate.again`): once for all of them, on the model and on
 its control; chance deals out the scores of the changed texts at random, and the random row has new scores for each.
 Cost: explanations twice, and at most the distinct subsets that the metrics name, once; stability: explaining the changed texts.
@@ -127,7 +128,7 @@ def evaluate(
         agreement=agreement([s.marking for s in sheets], seed) if told else (),
         by_annotator=by_annotator([s.marking for s in sheets], (*what.names, RANDOM), seed) if told else (),
         n_texts=len(sheets),
-        failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets, alone)),
+        failures=(*(f for x in sheets for f in x.failures), *_undefined(names, sheets, chosen, alone)),
         cost=sum((x.spent for x in sheets), Cost()),
         notes=(NOTE, *by, *_stability_notes(what, chosen, sheets)),
         provenance=what.provenance("evaluate"),
@@ -280,7 +281,8 @@ def _column(
         metric.ground(judged, units, gold),
         orders(judged, units, bench.n_random, bench.what.seed),
     )
-    values = metric.score_orders(ground, Ranking.of(np.stack([line.scores for line in lines])))
+    ties = random[0] if len(random) else None
+    values = metric.score_orders(ground, Ranking.of(np.stack([line.scores for line in lines]), ties))
     guess = lines[-1].scores
     shared = metric.score_orders(ground, Ranking.random(guess, random)) if metric.by_order else None
     found = []
@@ -294,7 +296,7 @@ def _column(
             value = metric.ceiling(gold)
         bar = None
         if control.scores is not None:
-            bar = float(metric.score_orders(ground, Ranking.of(control.scores))[0])
+            bar = float(metric.score_orders(ground, Ranking.of(control.scores, ties))[0])
         draws = shared if shared is not None else metric.score_orders(ground, Ranking.random(scores, random))
         found.append(held_against(metric, name, value, bar, draws, control.skipped))
     return found
@@ -310,7 +312,9 @@ def _steady(bench: _Bench, metric: StabilityMetric, name: str, line: _Line, agai
     rng = generator(bench.what.seed, "dealt", bench.questions[1].ids.tolist())
     draws = metric.score_pairings([p.dealt(rng, bench.n_random) for p in own])
     bar = float(metric.score_pairings(bars)[0]) if bars else None
-    return held_against(metric, name, float(metric.score_pairings(own)[0]), bar, draws, line.control.skipped)
+    lost = "no changed text counts on the model with randomised weights" if bar is None else ""
+    why = line.control.skipped or lost
+    return held_against(metric, name, float(metric.score_pairings(own)[0]), bar, draws, why)
 
 
 def _stability_notes(
@@ -353,16 +357,20 @@ def _alone(score: Score, metric: ExplanationMetric) -> Score:
     return score.model_copy(update={"n_failed": 0, "skipped": why})
 
 
-def _undefined(names: Sequence[str], sheets: Sequence[Sheet], alone: Sequence[str]) -> list[str]:
-    """In words: on how many texts a metric gave no number although there was an explanation. A rationale without a second
-    one is left out, by the names of the metrics in `alone`.
+def _undefined(
+    names: Sequence[str], sheets: Sequence[Sheet], metrics: Sequence[ExplanationMetric], alone: Sequence[str]
+) -> list[str]:
+    """In words: on how many texts a metric gave no number although there was an explanation, and when that is so.
+
+    A rationale without a second one is left out, by the names of the metrics in `alone`.
     """
+    when = {name: f" ({m.undefined})" for name, m in zip(labels(metrics), metrics) if m.undefined}
     n: Counter[tuple[str, str]] = Counter()
     for sheet in sheets:
         for method, row in zip(names, sheet.scores):
             n.update((method, s.name) for s in row if s is not None and not np.isfinite(s.value))
     return [
-        f"{method}: {metric} is not defined on {times} of {len(sheets)} texts"
+        f"{method}: {metric} is not defined on {times} of {len(sheets)} texts{when.get(metric, '')}"
         for (method, metric), times in n.items()
         if not (method == RATIONALE and metric in alone and times == len(sheets))
     ]

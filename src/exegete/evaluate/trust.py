@@ -20,11 +20,12 @@ from typing import Literal
 
 import numpy as np
 
-from exegete.core.errors import ExegeteError, InputError, UnknownName
+from exegete.core.errors import InputError, UnknownName
 from exegete.core.result import Attribution
 from exegete.core.seed import generator
 from exegete.core.text import Unit
 from exegete.core.trust import Cost, Score, Trust
+from exegete.evaluate.cases import attempt, why
 from exegete.evaluate.contract import (
     Better,
     ExplanationMetric,
@@ -111,10 +112,14 @@ def judge_metric(
     control: Control,
     random: np.ndarray,
 ) -> tuple[Score, str]:
-    """One score of one explanation [U] against `random` orders [N, U] and the control, and the random range in words."""
-    ranking = Ranking.of(scores)
+    """One score of one explanation [U] against `random` orders [N, U] and the control, and the random range in words.
+
+    Equal scores stand as in the first of the random orders.
+    """
+    ties = random[0] if len(random) else None
+    ranking = Ranking.of(scores, ties)
     if control.scores is not None:
-        ranking += Ranking.of(control.scores)
+        ranking += Ranking.of(control.scores, ties)
     values = metric.score_orders(metric.game(judged, units), ranking + Ranking.random(scores, random))
     value, rest, draws = values[0], values[1 : len(ranking)], values[len(ranking) :]
     score = held_against(metric, metric.id, value, rest[0] if len(rest) else None, draws, control.skipped)
@@ -153,11 +158,16 @@ def explain_control(
     question: Question, attribution: Attribution, method: AttributionMethod, randomiser: Randomiser
 ) -> Control:
     """What the method says about the same question on the model with randomised weights, or why it was not asked."""
-    try:
-        twin = asked_of(randomiser(question.model, attribution.provenance.fingerprint), question)
-        scores = np.asarray(method.attribute(twin, units_of(question, attribution)).total, dtype=np.float64)
-    except (ExegeteError, RuntimeError, ValueError, ArithmeticError) as e:
-        return Control(skipped=f"no explanation of the model with randomised weights ({_found(e)})")
+    no = "no explanation of the model with randomised weights"
+    twin, error = attempt(
+        lambda: asked_of(randomiser(question.model, attribution.provenance.fingerprint), question)
+    )
+    if twin is None:
+        return Control(skipped=f"{no} ({why(error)})" if error else no)
+    asked, units = twin, units_of(question, attribution)
+    scores, error = attempt(lambda: np.asarray(method.attribute(asked, units).total, dtype=np.float64))
+    if scores is None:
+        return Control(skipped=f"{no} ({why(error)})" if error else no, cost=twin.meter.cost())
     if not np.isfinite(scores).all():
         return Control(
             skipped="scores of the model with randomised weights are not finite", cost=twin.meter.cost()
@@ -200,7 +210,10 @@ def judge_set(trusts: Sequence[Trust | None], seed: int = 0, names: Sequence[str
 
 
 def pool(scores: Sequence[Score | None], name: str, better: Better, seed: int = 0) -> Score:
-    """The mean of single-text scores of one metric; None and NaN are failures. All failed: the value is NaN and n is 0."""
+    """The mean of single-text scores of one metric; None and NaN are failures. All failed: the value is NaN and n is 0.
+
+    Chance and control are held against it text by text: each text has its own.
+    """
     good = [s for s in scores if s is not None and np.isfinite(s.value)]
     if not good:
         nothing = "no text could be scored"
@@ -214,6 +227,8 @@ def pool(scores: Sequence[Score | None], name: str, better: Better, seed: int = 
         control=_mean([s.control for s in good]),
         control_name=good[0].control_name,
         interval=bootstrap_mean(values, seed),
+        over_chance=_over(values, [s.chance for s in good], seed),
+        over_control=_over(values, [s.control for s in good], seed),
         percentile=_mean([s.percentile for s in good]),
         n=len(good),
         n_failed=len(scores) - len(good),
@@ -238,6 +253,12 @@ def _skipped(good: Sequence[Score]) -> str:
     return f"on {missing} of {len(good)} texts: " + "; ".join(reasons[:3])
 
 
+def _over(values: np.ndarray, bars: Sequence[float | None], seed: int) -> tuple[float, float] | None:
+    """The interval of the values [n] less their bars, over the texts that have one."""
+    bar = np.array([np.nan if b is None else b for b in bars], dtype=np.float64)
+    return bootstrap_mean((values - bar)[np.isfinite(bar)], seed)
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [v for v in values if v is not None and np.isfinite(v)]
     return float(np.mean(known)) if known else None
@@ -258,16 +279,8 @@ def _notes(judged: Question, attribution: Attribution) -> tuple[str, ...]:
         notes.append(f"Only {n} unit{'s' * (n != 1)}: too few orders to tell any of them from chance.")
     if n > 1 and np.ptp(scores) == 0:
         notes.append(
-            "All scores are equal: the order that was judged is the order of the text, not of the explanation."
+            "All scores are equal: the order that was judged is a random one, not that of the explanation."
         )
     elif len(np.unique(scores)) < n:
-        notes.append("Equal scores were ordered as in the text.")
+        notes.append("Equal scores were put in a random order.")
     return tuple(notes)
-
-
-def _found(error: Exception) -> str:
-    return (
-        error.found
-        if isinstance(error, ExegeteError) and error.found
-        else f"{type(error).__name__}: {error}"[:200]
-    )

@@ -24,6 +24,7 @@ from exegete.core.text import Unit
 from exegete.evaluate.contract import FaithfulnessMetric, Ranking
 from exegete.models.question import Question
 from exegete.models.remove import Game, Removing, baseline
+from exegete.ops.rounding import ROUNDING
 
 
 @dataclass
@@ -86,6 +87,7 @@ class SoftMetric(FaithfulnessMetric):
     )
     passes: ClassVar[str] = "n_draws forwards a distinct row of scores"
     by_order: ClassVar[bool] = False
+    undefined: ClassVar[str] = "all scores are equal, or the text says no more than a text of nothing does"
     removals: ClassVar[tuple[str, ...]] = tuple(r for r in get_args(Removing) if r != "delete")
 
     removal: Removing = Field(
@@ -127,7 +129,7 @@ class SoftMetric(FaithfulnessMetric):
         whole = float(game.question.total(game.question.value()))
         most = whole - float(game.question.total(game(np.zeros((1, game.n), dtype=bool)))[0])
         out = np.full(len(ranking), np.nan)
-        if most > 0 and wide.any():
+        if most > ROUNDING * abs(whole) and wide.any():
             left = game.soft(1 - share[wide] if erase else share[wide])
             out[wide] = ((whole - left) / most).clip(0, 1)
         return out
