@@ -4,7 +4,7 @@
     0.h1, 1.h1, 2.h1   three pronouns, each of which gets at its layer which of two names is meant, the former or the latter, from
                        the word that says so; a name says itself by its place which one it is
 
-Words are drawn independently, so that nothing but the head tells: below its layer a property is not there to the last bit.
+Words are drawn independently, so that nothing but the head tells: below its layer a property is not there, but for rounding.
 
 Cost: no pass. Reference: Tenney et al. 2019 (layers at which things are resolved); Hewitt & Liang 2019 (control tasks).
 """

@@ -47,7 +47,7 @@ def forest(seed: int = 0) -> tuple[tuple[tuple[int, ...], tuple[str, ...]], ...]
         heads = [-1] * N_WORDS
         _grow(random, heads, 0, N_WORDS, -1)
         beside = sum(abs(h - i) == 1 for i, h in enumerate(heads))
-        if beside <= N_WORDS // 2:
+        if beside <= N_WORDS // 2 and tuple(heads) not in {h for h, _ in found}:
             named = tuple("root" if h < 0 else random.choice(RELATIONS) for h in heads)
             found.append((tuple(heads), named))
     return tuple(found)

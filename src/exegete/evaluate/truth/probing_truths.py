@@ -42,9 +42,7 @@ from exegete.methods.probing.mdl_probe import MdlProbe
 from exegete.methods.probing.probe_attribution import ProbeAttribution
 
 NAME = "known layers"
-SAYS = (
-    "a model in which a property of words is absent below a layer, to the last bit, and linear from there on"
-)
+SAYS = "a model in which a property of words is absent below a layer, and linear from there on"
 TEXTS, PAIRS, PRONOUN_TEXTS, USUAL = 30, 24, 32, 200
 PROPERTIES = tuple((f"kind {k} before", k) for k in BACKS)
 RESOLVED = tuple((f"pronoun {i + 1}", i + 1) for i in range(len(BACKS)))

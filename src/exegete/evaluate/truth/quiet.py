@@ -1,8 +1,9 @@
-"""`Quiet`: an algorithm written into the weights of a language model with nothing beside it, so that what is absent is exactly so.
+"""`Quiet`: an algorithm written into the weights of a language model with nothing beside it, so that what is absent is absent.
 
 As `Blueprint`, but without noise and without distracting heads: a part that was not set computes zero, and what a layer was not
-given is not there to the last bit. `n_free` hidden units a layer that read everything and write nowhere stand beside those that
-were set, where neurons are to be told apart. A word that is not in the vocabulary is read as one of its own ("<unk>").
+given is not there, but for rounding (under 1e-6). `n_free` hidden units a layer that read everything and write nowhere stand
+beside those that were set, where neurons are to be told apart. A word that is not in the vocabulary is read as one of its own
+("<unk>").
 
 Cost: no pass. Reference: Lindner et al. 2023, "Tracr" (arXiv:2301.05062), for transformers as compilation targets.
 """
@@ -19,7 +20,7 @@ from exegete.models.bare import BOS, bare_gpt2, word_tokenizer
 from exegete.models.model import Model
 
 UNKNOWN, MASK = "<unk>", "<mask>"
-SHARP = 20.0  # log odds by which a head prefers what it was set to look for: what else it reads weighs less than 1e-8
+SHARP = 40.0  # log odds by which a head prefers what it was set to look for: what else it reads is lost in rounding
 
 
 @dataclass
