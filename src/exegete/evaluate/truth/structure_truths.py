@@ -45,7 +45,7 @@ from exegete.methods.mechanisms.weight_banding import WeightBanding
 from exegete.models.load import load
 from exegete.models.model import Model
 
-TEXTS, PAIRS = 96, 6
+TEXTS, PAIRS = 72, 6
 LAYERED, TURN, CHOICE = (
     "layers that differ in a known way",
     "a turn at a known step",
