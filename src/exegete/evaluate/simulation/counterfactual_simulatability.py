@@ -1,0 +1,276 @@
+"""Do explanations let one say what the model answers to other questions? Precision and generality.
+
+1. the model answers a question and explains why (or the question brings its explanation);
+2. other questions of the same kind are made: words are exchanged by rule (`counterfactuals.varied`), or a language model writes them
+   (`writer`); the model answers them;
+3. a simulator that has read the explanation says what the model would answer, or that it cannot tell: by rule (`counterfactuals.inferred`),
+   or a language model (`simulator`). Those of which it says an answer are simulatable;
+4. precision = share of the simulatable in which the model answers so; generality = 1 - mean overlap of the simulatable, two by two.
+   Both are taken a question and averaged over questions.
+
+Chance of precision: the guess that the answer stays as it was, on all other questions. Control: the explanation of another question, as
+if it had been given for this answer. Explanations that say all of a rule are as true of other questions, and do not beat it.
+Control of generality: as many other questions at random. A question none of whose others is simulatable has no precision and is n_failed.
+
+Differences from the paper: without a writer and a simulator that are named, both go by rule, so that explanations must name words
+of the question; overlap is that of words (there also BLEU and cosine of embeddings).
+
+Cost: n_others prompts a question and what writes explanations; with a writer one call, with a simulator 2 n_others calls a question.
+Reference: Chen, Y. et al. 2023, "Do Models Explain Themselves? Counterfactual Simulatability of Natural Language Explanations"
+(arXiv:2307.08678), sec. 3.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from exegete.core.errors import InputError
+from exegete.core.material import Choice
+from exegete.core.method import register
+from exegete.core.reference import Reference
+from exegete.core.results.simulation_counterfactual import CounterfactualSimulatability
+from exegete.core.seed import generator
+from exegete.core.target import Target
+from exegete.core.trust import Score, Trust
+from exegete.evaluate.respond import ChatRespondent, Prompt, Respondent, pick
+from exegete.evaluate.simulation.counterfactuals import (
+    Other,
+    alike,
+    content,
+    exchangeable,
+    inferred,
+    overlap,
+    varied,
+)
+from exegete.evaluate.whys import ExplainedStudy, Why
+from exegete.models.chat.open import chat
+from exegete.models.lab import Lab
+from exegete.ops.replies import listed
+from exegete.ops.stats import bootstrap_mean
+
+UNKNOWN = "cannot tell"
+N_SHOWN, N_DRAWS = 30, 20
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An explained question, other questions with the model's answers, and what its own and another explanation say of each (-1: nothing)."""
+
+    why: Why
+    others: tuple[Other, ...]
+    answers: np.ndarray
+    own: np.ndarray
+    strange: np.ndarray
+
+
+@register
+class CounterfactualSimulatabilityStudy(ExplainedStudy):
+    """Whether explanations let one say what the model answers to other questions, and to how different ones."""
+
+    id: ClassVar[str] = "counterfactual_simulatability"
+    techniques: ClassVar[tuple[str, ...]] = ("N8",)
+    least: ClassVar[int] = 2
+    usual: ClassVar[int | None] = 20
+    finds: ClassVar[type] = CounterfactualSimulatability
+    reference: ClassVar[Reference] = Reference(
+        authors="Chen, Y. et al.", year=2023, where="arXiv:2307.08678", equation="sec. 3",
+        title="Do Models Explain Themselves? Counterfactual Simulatability of Natural Language Explanations",
+    )  # fmt: skip
+    passes: ClassVar[str] = "n_others + 1 prompts a question, and a text where it has no steps"
+    writer: str = Field(
+        "",
+        description="who writes other questions: empty: a rule; local:NAME, http://HOST/v1#MODEL, script:FILE",
+    )
+    simulator: str = Field(
+        "",
+        description="who says what would be answered: empty: a rule; local:NAME, http://HOST/v1#MODEL, script:FILE",
+    )
+    n_others: int = Field(20, ge=2, le=1000, description="other questions a question")
+    n_words: int = Field(2, ge=1, le=20, description="most words that are exchanged at a time")
+    ask_others: str = Field(
+        "{question}\nThe answer is {answer}, because {why}\nWrite {n} other questions of the same kind whose answers this "
+        "explanation tells, one a line.",
+        description="asks the writer; {question}, {answer}, {why} and {n} are put in",
+    )
+    ask_guess: str = Field(
+        "{question}\nSomeone answers {answer}, because {why}\nWhat does the same one answer to this? {other}",
+        description="asks the simulator; {question}, {answer}, {why} and {other} are put in",
+    )
+
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> CounterfactualSimulatability:
+        """Over questions."""
+        writer, by = (
+            ChatRespondent(chat(s), self.most_calls) if s else None for s in (self.writer, self.simulator)
+        )
+        found = self.judge(self.who(lab), items, writer, by)
+        return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
+
+    def judge(
+        self,
+        who: Respondent,
+        choices: Sequence[Choice],
+        writer: Respondent | None = None,
+        by: Respondent | None = None,
+    ) -> CounterfactualSimulatability:
+        """The finding about anyone who answers. `writer` makes other questions and `by` simulates; rules do where they are None.
+
+        Raises `InputError` where no other question is made and answered.
+        """
+        whys, texts = self.explained(who, choices), {}
+        strange = self.shuffled(whys)
+        pool = exchangeable([q.question for q in choices])
+        made = [self._others(w, i, pool, writer) for i, w in enumerate(whys)]
+        for i, (w, others) in enumerate(zip(whys, made)):
+            for o in others:
+                texts[i, o] = Prompt(self.framed.text(o.question, "", o.lead), w.choice.options)
+        told = dict(zip(texts, map(pick, who.answers(list(texts.values()))))) if texts else {}
+        tried = []
+        for i, w in enumerate(whys):
+            others = tuple(o for o in made[i] if told[i, o] >= 0)
+            if others:
+                said = [self._said(w, why, others, frozenset(pool), by) for why in (w.text, strange[i])]
+                tried.append(Tried(w, others, np.array([told[i, o] for o in others]), said[0], said[1]))
+        if not tried:
+            raise InputError(
+                f"You asked what explanations say of other answers of {who.name}.",
+                "No other question was made and answered.",
+                "Give questions that differ in their words, or a writer.",
+            )
+        return self._finding(tried, len(choices) - len(tried))
+
+    # ---- what is asked -------------------------------------------------------------------------------------------
+
+    def _others(
+        self, w: Why, i: int, pool: dict[str, tuple[str, ...]], writer: Respondent | None
+    ) -> tuple[Other, ...]:
+        q, lead = w.choice, w.choice.lead or self.lead
+        if writer is None:
+            return varied(q, lead, pool, self.n_others, self.n_words, generator(self.seed, "others", i))
+        asked = self._filled(self.ask_others, w, w.text).replace("{n}", str(self.n_others))
+        lines = listed(writer.write(asked, 40 * self.n_others), self.n_others) or ()
+        return tuple(dict.fromkeys(Other(x, lead) for x in lines if x != q.question))
+
+    def _said(
+        self, w: Why, why: str, others: Sequence[Other], pool: frozenset[str], by: Respondent | None
+    ) -> np.ndarray:  # fmt: skip
+        """What an explanation says of each other question, by option number; -1 for nothing."""
+        q = w.choice
+        if by is None:
+            words = pool | frozenset(content(f"{q.question} {q.lead}"))
+            return inferred(why, [o.text for o in others], q.options, w.answer, words)
+        asked = self._filled(self.ask_guess, w, why)
+        prompts = [Prompt(asked.replace("{other}", o.text), (*q.options, UNKNOWN)) for o in others]
+        picks = [pick(p) for p in by.answers(prompts)]
+        return np.array([k if k < len(q.options) else -1 for k in picks])
+
+    def _filled(self, words: str, w: Why, why: str) -> str:
+        told = {"{answer}": w.choice.options[w.answer], "{why}": why, "{question}": w.choice.question}
+        for name, text in told.items():
+            words = words.replace(name, text)
+        return words
+
+    # ---- what is found -------------------------------------------------------------------------------------------
+
+    def _finding(self, tried: Sequence[Tried], failed: int) -> CounterfactualSimulatability:
+        own, other = (
+            np.array([_precise(t, s) for t, s in zip(tried, x)])
+            for x in ([t.own for t in tried], [t.strange for t in tried])
+        )
+        stays = np.array([float(np.mean(t.answers == t.why.answer)) for t in tried])
+        shared = [overlap([o.text for o in t.others]) for t in tried]
+        wide = np.array([1 - alike(x, np.flatnonzero(t.own >= 0)) for t, x in zip(tried, shared)])
+        drawn = np.array(
+            [
+                self._drawn(t, x, i) if np.isfinite(wide[i]) else np.nan
+                for i, (t, x) in enumerate(zip(tried, shared))
+            ]
+        )
+        can, could = (
+            np.array([float(np.mean(s >= 0)) for s in x])
+            for x in ([t.own for t in tried], [t.strange for t in tried])
+        )
+        judged = np.isfinite(own)
+        chance = float(stays[judged].mean()) if judged.any() else None
+        scores = (
+            self._score("precision of explanations on other questions", own, failed, chance, other),
+            self._score("other questions of which explanations say an answer", can, failed, 0.0, could),
+            self._score(
+                "generality (1 - overlap of what is simulatable)",
+                wide,
+                failed,
+                None,
+                drawn,
+                "as many at random",
+            ),
+        )
+        return CounterfactualSimulatability(
+            title="Do explanations say what is answered to other questions?",
+            lede=_lede(scores),
+            n_others=np.array([len(t.others) for t in tried]),
+            simulatable=can,
+            precision=own,
+            stays=stays,
+            generality=wide,
+            generality_drawn=drawn,
+            simulatable_other=could,
+            precision_other=other,
+            cases=_cases(tried),
+            trust=Trust(scores=scores, seed=self.seed),
+        )
+
+    def _drawn(self, t: Tried, shared: np.ndarray, i: int) -> float:
+        """Generality of as many other questions at random."""
+        n, draw = int((t.own >= 0).sum()), generator(self.seed, "drawn", i)
+        some = [draw.choice(len(t.others), n, replace=False) for _ in range(N_DRAWS)]
+        return float(np.mean([1 - alike(shared, x) for x in some]))
+
+    def _score(
+        self, name: str, values: np.ndarray, failed: int, chance: float | None, control: np.ndarray,
+        words: str = "explanations of other questions",
+    ) -> Score:  # fmt: skip
+        known, held = values[np.isfinite(values)], control[np.isfinite(control)]
+        return Score(
+            name=name,
+            value=float(known.mean()) if len(known) else float("nan"),
+            chance=chance,
+            control=float(held.mean()) if len(held) else None,
+            control_name=words if len(held) else "",
+            interval=bootstrap_mean(known, self.seed),
+            n=max(1, len(known)),
+            n_failed=failed + len(values) - len(known) if len(known) else 1,
+            skipped="" if len(held) else "they say nothing of these questions",
+        )
+
+
+def _precise(t: Tried, said: np.ndarray) -> float:
+    """Share of what is said that is so; NaN where nothing is said."""
+    return float(np.mean(said[said >= 0] == t.answers[said >= 0])) if (said >= 0).any() else np.nan
+
+
+def _cases(tried: Sequence[Tried]) -> tuple[tuple[str, str, str, str, str], ...]:
+    rows = []
+    for t in tried:
+        options = t.why.choice.options
+        for o, s, a in zip(t.others, t.own, t.answers):
+            if s >= 0:
+                rows.append((s == a, (t.why.choice.question, t.why.text, o.text, options[s], options[a])))
+    return tuple(row for _, row in sorted(rows, key=lambda r: r[0]))[:N_SHOWN]
+
+
+def _lede(scores: tuple[Score, ...]) -> str:
+    precision, can, wide = scores
+    if not np.isfinite(precision.value):
+        return (
+            "The explanations say nothing of other questions, so that nothing can be said of their precision."
+        )
+    words = f"Explanations say an answer of {can.value:.0%} of other questions, and the model gives it in {precision.value:.0%} of these. "
+    if np.isfinite(wide.value):
+        words += f"What can be said so is {wide.value:.0%} general. "
+    if not precision.beats_chance:
+        return words + "That is no more than one who guesses that the answer stays."
+    if precision.beats_control is False:
+        return words + "They say what the model does; but explanations of other questions say it as well."
+    return words + "They say what the model does."
