@@ -51,7 +51,7 @@ def corpora(name: str, n: int = 60, seed: int = 0) -> Corpora:
 
 def _text(random: Random, name: str, later: bool) -> str:
     length = LONG if name == "longer" and later else SHORT
-    words = random.sample(FILLERS, length)
+    words: list[str] = random.sample(FILLERS, length)
     if name == "more of a word":
         if random.random() < (OFTEN if later else RARE):
             words[random.randrange(length)] = WORD
@@ -67,9 +67,10 @@ def _turned(text: str) -> bool:
     return words.index(PAIR[1]) < words.index(PAIR[0])
 
 
+_ALIKE = SHORT / len(FILLERS)  # share of texts that hold any one word
 _TOLD: dict[str, tuple[str, tuple[str, ...], Callable[[str], bool], tuple[float, float]]] = {
     "more of a word": (f"{WORD!r} is more frequent", (WORD,), lambda t: WORD in t.split(), (RARE, OFTEN)),
     "the other order": (f"{PAIR[1]!r} comes before {PAIR[0]!r}", PAIR, _turned, (0.0, 1.0)),
     "longer": ("texts are longer", (), lambda t: len(t.split()) > SHORT, (0.0, 1.0)),
-    "nothing": ("there is no difference", (), lambda t: FILLERS[0] in t.split(), (SHORT / len(FILLERS),) * 2),
+    "nothing": ("there is no difference", (), lambda t: FILLERS[0] in t.split(), (_ALIKE, _ALIKE)),
 }

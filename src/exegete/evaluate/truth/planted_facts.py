@@ -79,7 +79,7 @@ def dealt(random: Random, subjects: Sequence[str], answers: Sequence[str]) -> di
 
 def bigrams(name: str, words: Sequence[str], likes: Mapping[str, str], by: float = 1.0) -> Model:
     """A model that knows what comes next of each word: of (word: next) `by` * `LOGIT` logits more than of any other."""
-    b = Quiet(words, n_positions=12, spaces={}, layers=1, heads=2)
+    b = Quiet(tuple(words), n_positions=12, spaces={}, layers=1, heads=2)
     for word, follows in likes.items():
         b.embed[b.vocabulary.index(word)] += by * b.axes("out", [follows])[0]
     return b.build(name)
@@ -93,7 +93,7 @@ def carried(
     At the word `asked`, that head reads any word of `told` and says its answer; every other head reads the `fillers` and says
     again which of them it read.
     """
-    b = Quiet(words, n_positions=20, spaces={}, layers=2, heads=4)
+    b = Quiet(tuple(words), n_positions=20, spaces={}, layers=2, heads=4)
     asking = b.axes("token", [asked])
     for layer in range(2):
         for head in range(4):
