@@ -69,7 +69,7 @@ def made(blind):
     data_randomisation.trained = watched
     try:
         study = DataRandomisation(
-            explainers=("occlusion", "spelling"), n_steps=150, width=16, n_explained=12, seed=1
+            explainers=("occlusion", "spelling"), n_steps=110, width=16, n_explained=8, seed=1
         )
         found = study(load(tiny("gpt2")), items())
     finally:

@@ -22,7 +22,7 @@ FOOD, ROOM = ("soup", "bread"), ("bed", "lamp")
 OTHER = ("the", "a", "was", "here", "and", "we", "they", "near")
 
 
-def items(n=120):
+def items(n=88):
     """Texts of food and of rooms: one word of five says which."""
     random, found = Random(0), {}
     while len(found) < n:
@@ -64,7 +64,7 @@ def methods():
 @pytest.fixture(scope="module")
 def found(methods):
     study = RemoveAndRetrainStudy(
-        explainers=("knows", "hides"), fractions=(0.2, 0.6), n_seeds=1, n_steps=100, width=16
+        explainers=("knows", "hides"), fractions=(0.2, 0.6), n_seeds=1, n_steps=80, width=16
     )
     return study(load(tiny("gpt2")), items())
 
