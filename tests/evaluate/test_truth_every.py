@@ -42,11 +42,11 @@ class Steps:
 def test_a_board_holds_every_method_once_and_opens_again(tmp_path):
     steps = Steps()
     board = truth_board(
-        ["occlusion", "raw_attention", "source_share", "logit_lens"], ["additive", "token in context"], 6, progress=steps
+        ["occlusion", "raw_attention", "source_share", "biased_context"], ["additive", "token in context"], 6, progress=steps
     )  # fmt: skip
     scored = {r.method for r in board.rows}
     assert scored == {"occlusion", "raw_attention", NOISE}
-    assert {m for m, _, _ in board.unscored} == {"source_share", "logit_lens"}
+    assert {m for m, _, _ in board.unscored} == {"source_share", "biased_context"}
     why = {m: w for m, _, w in board.unscored}
     assert "causal" in why["source_share"]
     assert steps.done > 0 and steps.total >= steps.done
@@ -97,8 +97,8 @@ def test_letters():
 
 
 def test_the_command_line(capsys):
-    assert run(["evaluate", "--truth", "--methods", "logit_lens", "--json"]) == 0
+    assert run(["evaluate", "--truth", "--methods", "biased_context", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["unscored"][0][0] == "logit_lens"
+    assert told["unscored"][0][0] == "biased_context"
     with pytest.raises(UsageError, match="its own models"):
         run(["evaluate", "--truth", "the film was good"])

@@ -18,7 +18,7 @@ from exegete.evaluate.truth.study_truth import Draw, truth_row
 from exegete.ops.circuit import auroc
 
 ORDERS = "the best 2.5 % of random orders"
-_DRAWS = 500
+_DRAWS = 200
 
 
 @dataclass(frozen=True)
