@@ -67,8 +67,8 @@ def test_planted_truth_beats_chance_by_every_metric_and_its_opposite_by_none():
     assert table.methods == ("occlusion", "upside", "random")
     for metric in table.metrics:
         good, bad, guess = (cell(table, m, metric) for m in table.methods)
-        # monotonicity is not highest for the truth where some units count against the answer (see its docstring)
-        assert (good.beats_chance or metric == "monotonicity") and good.percentile > 60, good
+        # two of the texts say "no", which taking away what speaks for "yes" never turns: worse than a guess there
+        assert (good.beats_chance or metric == "decision_flip_fraction") and good.percentile > 60, good
         assert not bad.beats_chance, bad
         assert guess.interval[0] <= guess.chance <= guess.interval[1] or abs(guess.percentile - 50) < 25, (
             guess
