@@ -37,12 +37,11 @@ from support.peers import package
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 HOW = "pip install --no-deps ferret-xai==0.4.2, and what it needs: see this test"
-LABEL = 2  # positive
-TEXTS = (
-    "the food was not good but the staff were wonderful",
-    "the room was small and dirty",
-    "the soup was cold but the waiter was friendly",
-)
+TEXTS = {  # and the class that is asked about: one that the words left can change
+    "the food was not good but the staff were wonderful": "positive",
+    "the room was small and dirty": "negative",
+    "the soup was cold but the waiter was friendly": "positive",
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +52,17 @@ def model():
 @pytest.fixture(scope="module", params=TEXTS)
 def case(request, model):
     """One text: its question on the probability of a class, its units, two explanations and the marks of a person."""
-    q = judging(ask(model, request.param, Target.of("positive")))
+    q = judging(ask(model, request.param, Target.of(TEXTS[request.param])))
     units, rng = q.units("token"), np.random.default_rng(len(request.param))
     assert len(units) == len(request.param.split())
     mixed = rng.normal(size=len(units))
     marked = rng.random(len(units)) < 0.4
     marked[mixed.argmax()] = True
     scores = {"mixed": mixed, "positive": mixed - mixed.min() + 0.1}
-    return SimpleNamespace(q=q, units=units, text=request.param, scores=scores, marked=marked, n=len(units))
+    return SimpleNamespace(
+        q=q, units=units, text=request.param, label=model.labels.index(TEXTS[request.param]), scores=scores,
+        marked=marked, n=len(units),
+    )  # fmt: skip
 
 
 class WrittenOut:
@@ -74,7 +76,7 @@ class WrittenOut:
         ids = case.q.ids[1:-1][sorted(keep)]
         with torch.no_grad():
             whole = torch.tensor([[case.q.ids[0], *ids, case.q.ids[-1]]])
-            return float(self.model.module(input_ids=whole).logits.softmax(-1)[0, LABEL])
+            return float(self.model.module(input_ids=whole).logits.softmax(-1)[0, case.label])
 
     def aopc(self, case, scores, left) -> float:
         sets: list[set] = []
@@ -124,10 +126,10 @@ class Ferret:
         import ferret
 
         names = self.model.tokenizer.convert_ids_to_tokens(case.q.ids.tolist())
-        own = (case.text, names, np.array([0, *scores, 0]), "any", LABEL)
+        own = (case.text, names, np.array([0, *scores, 0]), "any", case.label)
         told = ferret.benchmark.ExplanationWithRationale(*own, [0, *case.marked.astype(int), 0])
         by = getattr(ferret, kind)(self.model.module, self.model.tokenizer)
-        return float(by.compute_evaluation(told, LABEL, **options).score)
+        return float(by.compute_evaluation(told, case.label, **options).score)
 
     def comprehensiveness(self, case, scores) -> float:
         return self.ask("AOPC_Comprehensiveness_Evaluation", case, scores)
