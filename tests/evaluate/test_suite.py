@@ -116,7 +116,10 @@ def test_failures_are_counted_and_listed(model):
     )
     listed = "\n".join(table.failures)
     assert "text 2 ('')" in listed and "fails on text 1" in listed and "not today" in listed
-    assert "nan on text 1" in listed and "flat: correlation is not defined on 3 of 4 texts (all scores are equal" in listed
+    assert (
+        "nan on text 1" in listed
+        and "flat: correlation is not defined on 3 of 4 texts (all scores are equal" in listed
+    )
     assert (
         cell(table, "occlusion", "comprehensiveness").n,
         cell(table, "occlusion", "comprehensiveness").n_failed,
