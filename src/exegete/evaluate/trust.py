@@ -74,7 +74,7 @@ def judge(
     """The trust line of `attribution`, which `method` made for `question`.
 
     `randomiser` is given to randomise a model once for many texts, `judged` (from `contract.judging(question)`) to share
-    passes between explanations of one text. Raises `InputError` for an explanation of another text.
+    passes between explanations of one text. Raises `InputError` for an explanation of another text or another model.
     """
     if level not in LEVELS:
         raise UnknownName("trust level", level, LEVELS)
@@ -83,6 +83,7 @@ def judge(
             notes=("Not judged: trust='none' was asked for; no score says how far this can be trusted.",)
         )
     units = units_of(question, attribution)
+    _of_this_model(question, attribution)
     if not np.isfinite(attribution.total).all():
         return Trust(notes=("Not judged: some of the scores are NaN or infinite.",))
     judged = judging(question) if judged is None else judged
@@ -187,6 +188,17 @@ def units_of(question: Question, attribution: Attribution) -> tuple[Unit, ...]:
         )
     known = {u.tokens: u for u in _known(question, attribution)}
     return tuple(known.get(u.tokens) or Unit(u.text, u.tokens, u.start, u.end, u.role) for u in told)
+
+
+def _of_this_model(question: Question, attribution: Attribution) -> None:
+    """Raises `InputError` for an explanation of a model with other weights, where it says of which it is."""
+    made, here = attribution.provenance, question.model
+    if made.fingerprint and made.fingerprint != here.fingerprint:
+        raise InputError(
+            f"You asked to judge an explanation of {made.model or 'a model'} on {here.name}.",
+            f"It was made for other weights ({made.fingerprint[:8]}, not {here.fingerprint[:8]}).",
+            "Judge it with the model it was made for, or explain this one.",
+        )
 
 
 def _known(question: Question, attribution: Attribution) -> tuple[Unit, ...]:
