@@ -31,7 +31,7 @@ class Answers:
     @property
     def known(self) -> np.ndarray:
         """Which texts were answered [N] bool."""
-        return np.isfinite(self.probabilities).all(1)
+        return np.asarray(np.isfinite(self.probabilities).all(1))
 
     @property
     def classes(self) -> np.ndarray:
