@@ -4,8 +4,10 @@ import pytest
 
 from exegete.core.registry import METHODS
 from exegete.evaluate.truth import (
+    attention_truths,
     circuit_truths,
     fact_truths,
+    head_truths,
     structure_truths,
 )
 from exegete.evaluate.truth.board import usual_methods
@@ -17,12 +19,14 @@ VERBS = {"attend", "lens", "trace", "patch", "circuit", "heads", "edit"}
 # findings that are arrays, which can be spoilt
 ARRAYS = (
     (fact_truths, ("causal_tracing", "layer_removal")),
-    (structure_truths, ("multiple_choice",)),
+    (head_truths, ("head_redundancy", "attention_steering")),
+    (attention_truths, ("hidden_token_attribution", "effective_attention")),
+    (structure_truths, ("weight_banding",)),
 )
 # findings that are names, held against the names of another model
 NAMES = (
     "logit_lens", "patchscope", "ffn_values", "induction_heads", "head_types", "head_syntax", "self_repair",
-    "attention_erasure", "polarity_violation", "hidden_token_attribution", "branch_specialisation", "circuit_overlap",
+    "attention_erasure", "polarity_violation", "branch_specialisation", "circuit_overlap",
 )  # fmt: skip
 
 
