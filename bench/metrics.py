@@ -5,8 +5,7 @@
 1. passes: one explanation, six metrics of removal in sequence on one question. The inputs that were run are held against the
    union of what each metric asks for alone: never more;
 2. suite: 10 methods by 8 metrics on the embedded sentiment model, with chance and the control on randomised weights. Wall and CPU seconds;
-3. ferret (AOPC comprehensiveness and sufficiency, tau-LOO) and quantus (faithfulness correlation over five sizes; four stabilities of
-   nearby texts) on the same model, texts and explanations, each called as its documentation says; skipped with a line where absent.
+3. ferret (AOPC comprehensiveness and sufficiency, tau-LOO) and quantus (faithfulness correlation over five sizes) on the same model, texts and explanations, each called as its documentation says; skipped with a line where absent.
    The ratio is the package's CPU time over ours. Where values are of the same quantity they are compared first; the tests of
    conformance say how definitions differ. Ours here has no chance and no control unless the arm says so, since theirs have none.
 """
@@ -47,9 +46,8 @@ CURVES = (
     "comprehensiveness", "sufficiency", "decision_flip_fraction", "decision_flip_most_informative", "deletion_auc",
     "insertion_auc",
 )  # fmt: skip
-NEAR = ("local_lipschitz", "max_sensitivity", "relative_input_stability", "relative_output_stability")
 LABEL, CLASS, GOAL = "positive", 2, 5.0
-K, N_PEER, SIZES, SUBSETS, NUDGES = 10, 4, 5, 20, 4
+K, N_PEER, SIZES, SUBSETS = 10, 4, 5, 20
 BINS = tuple(np.arange(0.1, 1.05, 0.1).round(1).tolist())
 
 
@@ -191,31 +189,8 @@ class Masks(torch.nn.Module):
         return self.module(input_ids=torch.where(keep, self.ids, self.mask)).logits.softmax(-1)
 
 
-class Points(torch.nn.Module):
-    """Embeddings [B, d, U] -> logits, between the embeddings of the text's ends."""
-
-    def __init__(self, t: Text, own: torch.Tensor) -> None:
-        super().__init__()
-        self.module, self.first, self.last = t.model.module, own[:1], own[-1:]
-        self.eval()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits [B, class]."""
-        ends = (e.expand(len(x), 1, -1) for e in (self.first, self.last))
-        first, last = ends
-        return self.module(inputs_embeds=torch.cat([first, x.transpose(1, 2), last], 1)).logits
-
-
-def slope(model: Points, inputs: Any, targets: Any, **_: Any) -> np.ndarray:
-    """Gradient x input [B, 1, U]."""
-    x = torch.as_tensor(np.asarray(inputs)).float().requires_grad_(True)
-    with torch.enable_grad():
-        found = torch.autograd.grad(model(x)[:, CLASS].sum(), x)[0]
-    return (found * x).sum(1, keepdim=True).detach().numpy()
-
-
 def quantus(texts: list[Text]) -> None:
-    """Random subsets of K explanations a text, as one batch; and four stabilities of one explanation a text."""
+    """Random subsets of K explanations a text, as one batch."""
     import quantus as theirs
 
     off = {"normalise": False, "disable_warnings": True, "return_aggregate": False}
@@ -251,42 +226,6 @@ def quantus(texts: list[Text]) -> None:
     told("metrics, quantus subsets", arms)
 
 
-def stability(texts: list[Text]) -> None:
-    """Four stabilities of one explanation a text. quantus refuses explanations that are all negative: such texts are left out."""
-    import quantus as theirs
-
-    off = {"normalise": False, "abs": False, "disable_warnings": True, "return_aggregate": False}
-    kinds = ("LocalLipschitzEstimate", "MaxSensitivity", "RelativeInputStability", "RelativeOutputStability")
-    ready = []
-    for t in texts:
-        own = t.question().embeddings()
-        net, x = Points(t, own), own[1:-1].T[None].numpy()
-        a = slope(net, x, None)
-        if a.max() > 0.2 * np.abs(a).max():
-            ready.append((t, net, x, a))
-
-    def near() -> list[Any]:
-        return [
-            getattr(theirs, kind)(nr_samples=NUDGES, **off)(
-                net, x, np.array([CLASS]), channel_first=True, explain_func=slope, a_batch=a
-            )
-            for _, net, x, a in ready
-            for kind in kinds
-        ]
-
-    whole = [t.text for t, *_ in ready]
-    arms = {
-        "exegete": lambda: xg.evaluate(
-            texts[0].model, whole, ["input_x_gradient"], list(NEAR), LABEL, unit="token", trust="fast"
-        ),
-        "quantus": near,
-    }
-    emit(
-        "check", bench="metrics, quantus stability", arm=f"{len(ready)} of {len(texts)} texts", ok=bool(ready)
-    )
-    told("metrics, quantus stability", arms)
-
-
 def peers(model: Model) -> None:
     """Those that are installed."""
     texts = chosen(model)
@@ -295,8 +234,6 @@ def peers(model: Model) -> None:
             emit("skipped", bench=f"metrics, {name}", why=f"{name} is not installed")
         else:
             run()
-    if find_spec("quantus"):
-        stability(texts)
 
 
 def main() -> None:
