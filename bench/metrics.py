@@ -1,11 +1,12 @@
 """Metrics of explanations: passes shared, the time of a whole suite, and the packages people would use instead.
 
-    python bench/metrics.py [n_texts [part]]      texts of the suite (40; the figure is for 200 by the rule of three); passes, peers or suite
+    python bench/metrics.py [n_texts [part]]      40 texts in the suite (the figure is for 200); passes, peers or suite
 
 1. passes: one explanation, six metrics of removal in sequence on one question. The inputs that were run are held against the
    union of what each metric asks for alone: never more;
 2. suite: 10 methods by 8 metrics on the embedded sentiment model, with chance and the control on randomised weights. Wall and CPU seconds;
-3. ferret (AOPC comprehensiveness and sufficiency, tau-LOO) and quantus (faithfulness correlation over five sizes) on the same model, texts and explanations, each called as its documentation says; skipped with a line where absent.
+3. ferret (AOPC comprehensiveness and sufficiency, tau-LOO) and quantus (faithfulness correlation over five
+   sizes) on the same model, texts and explanations, each called as documented; skipped with a line where absent.
    The ratio is the package's CPU time over ours. Where values are of the same quantity they are compared first; the tests of
    conformance say how definitions differ. Ours here has no chance and no control unless the arm says so, since theirs have none.
 """
