@@ -145,6 +145,11 @@ def test_a_direction_without_a_label_is_that_of_the_original(model):
         expect=Expectation(change="not down", by=0.01),
     )
     assert failure_rates(model, [test]).rate[0] == 1
+    several = BehaviourCase(texts=texts("film", "great film", "never film"))  # one of them falls
+    rising = test.model_copy(
+        update={"cases": (several,), "expect": Expectation(change="not down", label="yes")}
+    )
+    assert failure_rates(model, [rising]).rate[0] == 1
     kept = test.model_copy(update={"expect": Expectation(change="not down", by=0.5)})
     assert failure_rates(model, [kept]).rate[0] == 0
 
