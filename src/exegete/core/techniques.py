@@ -20,6 +20,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     "B20": ("exegete compare",),
     "N6": ("exegete study",),
     "N7": ("exegete judge",),
+    "N10": ("exegete evaluate --truth",),
     "O1": ("exegete evaluate",),
 }
 

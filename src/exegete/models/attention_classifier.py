@@ -13,7 +13,7 @@ Reference: Chrysostomou & Aletras 2021 (arXiv:2105.02657), section 3 (Lin-, Feat
 
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,10 +29,11 @@ class AttentionClassifier(nn.Module):
     def __init__(self, vocabulary: int, labels: Sequence[str], width: int, scaling: Scaling) -> None:
         super().__init__()
         self.scaling = scaling
-        self.config = PreTrainedConfig(
-            num_labels=len(labels), id2label=dict(enumerate(labels)), label2id={x: i for i, x in enumerate(labels)},
-            vocab_size=vocabulary,
-        )  # fmt: skip
+        config: Any = PreTrainedConfig(
+            id2label=dict(enumerate(labels)), label2id={x: i for i, x in enumerate(labels)}
+        )
+        config.vocab_size = vocabulary
+        self.config = config
         self.table = nn.Embedding(vocabulary, width)
         self.hidden = nn.Linear(width, width)
         self.look = nn.Linear(width, width)

@@ -155,9 +155,10 @@ class TaskScaledAttention(Study):
 
 def attended(model: Model, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Attention and scores [tok] of an attention classifier on ids [tok]."""
+    module: Any = model.module
     with torch.no_grad():
-        _, weight, score = model.module.attend(torch.tensor(ids)[None])
-    return weight[0].double().numpy(), score[0].double().numpy()
+        _, weight, score = module.attend(torch.tensor(ids)[None].to(model.device))
+    return weight[0].double().cpu().numpy(), score[0].double().cpu().numpy()
 
 
 def _lede(scores: tuple[Score, ...], n: int) -> str:

@@ -12,6 +12,7 @@ Which layer it is, the caller says. Reference: Voss et al. 2021; Olah et al. 202
 from random import Random
 
 import torch
+from torch import Tensor
 
 from exegete.evaluate.truth.blueprint import FREE, Blueprint
 from exegete.models.bare import bare_gpt2
@@ -61,7 +62,9 @@ def shifted(layer: int, seed: int = 0) -> Model:
     for i in range(LAYERS):
         for u in range(UNITS):
             mixed = torch.randn(len(place), generator=draw) @ place
-            b.unit(i, place[LENGTHS[u % len(LENGTHS)]] if i == layer else mixed, 0.0, junk[u % len(junk)] / FREE)
+            b.unit(
+                i, place[LENGTHS[u % len(LENGTHS)]] if i == layer else mixed, 0.0, junk[u % len(junk)] / FREE
+            )
     return b.build(f"shifted in layer {layer}, {seed}")
 
 
@@ -72,7 +75,7 @@ def banded(layer: int, seed: int = 0) -> Model:
     with torch.no_grad():
         for p in module.parameters():
             p.copy_(torch.randn(p.shape, generator=draw) / 32**0.5)
-        written = module.transformer.h[layer].attn.c_proj.weight
+        written: Tensor = module.get_parameter(f"transformer.h.{layer}.attn.c_proj.weight")
         written *= torch.randn(written.shape[1], generator=draw).exp()
     model = load((module, tokenizer), task="causal")
     model.name = f"compiled/banded in layer {layer}, {seed}"

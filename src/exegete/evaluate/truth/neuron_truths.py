@@ -6,6 +6,8 @@
     neuron_translation        likewise: can a word's class at the last layer be turned by them?
     neuron_records            the strongest texts of a unit must be at its words
     neuron_description, summarize_and_score, compositional   the words, or the formula, of a unit must be those planted
+    neuron_description, again   its writer describes functions of text that are known (`synthetic_functions`): what the description
+                                foretells is put to the unit tests of the function
 
 Controls: shuffled classes; a model without the units; random orders; the words of another unit. Cost: that of the studies, twice.
 References: as in `planted_units`; Sajjad et al. 2022; Antverg & Belinkov 2022; Bills et al. 2023; Singh et al. 2023; Mu & Andreas 2020.
@@ -37,6 +39,7 @@ from exegete.evaluate.truth.planted_units import (
     units,
 )
 from exegete.evaluate.truth.study_truth import Draw, StudyTruth, truth_row
+from exegete.evaluate.truth.synthetic_functions import embedded, functions, unit_tests
 from exegete.methods.contracts.study import Study
 from exegete.methods.neurons.compositional import CompositionalExplanations
 from exegete.methods.neurons.cross_model_correlation import CrossModelCorrelation
@@ -176,6 +179,21 @@ def _summed_up(found: Any, i: int, j: int) -> float:
     return agreement(mentioned(found.modules[i].words), frozenset(PLANTED[j]))
 
 
+def _functions(seed: int) -> tuple[TruthRow, ...]:
+    """What the embedded writer says of functions that are known, put to their unit tests; control: what it says of the next one."""
+    draws = []
+    for draw in (1000 * seed + i for i in range(DRAWS)):
+        every = functions()
+        said = [embedded(f, seed=draw) for f in every]
+        parts = tuple((f.name, unit_tests(s.simulate, f)) for f, s in zip(every, said))
+        others = [unit_tests(s.simulate, f) for f, s in zip(every, [*said[1:], said[0]])]
+        draws.append(Draw(_mean(parts), float(np.mean(others)), Cost(), len(every), 0.5, parts))
+    measure = "unit tests passed by descriptions of known functions (FIND)"
+    return (
+        truth_row(NeuronDescription(), NAME, measure, draws, seed, 0.5, "what is said of another function"),
+    )
+
+
 def _formulas(seed: int) -> tuple[TruthRow, ...]:
     """Whether a unit's formula is the part of speech that its class has; free units must not have it."""
     names = tuple(TAGS.values())
@@ -197,6 +215,10 @@ def _formulas(seed: int) -> tuple[TruthRow, ...]:
 
 _EVERY = tuple(range(N_UNITS))
 _SHARE = float(np.mean([len(p) for p in PLANTED])) / len(WORDS)  # F1 of as many words at random
+
+_words_named = _told(
+    lambda d: NeuronDescription(units=_EVERY, seed=d), "words named (F1)", _described, _SHARE
+)
 
 TRUTHS: dict[str, StudyTruth] = {
     "probeless": StudyTruth(NAME, SAYS, _ranking(lambda d: Probeless(site=MLP, n_random=2, seed=d))),
@@ -225,7 +247,7 @@ TRUTHS: dict[str, StudyTruth] = {
     "neuron_description": StudyTruth(
         NAME,
         SAYS,
-        _told(lambda d: NeuronDescription(units=_EVERY, seed=d), "words named (F1)", _described, _SHARE),
+        lambda seed: (*_words_named(seed), *_functions(seed)),
     ),
     "summarize_and_score": StudyTruth(
         NAME,
