@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from exegete.core.errors import InputError
+from exegete.core.errors import ExegeteError, InputError
 
 Row = tuple[str, dict[str, Any]]
 TABLES = (".csv", ".tsv", ".parquet")
@@ -186,3 +186,9 @@ def _parquet(path: Any, what: str) -> list[Row]:
         ) from None
     rows = frame.to_dict("records")
     return [(f"Row {n}", {str(k): v for k, v in row.items()}) for n, row in enumerate(rows, 1)]
+
+
+def misfit(error: ExegeteError) -> str:
+    """Which field, and what is wrong with it."""
+    field = error.asked.removeprefix("You set ").rstrip(".")
+    return f"{field}: {error.found.rstrip('.')}"

@@ -28,7 +28,7 @@ def make(
         str,
         typer.Argument(
             metavar="ITEMS.jsonl",
-            help='Rows with text, options, answer, model and explanation (or words: [[piece, score], ...]), or {"explained": FILE.exg, "answer": ...}.',
+            help='Rows with text, options, answer, model and explanation (or words: [\\[piece, score], ...]), or {"explained": FILE.exg, "answer": ...}.',
         ),
     ],
     html: Annotated[str, typer.Option("--html", help="Write the page that people answer on to FILE.html.")],

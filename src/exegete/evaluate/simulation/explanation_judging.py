@@ -28,7 +28,7 @@ import numpy as np
 from exegete.core.errors import BudgetError, ExegeteError, InputError, UnknownName, UsageError
 from exegete.core.result import Provenance
 from exegete.core.results.explanation_judging import Candidate, ExplainedText, ExplanationJudging
-from exegete.core.rows import asked, fault, rows_of
+from exegete.core.rows import asked, fault, misfit, rows_of
 from exegete.core.trust import Cost, Score, Trust
 from exegete.models.chat.base import Chat, ChatError
 from exegete.ops.stats import bootstrap_groups
@@ -58,7 +58,7 @@ def read_explained(path: str | PathLike[str]) -> tuple[ExplainedText, ...]:
         try:
             found.append(ExplainedText(**row))
         except ExegeteError as e:
-            raise fault(path, WHAT, place, f"does not fit: {e.found.rstrip('.')}", FORM) from None
+            raise fault(path, WHAT, place, f"does not fit: {misfit(e)}", FORM) from None
     if not found:
         raise InputError(asked(path, WHAT), "It holds none.", FORM)
     return tuple(found)

@@ -25,7 +25,7 @@ import numpy as np
 from exegete.core.errors import ExegeteError, InputError, UnknownName, UsageError
 from exegete.core.result import Attribution, Provenance
 from exegete.core.results.human_study import CONDITIONS, Condition, StudyItem, StudyPlan
-from exegete.core.rows import OBJECTS, Row, asked, fault, rows_of, suffix_of
+from exegete.core.rows import OBJECTS, Row, asked, fault, misfit, rows_of, suffix_of
 from exegete.core.seed import generator
 from exegete.core.store import open_result
 
@@ -139,7 +139,7 @@ def _item(row: Row, path: str | PathLike[str]) -> StudyItem:
             return item_of(saved, str(fields.get("answer", "")), tuple(told), str(fields.get("question", "")))
         return StudyItem(**fields)
     except ExegeteError as e:
-        raise fault(path, WHAT, place, f"does not fit: {e.found.rstrip('.')}", FORM) from None
+        raise fault(path, WHAT, place, f"does not fit: {misfit(e)}", FORM) from None
 
 
 def _usable(items: Sequence[StudyItem], conditions: Sequence[str]) -> None:
