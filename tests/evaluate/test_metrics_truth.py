@@ -192,9 +192,6 @@ def test_letters():
         from exegete.methods.attribution.occlusion import Occlusion
 
         metric_of(Occlusion())
-    game = Game(hand_game().question, hand_game().units, "zero")
-    with pytest.raises(UsageError, match="single input"):
-        metric_of("decision_flip_fraction").score(game, np.array(WEIGHTS))
 
 
 @pytest.mark.parametrize("cls", [cls for _, cls in METRICS], ids=lambda c: c.id)

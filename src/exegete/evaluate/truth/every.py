@@ -119,7 +119,7 @@ def _circuits(found: _Found, studies: Sequence[Method], seed: int, shown: Progre
                     boards[label].append((name, board.trust.scores[0]))
             step()
     for label, method in chosen.items():
-        row = label if label.lower().replace(" ", "_") == method.id else f"{method.id} ({label})"
+        row = method.id if label.lower().replace(" ", "_") == method.id else f"{method.id} ({label})"
         if lost[label]:
             found.unscored.append((row, method.family, " | ".join(lost[label])))
         if boards[label]:
