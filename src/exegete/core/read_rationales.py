@@ -82,7 +82,7 @@ def _of_rows(path: str) -> Iterable[Made]:
     raise InputError(
         asked(path, WHAT),
         f"Its rows have the fields {', '.join(sorted(fields))}, which is no form known here.",
-        'Give rows with "text" and "marks": [[start, end], ...] in characters.',
+        'Give rows with "text" and "marks": [[start, end], ...] in characters; or contrast sets, {"original", "contrast"}; or tests, {"type", "examples"}.',
     )
 
 

@@ -25,7 +25,7 @@ from exegete.core.trust import Score, Trust
 from exegete.evaluate.answers import N_SHUFFLES, SHUFFLED, Answers, answers, class_of, gold_classes
 from exegete.evaluate.cases import Progress
 from exegete.models.model import Model
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import share_interval
 
 SAME = "A model that always says the same passes every INV test: read INV beside MFT."
 
@@ -157,7 +157,7 @@ def _score(name: str, rows: Sequence[_Row], seed: int) -> Score:
         )  # fmt: skip
     return Score(
         name=name, value=float(fails[good].mean()), better="lower", chance=_mean(chance), control=_mean(control),
-        control_name=SHUFFLED, interval=bootstrap_mean(fails[good], seed), n=int(good.sum()), n_failed=int((~good).sum()),
+        control_name=SHUFFLED, interval=share_interval(fails[good], seed), n=int(good.sum()), n_failed=int((~good).sum()),
         skipped="" if _mean(control) is not None else "a test of a single case has no other to be held against",
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from exegete.core.trust import Score, Trust
 from exegete.evaluate.answers import N_SHUFFLES, SHUFFLED, Answers, answers, gold_classes
 from exegete.evaluate.cases import Progress
 from exegete.models.model import Model
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import bootstrap_mean, share_interval
 
 NAMES = ("contrast consistency", "accuracy on originals", "accuracy on perturbed texts")
 
@@ -82,7 +82,7 @@ def _scores(said: Answers, gold: np.ndarray, owner: np.ndarray, good: np.ndarray
             Score(
                 name=name, value=float(x.mean()) if n else float("nan"), chance=chance[k] if n else None,
                 control=float(control[k]) if n else None, control_name=SHUFFLED,
-                interval=bootstrap_mean(x, seed) if n else None, n=n, n_failed=lost, skipped=skipped,
+                interval=share_interval(x, seed) if n else None, n=n, n_failed=lost, skipped=skipped,
             )
         )  # fmt: skip
     fall = values[:, 3]

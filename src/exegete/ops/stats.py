@@ -15,7 +15,7 @@ Student 1908, The Probable Error of a Mean.
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 
 from exegete.core.seed import generator
 
@@ -54,6 +54,18 @@ def few_mean(values: np.ndarray, least: float = 0.0, *, level: float = 0.95) -> 
         return None
     half = t.ppf((1 + level) / 2, len(x) - 1) * max(float(x.std(ddof=1)), least) / len(x) ** 0.5
     return float(x.mean() - half), float(x.mean() + half)
+
+
+def share_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float] | None:
+    """95 % interval of a mean of zeros and ones, exactly (Clopper-Pearson): three of three are no proof of all.
+
+    Where there are shares between, the bootstrap's. None for fewer than two values.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2 or not np.isin(x, (0.0, 1.0)).all():
+        return bootstrap_mean(x, seed)
+    found = binomtest(int(x.sum()), len(x)).proportion_ci(0.95, "exact")
+    return float(found.low), float(found.high)
 
 
 def bootstrap_groups(

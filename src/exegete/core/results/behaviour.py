@@ -33,15 +33,16 @@ class ContrastConsistency(Finding):
             if 0 in row
             for k, good in enumerate(row)
         ]
-        return (
-            _scored("Contrast sets", "Right answers, text by text and set by set.", self),
-            Table(
-                title="Sets in which not all is right",
-                caption=f"The original stands first; the first {N_SHOWN} rows of {len(wrong)}.",
-                columns=("set", "text", "gold", "model", "right"),
-                rows=tuple(wrong[:N_SHOWN]),
-            ),
+        told = _scored("Contrast sets", "Right answers, text by text and set by set.", self)
+        if not wrong:
+            return (told,)
+        shown = Table(
+            title="Sets in which not all is right",
+            caption=f"The original stands first; the first {N_SHOWN} rows of {len(wrong)}.",
+            columns=("set", "text", "gold", "model", "right"),
+            rows=tuple(wrong[:N_SHOWN]),
         )
+        return told, shown
 
 
 class BehaviourRates(Finding):
