@@ -25,7 +25,8 @@ demo: $(VENV)/.run  ## explain a sentence with the embedded model; the page land
 	$(BIN)/exegete explain "the food was not good but the staff were wonderful" --html demo.html
 
 test: $(VENV)/.dev  ## the whole suite, in parallel
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not scale"
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not scale" --ignore=tests/device
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/device
 
 check: $(VENV)/.dev  ## format, lint, types, walls
 	$(BIN)/ruff format --check src tests bench

@@ -133,6 +133,19 @@ def ready() -> None:
         _setup_privateuseone_for_python_backend(NAME)
 
 
+def differentiates() -> bool:
+    """Whether gradients can be taken there: torch counts its devices at the first gradient of a process, and never again."""
+    try:
+        with Pretend():
+            x = torch.ones(2).to(NAME).requires_grad_(True)
+            torch.autograd.grad((x * x).sum(), x)
+    except RuntimeError as e:
+        if "device_ready_queues_" not in str(e):
+            raise
+        return False
+    return True
+
+
 def moved(module: torch.nn.Module, device: str = NAME) -> torch.nn.Module:
     """The module on the device, tied weights still tied, no gradient wanted (as the loader gives it)."""
     module.to(device)
