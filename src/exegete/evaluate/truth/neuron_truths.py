@@ -103,7 +103,7 @@ def _shared(seed: int) -> tuple[TruthRow, ...]:
 def _ablation(seed: int) -> tuple[TruthRow, ...]:
     def moved(found: Any, at: int) -> tuple[bool, Sequence[bool]]:
         curve = found.loss
-        return curve.ranked[at] - curve.base > RISE, [x - curve.base > RISE for x in curve.random[:, at]]
+        return bool(curve.ranked[at] - curve.base > RISE), (curve.random[:, at] - curve.base > RISE).tolist()
 
     return _use(lambda d: NeuronAblationStudy(site=MLP, n_texts=16, n_random=3, seed=d), moved, seed)
 
@@ -111,7 +111,7 @@ def _ablation(seed: int) -> tuple[TruthRow, ...]:
 def _translation(seed: int) -> tuple[TruthRow, ...]:
     def moved(found: Any, at: int) -> tuple[bool, Sequence[bool]]:
         curve = found.turned
-        return curve.ranked[at] > 0.5, [x > 0.5 for x in curve.random[:, at]]
+        return bool(curve.ranked[at] > 0.5), (curve.random[:, at] > 0.5).tolist()
 
     return _use(lambda d: NeuronTranslationStudy(site=MLP, n_texts=16, n_random=3, seed=d), moved, seed)
 
