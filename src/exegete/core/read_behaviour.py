@@ -11,14 +11,13 @@ An example of an MFT is {"text", "pair"?, "label"?}, or a text alone; of INV and
 listed. References: Gardner et al. 2020; Ribeiro et al. 2020; Kaushik et al. 2020.
 """
 
-import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from exegete.core.behaviour import BehaviourCase, BehaviourTest, ContrastSet, Expectation
+from exegete.core.behaviour import BehaviourCase, BehaviourTest, ContrastSet, Expectation, Kind
 from exegete.core.errors import ExegeteError, InputError
 from exegete.core.request import Text
-from exegete.core.rows import OBJECTS, TABLES, Row, asked, fault, read_text, rows_of, suffix_of
+from exegete.core.rows import OBJECTS, TABLES, Row, asked, fault, rows_under, suffix_of
 
 SETS, TESTS = "contrast sets", "tests of capabilities"
 KINDS = ("MFT", "INV", "DIR")
@@ -32,7 +31,7 @@ def is_behaviour(path: str) -> bool:
     if suffix_of(path) not in (*OBJECTS, *TABLES):
         return False
     try:
-        fields = set(_rows(path, TESTS)[0][1])
+        fields = set(rows_under(path, TESTS, "tests")[0][1])
     except InputError:
         return False  # whoever reads it says what is wrong
     return not fields & _MARKED and any(form <= fields for form in (_NESTED, _FLAT, _TEST))
@@ -40,7 +39,7 @@ def is_behaviour(path: str) -> bool:
 
 def read_behaviour(path: str) -> tuple[tuple[ContrastSet, ...] | tuple[BehaviourTest, ...], tuple[str, ...]]:
     """What a file holds, and in words what was left out. Raises `InputError` naming the line that does not fit."""
-    rows = _rows(path, TESTS)
+    rows = rows_under(path, TESTS, "tests")
     fields = set(rows[0][1])
     if fields >= _TEST:
         return tuple(_test(row, path) for row in rows), ()
@@ -52,23 +51,6 @@ def read_behaviour(path: str) -> tuple[tuple[ContrastSet, ...] | tuple[Behaviour
         f"Its rows have the fields {', '.join(sorted(fields))}, which is no form known here.",
         'Give rows with "original" and "contrast", with "set", "text" and "label", or with "type" and "examples".',
     )
-
-
-def _rows(path: str, what: str) -> list[Row]:
-    if suffix_of(path) != ".json":
-        return rows_of(path, what)
-    try:
-        whole = json.loads(read_text(path, what))
-    except json.JSONDecodeError:
-        return rows_of(path, what)  # whose letter names the line
-    if not isinstance(whole, dict):
-        return rows_of(path, what)
-    rows = whole.get("tests")
-    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
-        raise InputError(
-            asked(path, what), 'It is an object without "tests".', 'Give {"tests": [...]}, or a list.'
-        )
-    return [(f"Test {n}", row) for n, row in enumerate(rows, 1)]
 
 
 def _kept(
@@ -156,7 +138,7 @@ def _test(given: Row, path: str) -> BehaviourTest:
         return BehaviourTest(
             name=row["name"],
             capability=row["capability"],
-            kind=kind,  # type: ignore[arg-type]
+            kind=cast(Kind, kind),
             cases=tuple(
                 _case(x, kind, usual, path, f"{place}, example {n}") for n, x in enumerate(examples, 1)
             ),

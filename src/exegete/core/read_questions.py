@@ -10,14 +10,13 @@ Rows come from .jsonl or .json. A row that fits no form is a letter that names i
 out and listed. References: Suzgun et al. 2022 (BBH); Cobbe et al. 2021 (GSM8K); Geva et al. 2021 (StrategyQA).
 """
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
 
 from exegete.core.errors import ExegeteError, InputError
 from exegete.core.material import Choice
-from exegete.core.rows import Row, asked, fault, read_text, rows_of, suffix_of
+from exegete.core.rows import Row, asked, fault, rows_under
 
 WHAT = "questions"
 N_OPTIONS = 4  # of a question that comes without
@@ -29,7 +28,7 @@ _OWN = ("question", "options", "answer", "steps", "reworded", "parts", "lead", "
 
 def read_questions(path: str) -> tuple[tuple[Choice, ...], tuple[str, ...]]:
     """The questions of a file, and in words which rows were left out. Raises `InputError` naming the line that does not fit."""
-    rows = _rows(path)
+    rows = rows_under(path, WHAT, "examples")
     make = _form(rows, path)
     found: list[Choice] = []
     skipped: list[str] = []
@@ -49,23 +48,6 @@ def read_questions(path: str) -> tuple[tuple[Choice, ...], tuple[str, ...]]:
 
 class _Unfit(Exception):
     """A question that cannot be asked as one with options."""
-
-
-def _rows(path: str) -> list[Row]:
-    if suffix_of(path) != ".json":
-        return rows_of(path, WHAT)
-    try:
-        whole = json.loads(read_text(path, WHAT))
-    except json.JSONDecodeError:
-        return rows_of(path, WHAT)  # whose letter names the line
-    if not isinstance(whole, dict):
-        return rows_of(path, WHAT)
-    rows = whole.get("examples")
-    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
-        raise InputError(
-            asked(path, WHAT), 'It is an object without "examples".', "Give a list of questions."
-        )
-    return [(f"Example {n}", row) for n, row in enumerate(rows, 1)]
 
 
 def _form(rows: list[Row], path: str) -> Callable[[Row], Choice]:

@@ -188,6 +188,24 @@ def _parquet(path: Any, what: str) -> list[Row]:
     return [(f"Row {n}", {str(k): v for k, v in row.items()}) for n, row in enumerate(rows, 1)]
 
 
+def rows_under(path: str | PathLike[str], what: str, key: str) -> list[Row]:
+    """The rows of a file; of a .json that is an object, those of its list `key`, told as "Example 1" where that is "examples"."""
+    if suffix_of(path) != ".json":
+        return rows_of(path, what)
+    try:
+        whole = json.loads(read_text(path, what))
+    except json.JSONDecodeError:
+        return rows_of(path, what)  # whose letter names the line
+    if not isinstance(whole, dict):
+        return rows_of(path, what)
+    rows = whole.get(key)
+    if not isinstance(rows, list) or not rows or not all(isinstance(r, dict) for r in rows):
+        raise InputError(
+            asked(path, what), f'It is an object without "{key}".', f'Give {{"{key}": [...]}}, or a list.'
+        )
+    return [(f"{key.capitalize().removesuffix('s')} {n}", row) for n, row in enumerate(rows, 1)]
+
+
 def misfit(error: ExegeteError) -> str:
     """Which field, and what is wrong with it."""
     field = error.asked.removeprefix("You set ").rstrip(".")

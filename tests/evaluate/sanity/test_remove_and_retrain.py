@@ -1,13 +1,11 @@
 """ROAR where one word of a text decides its label: without it nothing can be learned, without any other word everything can."""
 
-from random import Random
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from exegete.core.errors import UsageError
-from exegete.core.material import Marked
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.registry import METHODS
@@ -17,20 +15,11 @@ from exegete.methods.attribution.occlusion import Occlusion
 from exegete.methods.contracts.attribution import Scores
 from exegete.models.load import load
 from exegete.models.tiny import tiny
-
-FOOD, ROOM = ("soup", "bread"), ("bed", "lamp")
-OTHER = ("the", "a", "was", "here", "and", "we", "they", "near")
+from support.food_and_rooms import FOOD, ROOM, food_and_rooms
 
 
 def items(n=88):
-    """Texts of food and of rooms: one word of five says which."""
-    random, found = Random(0), {}
-    while len(found) < n:
-        label = ("food", "room")[len(found) % 2]
-        words = [*random.sample(OTHER, 4), random.choice(FOOD if label == "food" else ROOM)]
-        random.shuffle(words)
-        found[" ".join(words)] = label
-    return [Marked.of(t, label) for t, label in found.items()]
+    return food_and_rooms(n)
 
 
 @pytest.fixture(scope="module", autouse=True)

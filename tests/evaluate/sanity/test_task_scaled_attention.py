@@ -1,32 +1,20 @@
 """Task-scaled attention: the classifier is its formula in plain numpy, flips are those of the bare module, and what decides comes first."""
 
-from random import Random
-
 import numpy as np
 import pytest
 import torch
 
-from exegete.core.material import Marked
 from exegete.core.store import open_result
 from exegete.evaluate.labelled_texts import LabelledTexts
 from exegete.evaluate.sanity.task_scaled_attention import TaskScaledAttention, attended
 from exegete.models.attention_classifier import AttentionClassifier
 from exegete.models.load import load
 from exegete.models.tiny import tiny
-
-FOOD, ROOM = ("soup", "bread"), ("bed", "lamp")
-OTHER = ("the", "a", "was", "here", "and", "we", "they", "near")
+from support.food_and_rooms import food_and_rooms
 
 
 def items(n=80):
-    """Texts of food and of rooms: one word of five says which."""
-    random, found = Random(0), {}
-    while len(found) < n:
-        label = ("food", "room")[len(found) % 2]
-        words = [*random.sample(OTHER, 4), random.choice(FOOD if label == "food" else ROOM)]
-        random.shuffle(words)
-        found[" ".join(words)] = label
-    return [Marked.of(t, label) for t, label in found.items()]
+    return food_and_rooms(n)
 
 
 STUDY = TaskScaledAttention(n_steps=80, width=8, n_explained=10, n_random=6)

@@ -161,9 +161,9 @@ def _answer(plan: StudyPlan, who: int, item: int, rows: list[Mapping[str, Any]])
 
 
 def _seconds(row: Mapping[str, Any]) -> float:
-    times = [row.get("first_seconds", 0.0), row.get("last_seconds")]
+    times: list[Any] = [row.get("first_seconds", 0.0), row.get("last_seconds")]
     known = all(isinstance(t, (int, float)) and not isinstance(t, bool) and t >= 0 for t in times)
-    return float(sum(times)) if known and not row.get("reloaded") else float("nan")  # type: ignore[arg-type]
+    return float(sum(times)) if known and not row.get("reloaded") else float("nan")
 
 
 def _whole(value: Any) -> TypeGuard[int]:
