@@ -21,12 +21,22 @@ from typing import Any, Literal
 from exegete.core.conllu import read_conllu
 from exegete.core.errors import InputError
 from exegete.core.material import Mark, Marked, Parsed, Tag
-from exegete.core.rows import OBJECTS, TABLES, Row, asked, column_of, fault, read_text, rows_of, suffix_of
+from exegete.core.rows import (
+    OBJECTS,
+    TABLES,
+    TEXT,
+    Row,
+    asked,
+    column_of,
+    fault,
+    read_text,
+    rows_of,
+    suffix_of,
+)
 
 Unit = Literal["word", "character"]
 BIO = (".conll", ".bio", ".iob", ".iob2")
 SUFFIXES = (".jsonl", ".json", *TABLES, *BIO, ".conllu")
-TEXT = ("text", "sentence", "review", "content", "document", "question", "statement")
 LABEL = ("label", "labels", "class", "category", "target", "sentiment", "tag", "y")
 _WHAT = "labelled texts"
 _TAG = re.compile(r"O|[BIESLU]-\S.*")

@@ -1,15 +1,16 @@
 """Rows of a file with their places: JSONL, JSON arrays, CSV, TSV and Parquet, packed with gzip or not.
 
 Every row comes as (place, fields), the place being what a reader is told where a row does not fit: "Line 3", "Row 3".
-Faults are letters that name the file and the place.
+`stream` gives them one by one: a line is held (of Parquet a batch, of a JSON array the whole file), whatever the size of the
+file. Faults are letters that name the file and the place.
 """
 
 import csv
 import gzip
-import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,18 @@ from exegete.core.errors import ExegeteError, InputError
 Row = tuple[str, dict[str, Any]]
 TABLES = (".csv", ".tsv", ".parquet")
 OBJECTS = (".jsonl", ".json")
+TEXT = (
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "document",
+    "question",
+    "statement",
+)  # usual names of a column of texts
+_BATCH = 1024  # rows of Parquet held at once
+_END = "\0"  # after the last line of a table; no line of text holds it
+_BOM = b"\xef\xbb\xbf"
 
 
 def suffix_of(path: str | PathLike[str]) -> str:
@@ -29,46 +42,66 @@ def suffix_of(path: str | PathLike[str]) -> str:
 
 def read_text(path: str | PathLike[str], what: str) -> str:
     """The text of a UTF-8 file. Raises `InputError` where it cannot be read; `what` names what was wanted of it."""
+    return "".join(lines_of(path, what))
+
+
+def lines_of(path: str | PathLike[str], what: str) -> Iterator[str]:
+    """The lines of a UTF-8 file one by one, each with its line break; a byte order mark is left out.
+
+    Raises `InputError` where the file cannot be read, or where a line is no text.
+    """
     where = asked(path, what)
+    at = 0  # bytes before the line
     try:
-        data = Path(path).read_bytes()
-        data = gzip.decompress(data) if str(path).lower().endswith(".gz") else data
+        with gzip.open(path) if str(path).lower().endswith(".gz") else open(path, "rb") as data:
+            for n, line in enumerate(data, 1):
+                mark = len(_BOM) if n == 1 and line.startswith(_BOM) else 0
+                yield _decoded(line[mark:], n, at + mark, where)
+                at += len(line)
     except (gzip.BadGzipFile, EOFError, zlib.error) as e:
         raise InputError(where, f"It cannot be unpacked ({e}).", "Check the file.") from None
     except OSError as e:
         raise InputError(where, f"It cannot be read ({e.strerror}).", "Check the path.") from None
+
+
+def _decoded(line: bytes, n: int, at: int, where: str) -> str:
+    """Line `n` as text; `at` bytes of the file stand before it."""
     try:
-        text = data.decode("utf-8-sig")
+        text = line.decode("utf-8")
     except UnicodeDecodeError as e:
-        line = data.count(b"\n", 0, e.start) + 1
         raise InputError(
             where,
-            f"Line {line} is not valid UTF-8 (byte {e.start} is 0x{data[e.start]:02x}).",
+            f"Line {n} is not valid UTF-8 (byte {at + e.start} is 0x{line[e.start]:02x}).",
             "Convert it: `iconv -f latin1 -t utf-8`.",
         ) from None
     if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise InputError(where, f"Line {line} holds a zero byte: this is binary data.", "Give a text file.")
+        raise InputError(where, f"Line {n} holds a zero byte: this is binary data.", "Give a text file.")
     return text
 
 
 def rows_of(path: str | PathLike[str], what: str) -> list[Row]:
     """The rows of a file by its suffix. Raises `InputError` for one that is empty, broken, or of another kind."""
+    return list(stream(path, what))
+
+
+def stream(path: str | PathLike[str], what: str) -> Iterator[Row]:
+    """The rows of a file one by one. Raises `InputError` as `rows_of`, each when its row is reached."""
     kind = suffix_of(path)
-    if kind == ".parquet":
-        found = _parquet(path, what)
-    elif kind in (".csv", ".tsv"):
-        found = _table(read_text(path, what), path, what)
-    elif kind == ".json":
-        found = _array(read_text(path, what), path, what)
-    elif kind == ".jsonl":
-        found = _lines(read_text(path, what), path, what)
-    else:
+    readers = {".parquet": _parquet, ".csv": _table, ".tsv": _table, ".json": _array, ".jsonl": _lines}
+    if kind not in readers:
         known = ", ".join((*OBJECTS, *TABLES))
         raise InputError(asked(path, what), f"Files of rows are {known}.", "Rename or convert the file.")
-    if not found:
+    yield from filled(readers[kind](path, what), path, what)
+
+
+def filled(rows: Iterator[Row], path: str | PathLike[str], what: str) -> Iterator[Row]:
+    """The same rows. Raises `InputError` where there is none."""
+    empty = True
+    for row in rows:
+        empty = False
+        yield row
+    if empty:
         raise InputError(asked(path, what), "It holds no row.", "Give at least one.")
-    return found
 
 
 def asked(path: str | PathLike[str], what: str) -> str:
@@ -108,26 +141,27 @@ def column_of(
     raise InputError(asked(path, what), f"{why}; its columns are {shown}.", f"Say which: --{of}-column NAME.")
 
 
-def _lines(text: str, path: Any, what: str) -> list[Row]:
-    found = []
-    for n, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as e:
-            raise fault(path, what, f"Line {n}", f"is not JSON ({e.msg})") from None
-        if not isinstance(row, dict):
-            raise fault(path, what, f"Line {n}", f"is a {type(row).__name__}, no object with fields")
-        found.append((f"Line {n}", row))
-    return found
+def _lines(path: Any, what: str) -> Iterator[Row]:
+    for n, line in enumerate(lines_of(path, what), 1):
+        if line.strip():
+            row = _json(line, path, what, f"Line {n}")
+            if not isinstance(row, dict):
+                raise fault(path, what, f"Line {n}", f"is a {type(row).__name__}, no object with fields")
+            yield f"Line {n}", row
 
 
-def _array(text: str, path: Any, what: str) -> list[Row]:
+def _json(text: str, path: Any, what: str, place: str = "") -> Any:
+    """What the text says as JSON; a fault in it is told at `place`, or at its own line."""
     try:
-        rows = json.loads(text)
+        return json.loads(text)
     except json.JSONDecodeError as e:
-        raise fault(path, what, f"Line {e.lineno}", f"is not JSON ({e.msg})") from None
+        raise fault(path, what, place or f"Line {e.lineno}", f"is not JSON ({e.msg})") from None
+    except (ValueError, RecursionError) as e:  # a number of thousands of digits; brackets a thousand deep
+        raise fault(path, what, place or "The file", f"cannot be read as JSON ({e})") from None
+
+
+def _array(path: Any, what: str) -> Iterator[Row]:
+    rows = _json(read_text(path, what), path, what)
     if not isinstance(rows, list):
         raise InputError(
             asked(path, what), f"It holds a {type(rows).__name__}, no list.", "Give a list of objects."
@@ -135,57 +169,66 @@ def _array(text: str, path: Any, what: str) -> list[Row]:
     for n, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise fault(path, what, f"Object {n}", f"is a {type(row).__name__}, no object with fields")
-    return [(f"Object {n}", row) for n, row in enumerate(rows, 1)]
+        yield f"Object {n}", row
 
 
-def _table(text: str, path: Any, what: str) -> list[Row]:
-    head = text.split("\n", 1)[0]
+def _table(path: Any, what: str) -> Iterator[Row]:
+    lines = lines_of(path, what)
+    head = next((line for line in lines if line.strip()), "")
     mark = "\t" if suffix_of(path) == ".tsv" else max(",;\t", key=head.count)
-    read = csv.reader(
-        io.StringIO(text), delimiter=mark, quoting=csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
-    )
-    found: list[Row] = []
+    raw = csv.QUOTE_NONE if mark == "\t" else csv.QUOTE_MINIMAL
+    read = csv.reader(chain((head,), lines, (_END,)), delimiter=mark, quoting=raw)
     columns: list[str] = []
+    begin = 1
     try:
         for row in read:
             if not columns:
                 columns = row
-                _distinct(columns, path, what)
+                _distinct(columns, path, what, "Line 1")
+            elif row and _END in row[-1]:
+                if row != [_END]:
+                    raise fault(path, what, f"Line {begin}", "opens a quote that is never closed")
             elif row and any(cell.strip() for cell in row):
                 if len(row) != len(columns):
                     raise fault(
                         path, what, f"Line {read.line_num}", f"has {len(row)} cells, where the first line has {len(columns)}",
                         "Put quotes round a cell that holds the separator.",
                     )  # fmt: skip
-                found.append((f"Line {read.line_num}", dict(zip(columns, row))))
+                yield f"Line {read.line_num}", dict(zip(columns, row))
+            begin = read.line_num + 1
     except csv.Error as e:
         raise fault(path, what, f"Line {read.line_num}", f"cannot be read as a table ({e})") from None
-    return found
 
 
-def _distinct(columns: Sequence[str], path: Any, what: str) -> None:
+def _distinct(columns: Sequence[str], path: Any, what: str, place: str) -> None:
     twice = next((c for c in columns if list(columns).count(c) > 1), None)
     if twice is not None:
-        raise fault(path, what, "Line 1", f"names the column {twice!r} twice", "Give each its own name.")
+        raise fault(path, what, place, f"names the column {twice!r} twice", "Give each its own name.")
 
 
-def _parquet(path: Any, what: str) -> list[Row]:
+def _parquet(path: Any, what: str) -> Iterator[Row]:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
     try:
-        import pandas as pd
+        with ParquetFile(path) as file:
+            names = [name for name in file.schema_arrow.names if not name.startswith("__index_level_")]
+            _distinct(names, path, what, "The schema")
+            yield from arrow_rows(file.iter_batches(_BATCH, columns=names))
+    except (OSError, ValueError, ArrowException) as e:
+        why = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise InputError(asked(path, what), f"It cannot be read ({why}).", "Check it.") from None
 
-        frame = pd.read_parquet(path)
-    except ImportError:
-        raise InputError(
-            asked(path, what),
-            "Parquet files are read with pandas and pyarrow, which are not installed.",
-            "pip install pandas pyarrow, or save the table as CSV.",
-        ) from None
-    except (OSError, ValueError) as e:
-        raise InputError(
-            asked(path, what), f"It cannot be read ({str(e).splitlines()[0]}).", "Check it."
-        ) from None
-    rows = frame.to_dict("records")
-    return [(f"Row {n}", {str(k): v for k, v in row.items()}) for n, row in enumerate(rows, 1)]
+
+def arrow_rows(batches: Iterable[Any]) -> Iterator[Row]:
+    """The rows of Arrow record batches, told as "Row 1" and so on."""
+    parts = (b.slice(at, _BATCH) for b in batches for at in range(0, b.num_rows, _BATCH))
+    return counted(row for part in parts for row in part.to_pylist())
+
+
+def counted(rows: Iterable[dict[str, Any]]) -> Iterator[Row]:
+    """Rows of a table without lines, told as "Row 1" and so on."""
+    return ((f"Row {n}", row) for n, row in enumerate(rows, 1))
 
 
 def rows_under(path: str | PathLike[str], what: str, key: str) -> list[Row]:
