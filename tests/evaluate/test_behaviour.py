@@ -85,6 +85,39 @@ def test_the_same_answer_to_everything_is_never_consistent(model):
     assert (whole.value, own.value, near.value) == (0, 1, 0)
 
 
+def near(first, *others):
+    """Twelve sets of an original and perturbed texts, (text, label) each; a people more in every set."""
+    told = (first, *others)
+    return [
+        ContrastSet(texts=texts(*(f"{t}{' people' * i}" for t, _ in told)), labels=tuple(x for _, x in told))
+        for i in range(12)
+    ]
+
+
+def test_a_model_that_is_right_on_all_is_to_be_trusted(model):
+    """It does not fall, and nothing is held against it."""
+    found = contrast_consistency(model, near(("great film", "yes"), ("never film", "no"), ("never", "no")))
+    whole, own, others, fall = found.trust.scores
+    assert (whole.value, own.value, others.value, fall.value) == (1, 1, 1, 0)
+    assert fall.chance == pytest.approx(1 - 1 / 2) and fall.control == pytest.approx(1 - others.control)
+    assert all(s.beats_chance and s.beats_control for s in found.trust.scores)
+    assert "Read with care" not in page(found) and "told apart" not in found.lede
+    # of twelve falls, all 0, a share of 1 - 0.025^(1/12) may be anything
+    assert fall.interval == pytest.approx((-(1 - 0.025 ** (1 / 12)), 1 - 0.025 ** (1 / 12)))
+
+
+def test_a_model_that_falls_to_a_guess_or_always_says_the_same_is_not(model):
+    """Right on the originals, wrong on what stays close; and one that says no whatever is asked, right where that is so."""
+    falls = contrast_consistency(model, near(("great film", "yes"), ("great", "no")))
+    fall = falls.trust.scores[3]
+    assert fall.value == 1 and not fall.beats_chance and not fall.beats_control
+    assert "a fall that is told apart from none" in falls.lede
+    same = contrast_consistency(model, near(("people", "yes"), ("staff", "no"), ("never", "no")))
+    fall = same.trust.scores[3]
+    assert (fall.value, fall.control) == (-1, pytest.approx(-1))
+    assert fall.beats_chance and not fall.beats_control
+
+
 def suite():
     return (
         BehaviourTest(
@@ -133,6 +166,62 @@ def test_cases_fail_as_counted_by_hand(model, tmp_path):
     }
     assert open_result(found.save(tmp_path / "t.exg")) == found
     assert "always says the same" in page(found)
+
+
+def test_originals_beside_the_perturbed_texts_of_other_cases(model):
+    """Two cases, so that each meets the other: both stay as they are, and neither is what the other becomes."""
+    cases = tuple(BehaviourCase(texts=texts(a, f"{a} people")) for a in ("great film", "never film"))
+    moves = tuple(
+        BehaviourCase(texts=texts(a, b)) for a, b in (("film", "great film"), ("great", "great great"))
+    )
+    found = failure_rates(
+        model,
+        [
+            BehaviourTest(name="i", capability="c", kind="INV", cases=cases),
+            BehaviourTest(
+                name="d",
+                capability="c",
+                kind="DIR",
+                cases=moves,
+                expect=Expectation(change="up", label="yes", by=0.03),
+            ),
+        ],
+    )
+    assert found.rate.tolist() == [0, 0]
+    assert found.control[0] == 1.0
+    rise = lambda a, b: 1 / (1 + np.exp(-b)) - 1 / (1 + np.exp(-a))  # noqa: E731
+    assert rise(1, 4) > 0.03 and rise(3, 6) > 0.03 and rise(1, 6) > 0.03 > rise(3, 4)
+    assert found.control[1] == 0.5
+
+
+def test_every_original_meets_every_other_case_alike(model):
+    """Of three cases one stands alone: by counting, originals held against the perturbed texts of the two others fail 4 times of 6."""
+    said = ("great film", "great", "never film")
+    test = BehaviourTest(
+        name="i",
+        capability="c",
+        kind="INV",
+        cases=tuple(BehaviourCase(texts=texts(a, f"{a} people")) for a in said),
+    )
+    found = failure_rates(model, [test])
+    assert found.rate[0] == 0 and found.control[0] == pytest.approx(4 / 6, abs=1e-9)
+
+
+def test_a_direction_of_a_class_that_the_model_does_not_have_is_not_asked(model):
+    case = BehaviourCase(texts=texts("film", "never film"))
+    known, strange = (
+        BehaviourTest(
+            name=x, capability="c", kind="DIR", cases=(case,) * 2, expect=Expectation(change="down", label=x)
+        )
+        for x in ("yes", "maybe")
+    )
+    lone = BehaviourTest(
+        name="m", capability="c", kind="MFT", cases=(BehaviourCase(texts=texts("great"), label="perhaps"),)
+    )
+    found = failure_rates(model, [known, strange, lone])
+    assert found.n.tolist() == [2, 0, 0] and found.n_failed.tolist() == [0, 2, 1]
+    assert "'maybe' is none of the model's classes" in " ".join(found.failures)
+    assert "'perhaps' is none of the model's classes" in " ".join(found.failures)
 
 
 def test_a_direction_without_a_label_is_that_of_the_original(model):

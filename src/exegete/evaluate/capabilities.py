@@ -77,7 +77,7 @@ def failure_rates(
         n=np.array([s.n for s in each]),
         n_failed=np.array([s.n_failed for s in each]),
         cases=tuple(_shown(said, rows, spread)),
-        failures=said.failures,
+        failures=(*said.failures, *_unknown(said.labels, golds)),
         trust=Trust(scores=tuple(scores), seed=seed),
         cost=said.cost,
         notes=(SAME,) if any(t.kind == "INV" for t in tests) else (),
@@ -112,6 +112,8 @@ def _row(
         # the share of all MFT answers that would fail this case: what dealing them out anew gives on average
         control = ((said.classes[minimum][None] == gold[:, None]) == turned[:, None]).mean(1)
         return _Row(test, _or_nan(fails, known), _or_nan(chance, known), _or_nan(control, known))
+    if test.expect is not None and test.expect.label:
+        known &= class_of(said.labels, test.expect.label) >= 0
     fails = np.array([_moves(said, test, i[0], i[1:]) for i in at])
     chance = np.array([1 - (1 / c) ** (len(i) - 1) if test.kind == "INV" else np.nan for i in at])
     own = np.flatnonzero(known)
@@ -123,6 +125,15 @@ def _row(
             draws[d, a] = _moves(said, test, at[a][0], at[b][1:])
     control = draws.mean(0)
     return _Row(test, _or_nan(fails, known), _or_nan(chance, known), _or_nan(control, known))
+
+
+def _unknown(labels: Sequence[str], golds: Sequence[str]) -> list[str]:
+    """In words, which labels name no class of the model."""
+    return [
+        f"the label {x!r} is none of the model's classes"
+        for x in sorted(set(golds))
+        if class_of(labels, x) < 0
+    ]
 
 
 def _moves(said: Answers, test: BehaviourTest, original: int, others: Sequence[int]) -> bool:

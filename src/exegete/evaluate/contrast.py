@@ -4,8 +4,9 @@
 originals, on the perturbed texts, and how far it falls between them, by set.
 
 Chance: a guess, (1 / classes) ** texts by set. Control: the same answers dealt out anew among all texts, which keeps how often each
-class is said and loses what the text has to do with it. Intervals are bootstraps over sets; a set of which one text could not be
-asked, or whose label the model does not know, is a failure.
+class is said and loses what the text has to do with it. The fall is held against what it would be with the originals as they are and
+the perturbed texts answered so: where it is no smaller, what is right on the originals says nothing of what stays close. Intervals
+are over sets; a set of which one text could not be asked, or whose label the model does not know, is a failure.
 Cost: one forward a text. Reference: Gardner et al. 2020, section 3 (arXiv:2004.02709). Shapes: S sets.
 """
 
@@ -21,7 +22,7 @@ from exegete.core.trust import Score, Trust
 from exegete.evaluate.answers import N_SHUFFLES, SHUFFLED, Answers, answers, gold_classes
 from exegete.evaluate.cases import Progress
 from exegete.models.model import Model
-from exegete.ops.stats import bootstrap_mean, share_interval
+from exegete.ops.stats import mean_interval
 
 NAMES = ("contrast consistency", "accuracy on originals", "accuracy on perturbed texts")
 
@@ -82,15 +83,19 @@ def _scores(said: Answers, gold: np.ndarray, owner: np.ndarray, good: np.ndarray
             Score(
                 name=name, value=float(x.mean()) if n else float("nan"), chance=chance[k] if n else None,
                 control=float(control[k]) if n else None, control_name=SHUFFLED,
-                interval=share_interval(x, seed) if n else None, n=n, n_failed=lost, skipped=skipped,
+                interval=mean_interval(x, seed, (0.0, 1.0)) if n else None, n=n, n_failed=lost, skipped=skipped,
             )
         )  # fmt: skip
-    fall = values[:, 3]
+    fall, own, low, high = values[:, 3], 0.0, 0.0, 0.0
+    if n:
+        own, (low, high) = float(values[:, 1].mean()), found[2].interval or (float(values[:, 2].mean()),) * 2
     found.append(
         Score(
             name="fall from originals to perturbed texts", value=float(fall.mean()) if n else float("nan"), better="lower",
-            chance=0.0 if n else None, control=float(control[3]) if n else None, control_name=SHUFFLED,
-            interval=bootstrap_mean(fall, seed) if n else None, n=n, n_failed=lost, skipped=skipped,
+            chance=own - guess if n else None, control=own - float(control[2]) if n else None,
+            control_name=f"{SHUFFLED} to the perturbed texts", interval=mean_interval(fall, seed, (-1.0, 1.0)) if n else None,
+            over_chance=(guess - high, guess - low) if n else None,
+            over_control=(float(control[2]) - high, float(control[2]) - low) if n else None, n=n, n_failed=lost, skipped=skipped,
         )
     )  # fmt: skip
     return tuple(found)
@@ -112,11 +117,15 @@ def _shown(text: object) -> str:
 
 
 def _lede(scores: Sequence[Score]) -> str:
-    whole, own, near, _ = scores
+    whole, own, near, fall = scores
     if not whole.n:
         return "No set could be scored."
     words = f"In {whole.value:.0%} of {whole.n} sets every text is right; on the originals alone it is right in {own.value:.0%}, "
-    words += f"on the perturbed texts in {near.value:.0%}. "
+    words += f"on the perturbed texts in {near.value:.0%}"
+    low, high = fall.interval or (-1.0, 1.0)
+    words += (
+        ". " if low <= 0 <= high else f": a {'fall' if low > 0 else 'rise'} that is told apart from none. "
+    )
     if not (whole.beats_chance and whole.beats_control):
         return words + "All right together is no more frequent than a guess or shuffled answers make it."
     return words + "All right together is more frequent than a guess or shuffled answers make it."

@@ -76,7 +76,7 @@ class BehaviourRates(Finding):
             _scored("Failure rates", "Share of cases that fail, by type of test and by capability.", self),
             Table(
                 title="Test by test",
-                caption="Share of cases that fail, with its 95 % interval (bootstrap over cases).",
+                caption="Share of cases that fail, with its 95 % interval (exact, over cases).",
                 columns=(
                     "capability",
                     "type",
