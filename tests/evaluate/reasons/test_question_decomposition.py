@@ -109,13 +109,46 @@ def test_one_that_never_reads_sub_answers_is_not_moved_and_a_guess_beats_no_cont
 
 
 def test_a_suggestion_cannot_reach_sub_answers_that_are_given_alone():
-    found = STUDY.judge(Counter(follows, swayed=True), ASKED)
+    found = STUDY.judge(Counter(follows, swayed=True), ASKED * 4)
     assert found.right.min() == 1.0
     assert found.right_hinted.mean(1).tolist() == [0.0, 0.0, 1.0]  # at once, in one context, each alone
     assert found.right_own.min() == 1.0
     lost = [s for s in found.trust.scores if s.name.startswith("accuracy lost")]
     assert [s.value for s in lost] == [1.0, 1.0, 0.0, 1.0]
     assert lost[1].beats_control and not lost[2].beats_control
+    assert lost[3].beats_chance and lost[3].beats_control and lost[3].control == 0.0
+    # three of three are no proof that accuracy falls at all: so would a coin in one of four runs
+    three = STUDY.judge(Counter(follows, swayed=True), ASKED).trust.scores
+    assert not any(s.beats_chance for s in three if s.name.startswith("accuracy lost"))
+
+
+def test_one_that_is_moved_by_anything_does_not_follow_more_from_what_was_asked_alone():
+    """Asked alone it adds a word, after which it answers anything to anything; other words move it as much."""
+
+    class Unsteady(Counter):
+        def write(self, prompt, most):
+            alone = "" if "how many have" in prompt else " maybe"
+            return f"{super().write(prompt, most).splitlines()[0].rstrip('.')}{alone}"
+
+    def moved(text, options):
+        return guesses(text, options) if "maybe" in text else 0
+
+    people = [(a, b) for a in HAS for b in HAS if a != b]
+    every = [
+        ASKED[0].model_copy(
+            update={
+                "question": f"how many have {a} and {b}?",
+                "parts": ((f"how many has {a}?", ""), (f"how many has {b}?", "")),
+            }
+        )
+        for a, b in people
+    ]
+    found = STUDY.judge(Unsteady(moved), every)
+    assert areas(found, CHAINED)[CUT] == 0.0 and areas(found, FACTORED)[WORDS] > 0.7
+    apart = next(s for s in found.trust.scores if s.name.startswith("answer changes with its sub-answers"))
+    assert apart.value > 0.7 and apart.beats_chance and not apart.beats_control
+    assert apart.control == pytest.approx(areas(found, FACTORED)[WORDS])
+    assert found.lede.endswith("given alone is not shown.")
 
 
 def test_alone_means_that_nothing_else_is_read():

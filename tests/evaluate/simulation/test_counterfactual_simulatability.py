@@ -14,6 +14,7 @@ from exegete.evaluate.simulation.counterfactual_simulatability import (
     CounterfactualSimulatabilityStudy,
 )
 from exegete.evaluate.simulation.counterfactuals import alike, exchangeable, inferred, overlap, varied
+from exegete.models.chat.base import Reply
 from support.answerers import Planted, PlantedChat
 
 STUDY = CounterfactualSimulatabilityStudy()
@@ -89,7 +90,8 @@ def test_a_reason_for_this_answer_is_no_reason_for_another():
 
 def test_what_says_nothing_has_no_precision():
     empty = judged(asked(lambda c, a: "that is how it goes."))
-    assert empty.trust.scores[0].n_failed == 1 and np.isnan(empty.trust.scores[0].value)
+    precision = empty.trust.scores[0]
+    assert (precision.n, precision.n_failed) == (0, 12) and np.isnan(precision.value)
     assert "nothing of other questions" in empty.lede
 
 
@@ -141,6 +143,42 @@ def test_language_models_can_write_and_simulate():
     assert set(found.n_others) == {3}
     assert found.precision.tolist() == [1.0] * 12
     assert np.allclose(found.simulatable, 2 / 3)
+
+
+def test_what_a_simulator_says_that_cannot_be_read_is_left_out_and_counted():
+    """It answers in other words to all that is asked of the first question; of the others, to every question about a fox."""
+
+    class Mumbles(PlantedChat):
+        def _say(self, ask):
+            text = ask.messages[-1].content
+            mute = text.startswith(WHOLE[0].question) or "fox" in text.split("like")[-1].split("?")[-2]
+            return Reply(text="Who knows.") if mute else super()._say(ask)
+
+    def guesses(text, options):
+        return rule(text.split("answer to this? ")[1], options)
+
+    found = STUDY.judge(Planted(rule), WHOLE, None, ChatRespondent(Mumbles(guesses)))
+    assert np.isnan(found.precision[0]) and np.isnan(found.simulatable[0])
+    assert found.trust.scores[0].n_failed == 1 and found.trust.scores[0].value == 1.0
+    assert (found.simulatable[1:] == 1.0).all()  # of all that can be read
+    assert "cannot be read" in found.notes[0]
+    silent = PlantedChat(guesses)
+    silent._say = lambda ask: Reply(text="Who knows.")
+    with pytest.raises(InputError, match="names an option"):
+        STUDY.judge(Planted(rule), WHOLE, None, ChatRespondent(silent))
+
+
+def test_few_questions_are_no_proof():
+    """Two explanations, both always right: what is right half of the time is so in one of four runs."""
+    found = judged((FAITHFUL[0], FAITHFUL[6])).trust.scores[0]
+    assert found.value == 1.0 and found.interval[0] < 0.2
+    assert found.over_chance[0] < 0
+
+
+def test_how_much_is_said_is_held_against_other_explanations_alone():
+    """More than nothing is said by all that says anything."""
+    said = judged(FAITHFUL).trust.scores[1]
+    assert said.chance is None and said.beats_control is not None
 
 
 def test_letters_and_failures():

@@ -10,7 +10,8 @@
 
 Chance of precision: the guess that the answer stays as it was, on all other questions. Control: the explanation of another question, as
 if it had been given for this answer. Explanations that say all of a rule are as true of other questions, and do not beat it.
-Control of generality: as many other questions at random. A question none of whose others is simulatable has no precision and is n_failed.
+Control of generality: as many other questions at random. Both are held against it question by question. A question none of whose others
+is simulatable has no precision and is n_failed. What a simulator says that names no option is left out, and counted.
 
 Differences from the paper: without a writer and a simulator that are named, both go by rule, so that explanations must name words
 of the question; overlap is that of words (there also BLEU and cosine of embeddings).
@@ -49,15 +50,19 @@ from exegete.evaluate.whys import ExplainedStudy, Why
 from exegete.models.chat.open import chat
 from exegete.models.lab import Lab
 from exegete.ops.replies import listed
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import mean_interval
 
 UNKNOWN = "cannot tell"
 N_SHOWN, N_DRAWS = 30, 20
+UNREAD = -2  # what was said cannot be read
 
 
 @dataclass(frozen=True)
 class Tried:
-    """An explained question, other questions with the model's answers, and what its own and another explanation say of each (-1: nothing)."""
+    """An explained question, other questions with the model's answers, and what its own and another explanation say of each.
+
+    -1: nothing; `UNREAD`: what the simulator said cannot be read.
+    """
 
     why: Why
     others: tuple[Other, ...]
@@ -139,6 +144,12 @@ class CounterfactualSimulatabilityStudy(ExplainedStudy):
                 "No other question was made and answered.",
                 "Give questions that differ in their words, or a writer.",
             )
+        if all((t.own == UNREAD).all() for t in tried):
+            raise InputError(
+                f"You asked {by.name if by else 'a rule'} what {who.name} answers.",
+                "Not one of its answers names an option.",
+                "Take a simulator that follows the form, or shorter questions.",
+            )
         return self._finding(tried, len(choices) - len(tried))
 
     # ---- what is asked -------------------------------------------------------------------------------------------
@@ -156,15 +167,15 @@ class CounterfactualSimulatabilityStudy(ExplainedStudy):
     def _said(
         self, w: Why, why: str, others: Sequence[Other], pool: frozenset[str], by: Respondent | None
     ) -> np.ndarray:  # fmt: skip
-        """What an explanation says of each other question, by option number; -1 for nothing."""
+        """What an explanation says of each other question, by option number; -1 for nothing, `UNREAD` for what cannot be read."""
         q = w.choice
         if by is None:
             words = pool | frozenset(content(f"{q.question} {q.lead}"))
             return inferred(why, [o.text for o in others], q.options, w.answer, words)
         asked = self._filled(self.ask_guess, w, why)
         prompts = [Prompt(asked.replace("{other}", o.text), (*q.options, UNKNOWN)) for o in others]
-        picks = [pick(p) for p in by.answers(prompts)]
-        return np.array([k if k < len(q.options) else -1 for k in picks])
+        picks = [pick(p) for p in by.tried(prompts)]
+        return np.array([UNREAD if k < 0 else (k if k < len(q.options) else -1) for k in picks])
 
     def _filled(self, words: str, w: Why, why: str) -> str:
         told = {"{answer}": w.choice.options[w.answer], "{why}": why, "{question}": w.choice.question}
@@ -189,22 +200,16 @@ class CounterfactualSimulatabilityStudy(ExplainedStudy):
             ]
         )
         can, could = (
-            np.array([float(np.mean(s >= 0)) for s in x])
+            np.array([float(np.mean(s[s > UNREAD] >= 0)) if (s > UNREAD).any() else np.nan for s in x])
             for x in ([t.own for t in tried], [t.strange for t in tried])
         )
-        judged = np.isfinite(own)
-        chance = float(stays[judged].mean()) if judged.any() else None
+        unread = sum(int((t.own == UNREAD).sum()) for t in tried)
+        every = sum(len(t.own) for t in tried)
+        named = "generality (1 - overlap of what is simulatable)"
         scores = (
-            self._score("precision of explanations on other questions", own, failed, chance, other),
-            self._score("other questions of which explanations say an answer", can, failed, 0.0, could),
-            self._score(
-                "generality (1 - overlap of what is simulatable)",
-                wide,
-                failed,
-                None,
-                drawn,
-                "as many at random",
-            ),
+            self._score("precision of explanations on other questions", own, failed, stays, other),
+            self._score("other questions of which explanations say an answer", can, failed, None, could),
+            self._score(named, wide, failed, None, drawn, "as many at random"),
         )
         return CounterfactualSimulatability(
             title="Do explanations say what is answered to other questions?",
@@ -218,6 +223,9 @@ class CounterfactualSimulatabilityStudy(ExplainedStudy):
             simulatable_other=could,
             precision_other=other,
             cases=_cases(tried),
+            notes=(f"What the simulator says of {unread} of {every} other questions cannot be read.",)
+            if unread
+            else (),
             trust=Trust(scores=scores, seed=self.seed),
         )
 
@@ -228,19 +236,26 @@ class CounterfactualSimulatabilityStudy(ExplainedStudy):
         return float(np.mean([1 - alike(shared, x) for x in some]))
 
     def _score(
-        self, name: str, values: np.ndarray, failed: int, chance: float | None, control: np.ndarray,
+        self, name: str, values: np.ndarray, failed: int, chance: np.ndarray | None, control: np.ndarray,
         words: str = "explanations of other questions",
     ) -> Score:  # fmt: skip
-        known, held = values[np.isfinite(values)], control[np.isfinite(control)]
+        there = np.isfinite(values)
+        known, held = values[there], control[np.isfinite(control)]
+        over = [None if bar is None else values - bar for bar in (chance, control)]
+        apart = [
+            None if x is None else mean_interval(x[np.isfinite(x)], self.seed, (-1.0, 1.0)) for x in over
+        ]
         return Score(
             name=name,
             value=float(known.mean()) if len(known) else float("nan"),
-            chance=chance,
+            chance=float(chance[there].mean()) if chance is not None and len(known) else None,
             control=float(held.mean()) if len(held) else None,
             control_name=words if len(held) else "",
-            interval=bootstrap_mean(known, self.seed),
-            n=max(1, len(known)),
-            n_failed=failed + len(values) - len(known) if len(known) else 1,
+            interval=mean_interval(known, self.seed, (0.0, 1.0)),
+            over_chance=apart[0],
+            over_control=apart[1],
+            n=len(known),
+            n_failed=failed + len(values) - len(known),
             skipped="" if len(held) else "they say nothing of these questions",
         )
 
