@@ -182,12 +182,12 @@ def _table(path: Any, what: str) -> Iterator[Row]:
     begin = 1
     try:
         for row in read:
-            if not columns:
-                columns = row
-                _distinct(columns, path, what, "Line 1")
-            elif row and _END in row[-1]:
+            if row and _END in row[-1]:
                 if row != [_END]:
                     raise fault(path, what, f"Line {begin}", "opens a quote that is never closed")
+            elif not columns:
+                columns = row
+                _distinct(columns, path, what, "Line 1")
             elif row and any(cell.strip() for cell in row):
                 if len(row) != len(columns):
                     raise fault(
