@@ -21,6 +21,7 @@ from exegete.core.results.finding import Finding
 from exegete.core.store import open_result
 from exegete.core.target import Target
 from exegete.core.techniques import techniques
+from exegete.core.trust import Score
 from exegete.core.value import Value
 from exegete.methods.contracts.study import MATERIAL, Study
 from exegete.models.family import bind
@@ -59,6 +60,17 @@ CHOICES = tuple(
     )
     for who, what, where in (("mary", "mat", "river"), ("john", "cat", "mat"), ("mary", "river", "cat"))
 )
+
+
+LONG = "the cat sat on the mat " * 100
+TOO_LONG: dict[str, Any] = {
+    "facts": lambda x: x.model_copy(update={"prompt": LONG + x.prompt, "paraphrases": (), "neighbours": ()}),
+    "questions": lambda x: x.model_copy(update={"question": LONG}),
+    "minimal": lambda x: x.model_copy(update={"good": LONG, "bad": " ".join(reversed(LONG.split()))}),
+    "trees": lambda _: Parsed(
+        words=TREE.words * 100, heads=TREE.heads + (0,) * 6 * 99, relations=TREE.relations * 100
+    ),
+}
 
 
 # labelled texts of the embedded language, few and short enough for models whose tokenizers cut them into bytes
@@ -258,8 +270,35 @@ def test_no_naked_scores(name):
     for s in r.trust.scores:
         assert s.chance is not None or s.control is not None or s.skipped, s.name
         assert s.control is None or s.control_name, s.name
-        assert s.n >= 1 or s.n_failed >= 1, s.name
-        assert np.isfinite(s.value) or (s.n == 0 or s.n_failed == s.n), s.name
+    for s in scores_of(r):
+        assert s.n >= 0 and s.n_failed >= 0, s.name
+        assert s.n or s.n_failed or s.skipped, s.name
+        assert np.isfinite(s.value) == (s.n > 0), f"{s.name}: {s.value} of {s.n}"
+
+
+def scores_of(x: Any) -> list[Score]:
+    """Every score in a finding, wherever it stands."""
+    if isinstance(x, Score):
+        return [x]
+    if isinstance(x, Value):
+        return [s for f in type(x).model_fields for s in scores_of(getattr(x, f))]
+    if isinstance(x, dict):
+        return [s for v in x.values() for s in scores_of(v)]
+    return [s for v in x for s in scores_of(v)] if isinstance(x, tuple) else []
+
+
+@pytest.mark.parametrize("name", sorted(n for n, c in ALL.items() if c.asks in TOO_LONG and not c.most))
+def test_what_cannot_be_read_is_not_among_what_was_scored(name):
+    """An item longer than the model reads is refused, or leaves `n` as it is without it."""
+    cls, model = ALL[name], home(ALL[name])
+    items = material(model, cls)
+    before = {(s.name, s.control_name): s.n for s in light(cls)(model, items).trust.scores}
+    try:
+        after = light(cls)(model, (*items, TOO_LONG[cls.asks](items[0]))).trust.scores
+    except ExegeteError:
+        return
+    for s in after:
+        assert s.n <= before.get((s.name, s.control_name), s.n), s.name
 
 
 @pytest.mark.parametrize("name", sorted(ALL))

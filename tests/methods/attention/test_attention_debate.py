@@ -303,5 +303,5 @@ def test_the_debate_says_no_where_attention_cannot_matter():
 
 def test_texts_too_short_to_rank_are_counted():
     found = method_of("attention_erasure")(looking(), [*looked_at(2), Text(ids=(LOOK,))])
-    assert found.trust.scores[0].n == 3
+    assert found.trust.scores[0].n == 2
     assert found.trust.scores[0].n_failed == 1

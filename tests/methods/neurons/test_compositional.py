@@ -62,7 +62,7 @@ def test_a_planted_formula_is_recovered_and_noise_is_not_explained(monkeypatch):
     assert noise.searched > noise.iou  # the search alone flatters
     assert np.isnan(flat.iou)
     score = found.trust.scores[0]
-    assert score.n == 3
+    assert score.n == 2
     assert score.n_failed == 1
     assert score.value == pytest.approx((first.iou + noise.iou) / 2)
     assert score.chance == pytest.approx((first.shuffled + noise.shuffled) / 2)

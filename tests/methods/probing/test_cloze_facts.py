@@ -137,7 +137,7 @@ def test_what_cannot_be_asked_is_counted_and_refused_when_it_is_all():
         Fact(prompt="john [MASK] there", subject="john", answer="the", relation="r"),
     )
     r = ClozeFacts(candidates="vocabulary")(model, items)
-    assert r.trust.scores[0].n == 3
+    assert r.trust.scores[0].n == 1
     assert r.trust.scores[0].n_failed == 2
     with pytest.raises(InputError, match="None can be asked"):
         ClozeFacts(candidates="vocabulary")(model, items[1:])

@@ -83,7 +83,7 @@ def test_a_sentence_that_does_not_fit_is_counted_as_failed_not_cut(model, learnt
         model, [*pairs(8), Minimal(good=long, bad=f"{long} river")]
     )
     assert np.isnan(found.gap[-1]).all()
-    assert found.trust.scores[0].n == 9 and found.trust.scores[0].n_failed == 1
+    assert found.trust.scores[0].n == 8 and found.trust.scores[0].n_failed == 1
 
 
 def test_mixtures_are_chosen_on_texts_held_out(model, learnt):

@@ -227,7 +227,7 @@ def test_pairs_that_cannot_be_read_are_counted():
         Minimal(good=long, bad="the food"),
     )
     r = MinimalPairs()(model, items)
-    assert r.trust.scores[0].n == 4
+    assert r.trust.scores[0].n == 3
     assert r.trust.scores[0].n_failed == 1
     assert np.isnan(r.good[-1])
     assert "1 pairs could not be scored" in r.lede

@@ -116,7 +116,7 @@ def test_what_is_needed_beside_random_orders():
     score = _needed(np.concatenate([high, drawn]), 4, 1, 0)
     assert score.percentile == 100
     assert score.beats_chance
-    assert (score.n, score.n_failed) == (101, 1)
+    assert (score.n, score.n_failed) == (100, 1)
     assert not _needed(np.concatenate([np.median(drawn, 0)[None], drawn]), 4, 0, 0).beats_chance
     above = np.full(
         (1, 100), drawn.mean() + 0.03

@@ -204,7 +204,7 @@ def _score(name: str, m: _Measured, lost: int) -> Score:
         control=m.drawn if known else None,
         control_name=CONTROL if known else "",
         interval=m.interval,
-        n=m.n if there else max(1, m.n + m.unique + lost),
+        n=m.n if there else 0,
         n_failed=m.unique + lost if there else max(1, m.n + m.unique + lost),
         skipped=""
         if known and there

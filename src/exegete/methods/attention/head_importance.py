@@ -183,7 +183,7 @@ def survivors(induction: np.ndarray, order: np.ndarray, rng: np.random.Generator
         value=mine if known.any() else float("nan"),
         chance=float(draws.mean()),
         percentile=midrank_percentile(mine, draws),
-        n=n,
+        n=n if known.any() else 0,
         n_failed=0 if known.any() else n,
     )
 

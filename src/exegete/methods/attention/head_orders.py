@@ -135,6 +135,6 @@ def against_random(name: str, rise: np.ndarray, random: np.ndarray, failed: int)
         control=float(best.mean()),
         control_name=f"the best of {len(random)} random draws",
         interval=None if found is None else (found[0] + float(best.mean()), found[1] + float(best.mean())),
-        n=len(rise) + failed,
+        n=len(rise),
         n_failed=failed,
     )

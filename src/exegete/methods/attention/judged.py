@@ -38,7 +38,7 @@ def mean_score(
         control=float(other.mean()) if other is not None and has else None,
         control_name=control_name if has else "",
         interval=bootstrap_mean(good, seed),
-        n=len(x) + failed,
+        n=len(good),
         n_failed=len(x) - len(good) + failed,
         skipped="" if has or chance is not None else skipped or "no text allowed it",
     )

@@ -206,7 +206,7 @@ def _scores(lost: Values, variance: Values, other: Twin, n: int, seed: int) -> t
         control=None if this is None else _mean(lost[AXES]),
         control_name=NAMES[AXES],
         interval=None if this is None else bootstrap_mean(this, seed),
-        n=n,
+        n=0 if this is None else len(this),
         n_failed=n if this is None else n - len(this),
         skipped="" if this is not None else "setting the place to zero does not hurt on these texts: there is no loss to recover",
     )  # fmt: skip
@@ -217,7 +217,7 @@ def _scores(lost: Values, variance: Values, other: Twin, n: int, seed: int) -> t
         control=other.value if mine is not None else None,
         control_name=NAMES[TWIN],
         interval=None if mine is None else bootstrap_mean(mine, seed),
-        n=n,
+        n=0 if mine is None else len(mine),
         n_failed=n if mine is None else n - len(mine),
         skipped=other.skipped if mine is not None else "all activations are the same",
     )

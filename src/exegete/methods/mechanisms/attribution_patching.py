@@ -133,7 +133,7 @@ def _score(
     r, control = correlation(given, truth), correlation(length, truth)
     if not np.isfinite(r):
         few = "too few places move anything to correlate"
-        return Score(name=name, value=0.0, n=max(1, len(given)), n_failed=max(1, len(given)), skipped=few)
+        return Score(name=name, value=float("nan"), n=0, n_failed=max(1, len(given)), skipped=few)
     return Score(
         name=name,
         value=r,

@@ -197,14 +197,14 @@ def _served(a: _Task, b: _Task, transfer: np.ndarray, random: np.ndarray) -> tup
     return tuple(
         Score(
             name=f"faithfulness of the circuit of {x.name} on {y.name}",
-            value=float(v) if np.isfinite(v) else 0.0,
+            value=float(v),
             chance=0.0,
             control=float(c) if np.isfinite(c) else None,
             control_name="random circuits of the same size" if np.isfinite(c) else "",
             interval=normalised_interval(
                 y.judge.values(x.keep[None])[0], y.judge.empty, y.judge.full, y.judge.lab.seed
             ),
-            n=len(y.judge),
+            n=len(y.judge) if np.isfinite(v) else 0,
             n_failed=0 if np.isfinite(v) else len(y.judge),
         )
         for x, y, v, c in pairs

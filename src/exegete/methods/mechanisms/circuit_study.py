@@ -124,7 +124,7 @@ def _finding(
 
 def _lede(v: Verdict, kept: int, total: int, halves: Halves) -> str:
     s = v.scores[0]
-    if s.n_failed:
+    if not s.n:
         return f"{kept} of {total} edges are kept, but clean and corrupt texts move the target alike: nothing can be told."
     told = f"{kept} of {total} edges carry {s.value:.0%} of the target on {_where(halves)}"
     random = f"random circuits of the same size carry {s.control or 0.0:.0%}"

@@ -106,8 +106,8 @@ def _score(bench: Bench, name: str, keep: np.ndarray, random: np.ndarray, better
 
 def _untold(score: Score) -> Score:
     """A score where clean and corrupt texts move the target alike: there is nothing to carry, and nothing is told."""
-    nothing = {"value": 0.0, "chance": None, "control": None, "control_name": "", "interval": None}
-    return score.model_copy(update={**nothing, "skipped": FLAT, "n_failed": score.n})
+    nothing = {"value": float("nan"), "chance": None, "control": None, "control_name": "", "interval": None}
+    return score.model_copy(update={**nothing, "skipped": FLAT, "n": 0, "n_failed": score.n})
 
 
 def _checks(j: Judge) -> tuple[Check, ...]:
@@ -140,11 +140,12 @@ def _matter(name: str, lost: np.ndarray, other: np.ndarray) -> Score:
     moved = (np.abs(lost) > MATTERS).astype(float)
     return Score(
         name=name,
-        value=float(moved.mean()) if len(moved) else 0.0,
-        control=float((np.abs(other) > MATTERS).mean()) if len(other) else 0.0,
-        control_name="a random circuit of the same size",
+        value=float(moved.mean()) if len(moved) else float("nan"),
+        control=float((np.abs(other) > MATTERS).mean()) if len(other) else None,
+        control_name="a random circuit of the same size" if len(other) else "",
         interval=bootstrap_mean(moved),
-        n=max(1, len(moved)),
+        n=len(moved),
+        skipped="" if len(moved) else "no edge is kept",
     )
 
 

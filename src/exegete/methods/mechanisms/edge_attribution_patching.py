@@ -116,14 +116,14 @@ def agreement(lab: Lab, scores: np.ndarray, exact: np.ndarray) -> Score:
     flat = not np.isfinite(value)
     return Score(
         name="correlation with exact patching",
-        value=0.0 if flat else value,
+        value=value,
         chance=0.0,
         control=None if flat else float(np.mean(shuffled)),
         control_name="" if flat else "the same scores shuffled among edges",
         interval=None
         if flat or not spread
         else (float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975))),
-        n=len(a),
+        n=0 if flat else len(a),
         n_failed=len(a) if flat else 0,
     )
 

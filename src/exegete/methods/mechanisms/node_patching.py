@@ -180,8 +180,8 @@ def _strongest(effect: np.ndarray, noise: np.ndarray, seed: int) -> tuple[str, f
 
 def _untold(score: Score) -> Score:
     """A score where no part moves the target by more than rounding does: nothing is told."""
-    nothing = {"value": 0.0, "chance": None, "control": None, "control_name": "", "interval": None}
-    return score.model_copy(update={**nothing, "skipped": FLAT, "n_failed": score.n})
+    nothing = {"value": float("nan"), "chance": None, "control": None, "control_name": "", "interval": None}
+    return score.model_copy(update={**nothing, "skipped": FLAT, "n": 0, "n_failed": score.n})
 
 
 def _intervals(effect: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -236,7 +236,7 @@ class CompositionalExplanations(Study):
                 control=mean if known else None,
                 control_name=control if known else "",
                 interval=bootstrap_mean(mine[works], self.seed),
-                n=len(mine),
+                n=int(works.sum()),
                 n_failed=int((~works).sum()),
                 skipped="" if known else skipped or "there is nothing to compare with",
             )

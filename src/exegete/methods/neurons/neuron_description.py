@@ -230,7 +230,7 @@ class NeuronDescription(Study):
 
     def _score(self, kind: int, units: tuple[Described, ...], by: tuple[str, Told] | None = None) -> Score:
         """One kind of score, mean over units that can be judged by it. `by` a language model: n counts its answers, own and
-        swapped, and units that cannot be judged.
+        swapped; n_failed those that could not be read, and units that cannot be judged.
         """
         own = np.array([u.own[kind] for u in units])
         other = np.array([u.swapped[kind] for u in units])
@@ -238,12 +238,13 @@ class NeuronDescription(Study):
         words = "the descriptions of other units on the same texts"
         name = f"{KINDS[kind]} on texts the writer never saw"
         why = "no unit fires on some test texts and not on others"
-        n, lost = len(units), int((~good).sum())
+        n, lost = int(good.sum()), int((~good).sum())
         if by is not None:
             name = f"{name}, by {by[0]}"
         if by is not None and kind < len(by[1].asked):  # the embedding asks nothing
             why = "no unit has answers that could be read, and test texts on which it fires and does not"
-            n, lost = by[1].asked[kind] + lost, by[1].failed[kind] + lost
+            n = by[1].asked[kind] - by[1].failed[kind] if n else 0
+            lost += by[1].failed[kind]
         return Score(
             name=name,
             value=float(own[good].mean()) if good.any() else float("nan"),
@@ -314,12 +315,14 @@ def _others(table: np.ndarray, i: int) -> np.ndarray:
 def _lede(units: tuple[Described, ...], scores: tuple[Score, ...]) -> str:
     best = max(units, key=lambda u: float(np.nan_to_num(u.own[0], nan=-2.0)))
     first = scores[0]
-    if first.n == first.n_failed:
+    if not first.n:
         return "No description could be judged: give more texts, or at least two units."
     told = (
         f"{best.name} {best.words or 'could not be described'} (correlation {best.own[0]:.2f} on new texts)."
     )
-    told += f" Over {first.n - first.n_failed} units descriptions foretell activations with a correlation of {first.value:.2f};"
+    told += (
+        f" Over {first.n} units descriptions foretell activations with a correlation of {first.value:.2f};"
+    )
     told += f" those of other units {first.control or 0.0:.2f}."
     weak = [k for k, s in zip(KINDS, scores) if not (s.beats_chance and s.beats_control)]
     return told + (f" Not beaten: chance or the swapped descriptions in {', '.join(weak)}." if weak else "")

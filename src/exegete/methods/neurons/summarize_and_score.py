@@ -152,7 +152,7 @@ class SummarizeAndScore(Study):
                     control_name=words if len(known) else "",
                     skipped="" if len(known) else (why if good else "no summary could be judged"),
                     interval=interval,
-                    n=len(told),
+                    n=len(good),
                     n_failed=len(told) - len(good),
                 )
             )

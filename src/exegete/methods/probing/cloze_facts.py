@@ -242,7 +242,7 @@ def _scores(
     """P@1 beside each control, and the mean reciprocal rank beside the twin."""
     low, high = rows.interval[0]
     between = None if np.isnan(low) else (float(low), float(high))
-    n = len(ranks) + failed
+    n = len(ranks)
     found = []
     for name, y in controls.items():
         none = bool(np.isnan(y[0, 0]))

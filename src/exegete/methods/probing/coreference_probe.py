@@ -246,7 +246,7 @@ class CoreferenceProbe(Study):
                 control=None if np.isnan(bar) else float(bar),
                 control_name="" if np.isnan(bar) else name,
                 interval=bootstrap_groups(overall, groups, self.seed),
-                n=len(overall) + failed,
+                n=len(overall),
                 n_failed=failed,
                 skipped=why if np.isnan(bar) else "",
             )
@@ -285,7 +285,7 @@ def _lede(scores: Sequence[Score], unseen: bool) -> str:
     one = scores[0]
     known = "candidates" if unseen else "texts"
     words = [
-        f"A learned similarity finds what {one.n - one.n_failed} pronouns stand for in {one.value:.0%} of cases, among "
+        f"A learned similarity finds what {one.n} pronouns stand for in {one.value:.0%} of cases, among "
         f"{known} that it never learned from (a guess: {one.chance:.0%})."
     ]
     lost = [f"{s.control_name} ({s.control:.0%})" for s in scores if s.beats_control is False]

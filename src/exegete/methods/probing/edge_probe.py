@@ -201,7 +201,7 @@ class EdgeProbe(Study):
                     control=None if none else values[key],
                     control_name="" if none else name,
                     interval=None if np.isnan(interval).any() else (float(interval[0]), float(interval[1])),
-                    n=n + failed,
+                    n=n,
                     n_failed=failed,
                     skipped=why if none else "",
                 )

@@ -232,7 +232,7 @@ def _scores(
                 Score(
                     name=name, value=float(pool(ranks).mean()), chance=bar,
                     control=None if none else float(pool(control).mean()), control_name="" if none else called,
-                    interval=bootstrap_mean(pool(ranks), seed), n=ranks.shape[1] + failed, n_failed=failed,
+                    interval=bootstrap_mean(pool(ranks), seed), n=ranks.shape[1], n_failed=failed,
                     skipped=why if none else "",
                 )
             )  # fmt: skip

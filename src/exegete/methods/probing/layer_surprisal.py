@@ -207,7 +207,7 @@ class LayerSurprisal(Study):
                 control=None if np.isnan(value) else value,
                 control_name="" if np.isnan(value) else name,
                 interval=bootstrap_mean(mine, self.seed),
-                n=n,
+                n=len(right),
                 n_failed=n - len(right),
                 skipped=skipped if np.isnan(value) else "",
             )

@@ -197,7 +197,7 @@ class MdlProbe(Study):
                     control=None if none else float(y.min()),
                     control_name="" if none else f"{name}, best layer",
                     interval=(float(interval[best, 0]), float(interval[best, 1])) if known else None,
-                    n=n + failed,
+                    n=n,
                     n_failed=failed,
                     skipped=skipped if none else "",
                 )

@@ -165,7 +165,7 @@ class MinimalPairs(Study):
             control=None if none else float(y[0]),
             control_name="" if none else name,
             interval=(float(low), float(high)),
-            n=n + failed,
+            n=n,
             n_failed=failed,
             skipped=why if none else "",
         )

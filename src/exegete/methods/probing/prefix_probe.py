@@ -246,7 +246,7 @@ def _read(
     first, second = (
         Score(
             name="held-out accuracy with the prefix", value=float(right.mean()), chance=common, control=bar,
-            control_name="" if bar is None else name, interval=bootstrap_mean(right, seed), n=len(right) + failed,
+            control_name="" if bar is None else name, interval=bootstrap_mean(right, seed), n=len(right),
             n_failed=failed, skipped=f"randomised weights: {why}" if bar is None else "",
         )
         for bar, name in bars
@@ -277,7 +277,7 @@ def _among(name: str, own: np.ndarray, others: np.ndarray, failed: int, seed: in
     told = "" if span is None else f" (over texts {span[0]:.3f} to {span[1]:.3f})"
     return Score(
         name=name + told, value=value, chance=float(drawn.mean()), percentile=midrank_percentile(value, drawn),
-        n=len(own) + failed, n_failed=failed,
+        n=len(own), n_failed=failed,
     )  # fmt: skip
 
 

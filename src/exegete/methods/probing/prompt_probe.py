@@ -257,7 +257,7 @@ class PromptProbe(Study):
             return Score(
                 name=name, value=float(hits.mean()), chance=1 / k, control=control,
                 control_name=called if control is not None else "", interval=bootstrap_mean(hits, self.seed),
-                n=len(true) + failed, n_failed=failed, skipped="" if control is not None else why,
+                n=len(true), n_failed=failed, skipped="" if control is not None else why,
             )  # fmt: skip
 
         there = twin or (None, None)

@@ -222,7 +222,7 @@ def _scores(
                 Score(
                     name=name, value=float(pool(mine).mean()), chance=bar,
                     control=None if none else float(pool(control).mean()), control_name="" if none else called,
-                    interval=bootstrap_mean(pool(mine), seed), n=mine.shape[1] + failed, n_failed=failed,
+                    interval=bootstrap_mean(pool(mine), seed), n=mine.shape[1], n_failed=failed,
                     skipped=why if none else "",
                 )
             )  # fmt: skip
