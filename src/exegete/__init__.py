@@ -25,6 +25,7 @@ _HOMES = {
     "edited": "exegete.models.rewrite",
     "apply": "exegete.models.rewrite",
     "undo": "exegete.models.rewrite",
+    "run": "exegete.front",
     "open": "exegete.front",
     "show": "exegete.front",
     "methods": "exegete.front",

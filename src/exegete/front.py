@@ -1,4 +1,4 @@
-"""The front door: load, explain, compare, evaluate, study, open, show, prove.
+"""The front door: load, explain, compare, evaluate, study, run, open, show, prove.
 
 Each verb takes what people write (names, texts, ids), makes it into values, and hands them one floor down. Nothing is
 computed here. `inputs` is one text (string, token ids, chat messages, `Text`) or a list of texts; one gives one result,
@@ -20,6 +20,7 @@ from exegete.core.trust import Cost
 if TYPE_CHECKING:
     from exegete.core.results.finding import Finding
     from exegete.models.model import Model
+    from exegete.run.opened import Run
 
 TrustLevel = Literal["full", "fast", "none"]
 DEFAULT_METHOD = "integrated_gradients"
@@ -52,11 +53,13 @@ def load(
     device: Any = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    device_map: Any = None,
 ) -> "Model":
     """A model by name (`terrarium/sentiment`, `gpt2`), folder, or `(module, tokenizer)`.
 
     `task` is causal, masked, seq2seq, sequence or token; by default what the checkpoint was saved for. Remote code and
-    pickled weights are refused unless asked for. Raises `ModelError`, `UsageError`.
+    pickled weights are refused unless asked for. `device_map` ("auto", or a device a module) spreads a model that is larger than
+    one device over several, and over main memory and disk. Raises `ModelError`, `UsageError`.
     """
     from exegete.models.load import load as load_model
 
@@ -68,6 +71,7 @@ def load(
         device=device,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
+        device_map=device_map,
     )
 
 
@@ -93,7 +97,7 @@ def explain(
     `trust` is full, fast (without the randomised-weights control) or none. `budget` is the most forward passes that may
     be forecast for one text. Raises `ExegeteError` letters.
     """
-    from exegete.evaluate.explained import explained_all
+    from exegete.evaluate.explained import Asked, attribution_method, explained_all
 
     model, method = load(model), method_of(method)
     goal = Target.of(target, against=against, scale=scale)
@@ -101,7 +105,8 @@ def explain(
     if budget is not None:
         for text in texts:
             _within(budget, forecast(model, text, method, goal, unit=unit, prefix=prefix, trust=trust))
-    found = explained_all(model, texts, method, goal, unit=unit, prefix=prefix, trust=trust, seed=seed)
+    asked = Asked(attribution_method(method), goal, unit, prefix, trust, seed)
+    found = explained_all(model, texts, asked)
     results = list(_shown(found, len(texts), progress, f"explaining with {method.id}"))
     return results if many else results[0]
 
@@ -203,6 +208,58 @@ def study(
     return chosen(loaded, request, goal, progress=progress)  # type: ignore[operator]
 
 
+def run(
+    method: str | Method,
+    model: Any,
+    data: Any,
+    out: str | None = None,
+    *,
+    engine: str = "local",
+    workers: int | None = None,
+    address: str | None = None,
+    gpus_per_worker: float = 0.0,
+    target: Target | str | int | None = None,
+    against: Label = None,
+    scale: Scale = "auto",
+    unit: str = "word",
+    prefix: bool = False,
+    trust: TrustLevel = "full",
+    methods: Sequence[str | Method] = (),
+    sites: Sequence[str] = (),
+    pool: str = "all",
+    text_column: str | None = None,
+    id_column: str | None = None,
+    target_column: str = "",
+    truncate: bool = False,
+    limit: int | None = None,
+    max_error_rate: float = 0.1,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> "Run":
+    """`method` over a data set of any size: in shards, by several workers, resumed by the same call when it was cut short.
+
+    `method` explains every row (an attribution method), judges it (a metric, or "evaluate", with `methods`), is made of all rows (a
+    study), or is "harvest" (activations at `sites`). `model` is a name, a folder or a loaded model, `data` a file, a folder of files,
+    "hf:NAME:SPLIT", or a list. In `out` stands what came of it (left out: in the cache, and found again by the next call). `engine` is
+    local, processes (`workers` of them) or ray (a cluster at `address`). More failed rows than the share `max_error_rate` end it.
+    Read the `Run`: `run.result`, `run.to_frame()`, `run["id"]`.
+    """
+    from exegete.evaluate.jobs import Wanted, job_for
+    from exegete.evaluate.launch import launch
+    from exegete.run.drive import Engine
+
+    wanted = Wanted(
+        target=Target.of(target, against=against, scale=scale), unit=unit, prefix=prefix, trust=trust, truncate=truncate,
+        methods=tuple(methods), sites=tuple(sites), pool=pool, text_column=text_column, id_column=id_column,
+        target_column=target_column, limit=limit, seed=seed,
+    )  # fmt: skip
+    who = Engine(engine, workers, address, gpus_per_worker)
+    return launch(
+        lambda ref: job_for(method, ref, data, wanted), model, out, who,
+        allowed=max_error_rate, told={"data": data if isinstance(data, str) else "a list"}, progress=progress,
+    )  # fmt: skip
+
+
 def forecast(
     model: Any,
     inputs: Any,
@@ -228,47 +285,21 @@ def forecast(
 
 def prove(model: Any) -> Listing:
     """Check, by numbers, that every part of the model is where its description says; one row a check."""
-    from exegete.models.prove import prove as run
+    from exegete.evaluate.proof import proof_listing
 
-    proof = run(load(model))
-    rows = tuple(_proof_row(same) for same in _grouped(proof.table()))
-    refused = "".join(f" Refused: {site} ({why})." for site, why in proof.refused.items())
-    held = sum(r.passed for r in proof.rows)
-    return Listing(
-        title=f"Proof of {proof.model} ({proof.family}, {proof.established})",
-        columns=("check", "sites", "worst", "allowed", "result", "what was compared"),
-        rows=rows,
-        ok=proof.passed,
-        footer=f"{held} of {len(proof.rows)} checks hold; {proof.sites} sites to read and edit; {proof.seconds:.1f} s.{refused}",
-    )
+    return proof_listing(load(model))
 
 
-def _grouped(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Rows of a proof that compare the same thing in different layers, together; what failed stands alone."""
-    groups: dict[Any, list[dict[str, Any]]] = {}
-    for r in rows:
-        moved = r["check"] == "reach"
-        key = (r["check"], "" if moved else r["words"], "" if r["passed"] else tuple(r["sites"]))
-        groups.setdefault(key, []).append(r)
-    return list(groups.values())
+def open(path: Any) -> "Result | Run":
+    """A saved result, or the run in a folder, without the model and without torch. Raises `StoreError` for what is neither."""
+    from pathlib import Path
 
-
-def _proof_row(same: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """Cells of one line of the proof: the worst residual of the group, or, for edits, the least that one moved the logits."""
-    first, sites = same[0], [s for r in same for s in r["sites"]]
-    shown = ", ".join(sites) if len(sites) < 4 else f"{sites[0]} ... {sites[-1]} ({len(sites)})"
-    if first["check"] == "reach":
-        found, bound, words = min(r["error"] for r in same), "> 0", "an edit of each moves the logits"
-    else:
-        found, bound, words = max(r["error"] for r in same), f"<= {first['tolerance']:.0e}", first["words"]
-    mark = "ok" if first["passed"] else "FAILED"
-    return (first["check"], shown, f"{found:.1e}", bound, mark, words)
-
-
-def open(path: Any) -> Result:
-    """A saved result, without its model and without torch. Raises `StoreError` for a missing, broken or foreign file."""
     from exegete.core.store import open_result
 
+    if Path(path).is_dir():
+        from exegete.run.opened import Run
+
+        return Run(path)
     return open_result(path)
 
 

@@ -1,6 +1,4 @@
-"""A suite that is cut short goes on where it stopped, with the same numbers; a folder of another plan is refused."""
-
-import json
+"""A suite in a folder is a run: cut short it goes on where it stopped, with the same numbers; another plan is refused."""
 
 import numpy as np
 import pytest
@@ -12,17 +10,17 @@ from exegete.methods.attribution.occlusion import Occlusion
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 
-TEXTS = ["a fine day at the lake", "we can do this", "the cat sat on the mat", "he is not here"]
+TEXTS = [f"a fine day at the lake number {i}" for i in range(4)] + ["we can do this and more than that today"] * 2
 
 
 class Counted(Occlusion):
-    """Counts the texts it explains; fails on the third one while `broken`."""
+    """Counts the texts it explains; stops the whole program on the fifth one while `broken`."""
 
     id = "counted"
 
     def attribute(self, q, units):
         SEEN.append(q.encoded.text)
-        if BROKEN and len(SEEN) == 3:
+        if BROKEN and len(SEEN) == 5:
             raise KeyboardInterrupt
         return super().attribute(q, units)
 
@@ -51,11 +49,11 @@ def test_a_run_goes_on_where_it_stopped_with_the_same_numbers(tmp_path):
     BROKEN.append(True)
     with pytest.raises(KeyboardInterrupt):
         run(str(tmp_path))
-    assert sorted(f.name for f in (tmp_path / "texts").iterdir()) == ["000000.json", "000001.json"]
+    assert [f.name for f in (tmp_path / "shards").iterdir()] == ["000000.parquet"]
     BROKEN.clear()
     SEEN.clear()
     table = run(str(tmp_path))
-    assert TEXTS[2:] == SEEN
+    assert len(SEEN) == 2  # the four of the first shard are not explained again
     np.testing.assert_array_equal(table.values, whole.values)
     same = [[s.model_dump() for s in t.scores] for t in table.trusts]
     assert same == [[s.model_dump() for s in t.scores] for t in whole.trusts]
@@ -70,13 +68,6 @@ def test_a_run_goes_on_where_it_stopped_with_the_same_numbers(tmp_path):
 )
 def test_the_folder_of_another_plan_is_refused_with_the_difference(tmp_path, other):
     run(str(tmp_path))
-    with pytest.raises(StoreError, match="another run") as e:
+    with pytest.raises(StoreError, match="another one") as e:
         run(str(tmp_path), **other)
     assert " there, " in str(e.value)
-
-
-def test_a_broken_sheet_is_named(tmp_path):
-    run(str(tmp_path))
-    (tmp_path / "texts" / "000001.json").write_text(json.dumps({"scores": 3}))
-    with pytest.raises(StoreError, match=r"000001\.json is broken"):
-        run(str(tmp_path))

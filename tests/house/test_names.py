@@ -19,6 +19,7 @@ VERBS = {
     "edited",
     "apply",
     "undo",
+    "run",
     "read_rationales",
 }
 TYPES = {
@@ -54,7 +55,8 @@ def test_rooms_do_not_hide_verbs():
     """`exegete.evaluate`, `exegete.show` and `exegete.methods` are packages too; importing them leaves the verbs."""
     import exegete.evaluate.trust
     import exegete.methods
+    import exegete.run.plan
     import exegete.show.render  # noqa: F401
 
-    for name in ("evaluate", "show", "methods"):
+    for name in ("evaluate", "show", "methods", "run"):
         assert callable(getattr(xg, name)), name

@@ -22,7 +22,7 @@ def test_walls_hold():
 
 def test_a_breach_is_caught(tmp_path):
     package = tmp_path / "exegete"
-    floors = ["cli", "front", "evaluate", "methods", "models", "ops", "show", "terrarium", "core"]
+    floors = ["cli", "front", "evaluate", "methods", "models", "ops", "show", "terrarium", "run", "core"]
     for floor in floors:
         (package / floor).mkdir(parents=True)
         (package / floor / "__init__.py").write_text("")

@@ -26,6 +26,7 @@ from exegete.cli.commands.evaluate import evaluate
 from exegete.cli.commands.explain import explain
 from exegete.cli.commands.features import features
 from exegete.cli.commands.heads import heads
+from exegete.cli.commands.jobs import jobs
 from exegete.cli.commands.judge import judge
 from exegete.cli.commands.lens import lens
 from exegete.cli.commands.list import list_things
@@ -35,6 +36,7 @@ from exegete.cli.commands.patch import patch
 from exegete.cli.commands.probe import probe
 from exegete.cli.commands.prove import prove
 from exegete.cli.commands.reason import reason
+from exegete.cli.commands.run import run
 from exegete.cli.commands.sanity import sanity
 from exegete.cli.commands.show import show
 from exegete.cli.commands.study import study
@@ -67,6 +69,8 @@ for study_verb in (
     *(probe, pairs, cloze, neurons, features, concept, reason, sanity),
 ):
     app.command(study_verb.__name__)(study_verb)
+app.command("run")(run)
+app.add_typer(jobs)
 app.command("apply")(apply)
 app.add_typer(study)
 app.command("judge")(judge)

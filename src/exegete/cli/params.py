@@ -16,7 +16,7 @@ from exegete.core.errors import UsageError, suggest
 # verbs whose method's fields are flags too
 WITH_METHOD = (
     *("explain", "attend", "lens", "trace", "patch", "circuit", "heads", "edit"),
-    *("probe", "pairs", "cloze", "neurons", "features", "concept", "reason", "sanity"),
+    *("probe", "pairs", "cloze", "neurons", "features", "concept", "reason", "sanity", "run"),
 )
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 

@@ -65,6 +65,12 @@ class RichProgress:
             self._said = now
             self._line()
 
+    def tell(self, words: str) -> None:
+        """What is to be said beside the numbers from now on: rates, failures."""
+        self._words = words
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], description=words)
+
     def stop(self) -> None:
         """The work is over: the bar goes away."""
         if self._bar is not None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from exegete.core.errors import ExegeteError, StoreError
 from exegete.core.result import Result, result_type
+from exegete.core.trust import Cost
 from exegete.core.value import Value
 
 FORMAT = 1
@@ -23,13 +24,40 @@ _ARRAY, _TYPE = "__array__", "__result__"
 
 def save(result: Result, path: str | os.PathLike[str]) -> str:
     """Write `result` to `path`, all or nothing. Raises `StoreError` when the folder is missing or not writable."""
+    write_atomic(path, pack(result))
+    return str(path)
+
+
+def pack(value: Any, timeless: bool = False) -> bytes:
+    """A value (a `Value`, or JSON data with numpy arrays in it) as the bytes of a file. `timeless`: seconds are left out of costs,
+    so that the same work gives the same bytes.
+    """
     from safetensors.numpy import save as to_bytes
 
     arrays: dict[str, np.ndarray] = {}
-    header = json.dumps(_lower(result, "", arrays), ensure_ascii=False)
-    data = to_bytes(arrays, metadata={"exegete": header, "format": str(FORMAT)})
-    write_atomic(path, data)
-    return str(path)
+    header = json.dumps(_lower(value, "", arrays, timeless), ensure_ascii=False)
+    return in_order(to_bytes(arrays, metadata={"exegete": header, "format": str(FORMAT)}))
+
+
+def in_order(data: bytes) -> bytes:
+    """The bytes of a safetensors file with the names in its header in order: the library writes those of metadata in any."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    told = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    told += b" " * (-len(told) % 8)
+    return len(told).to_bytes(8, "little") + told + data[8 + size :]
+
+
+def unpack(data: bytes, kind: type[Value] | None = None) -> Any:
+    """What `pack` made bytes of: a result as it was, another `Value` where its `kind` is given, else JSON data with arrays."""
+    from safetensors.numpy import load
+
+    size = int.from_bytes(data[:8], "little")
+    meta = json.loads(data[8 : 8 + size])["__metadata__"]
+    found = _raise(_header("a part of a run", meta), load(data))
+    return found if kind is None or isinstance(found, kind) else kind.model_validate(found)
 
 
 def open_result(path: str | os.PathLike[str]) -> Result:
@@ -173,7 +201,7 @@ def _header(path: object, meta: dict[str, str]) -> Any:
         ) from None
 
 
-def _lower(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
+def _lower(value: Any, where: str, arrays: dict[str, np.ndarray], timeless: bool = False) -> Any:
     if isinstance(value, np.ndarray):
         arrays[where] = np.ascontiguousarray(value).reshape(
             value.shape
@@ -181,12 +209,16 @@ def _lower(value: Any, where: str, arrays: dict[str, np.ndarray]) -> Any:
         return {_ARRAY: where}
     if isinstance(value, Value):
         head = {_TYPE: value.type} if isinstance(value, Result) else {}
-        fields = type(value).model_fields
-        return head | {f: _lower(getattr(value, f), f"{where}.{f}" if where else f, arrays) for f in fields}
+        told = {f: getattr(value, f) for f in type(value).model_fields}
+        if timeless and isinstance(value, Cost):
+            told["seconds"] = 0.0
+        return head | {
+            f: _lower(v, f"{where}.{f}" if where else f, arrays, timeless) for f, v in told.items()
+        }
     if isinstance(value, dict):
-        return {k: _lower(v, f"{where}.{k}", arrays) for k, v in value.items()}
+        return {k: _lower(v, f"{where}.{k}", arrays, timeless) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_lower(v, f"{where}.{i}", arrays) for i, v in enumerate(value)]
+        return [_lower(v, f"{where}.{i}", arrays, timeless) for i, v in enumerate(value)]
     return value.item() if isinstance(value, np.generic) else value
 
 

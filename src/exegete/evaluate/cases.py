@@ -143,23 +143,19 @@ def texts_of(texts: Texts) -> tuple[Any, ...]:
     return tuple(items)
 
 
-def cases(
-    what: Plan, texts: Sequence[Any], progress: "Progress | None", doing: str, numbers: Sequence[int] = ()
-) -> Iterator[Case]:
-    """One case a text, made when it is asked for; `progress` advances by one for each method and text.
-
-    `numbers` are the places of the texts in the set they come from, for their names; else they are counted.
-    """
+def cases(what: Plan, texts: Sequence[Any], progress: "Progress | None", doing: str) -> Iterator[Case]:
+    """One case a text, made when it is asked for; `progress` advances by one for each method and text."""
     progress = Quiet() if progress is None else progress
     progress.start(len(texts) * len(what.methods), doing)
     try:
-        for i, text in zip(numbers or range(len(texts)), texts):
-            yield _case(what, text, i, progress)
+        for i, text in enumerate(texts):
+            yield case_of(what, text, i, progress)
     finally:
         progress.stop()
 
 
-def _case(what: Plan, text: Any, i: int, progress: "Progress") -> Case:
+def case_of(what: Plan, text: Any, i: int, progress: "Progress") -> Case:
+    """Text `i` of a set, by every method."""
     rationale = text if isinstance(text, Rationale) else None
     text = rationale.text if rationale else text
     where = f"text {i + 1} ({_short(text)})"

@@ -228,24 +228,50 @@ def pool(scores: Sequence[Score | None], name: str, better: Better, seed: int = 
     """
     good = [s for s in scores if s is not None and np.isfinite(s.value)]
     if not good:
-        nothing = "no text could be scored"
-        return Score(name=name, value=float("nan"), better=better, n=0, n_failed=len(scores), skipped=nothing)
-    values = np.array([s.value for s in good])
-    return Score(
-        name=name,
-        value=float(values.mean()),
-        better=better,
-        chance=_mean([s.chance for s in good]),
-        control=_mean([s.control for s in good]),
-        control_name=good[0].control_name,
-        interval=bootstrap_mean(values, seed),
-        over_chance=_over(values, [s.chance for s in good], seed),
-        over_control=_over(values, [s.control for s in good], seed),
-        percentile=_mean([s.percentile for s in good]),
-        n=len(good),
-        n_failed=len(scores) - len(good),
-        skipped=_skipped(good),
+        return unscored(name, better, len(scores))
+    several = Several(
+        values=np.array([s.value for s in good]),
+        chances=[s.chance for s in good],
+        controls=[s.control for s in good],
+        percentiles=[s.percentile for s in good],
+        skipped=[s.skipped for s in good],
     )
+    return several.pooled(name, better, good[0].control_name, len(scores) - len(good), seed)
+
+
+def unscored(name: str, better: Better, n_failed: int) -> Score:
+    """The score of a set in which no text could be scored."""
+    nothing = "no text could be scored"
+    return Score(name=name, value=float("nan"), better=better, n=0, n_failed=n_failed, skipped=nothing)
+
+
+@dataclass(frozen=True)
+class Several:
+    """One metric of many texts: values [n], and for each its chance, control and percentile where there are any, and why not."""
+
+    values: np.ndarray
+    chances: Sequence[float | None]
+    controls: Sequence[float | None]
+    percentiles: Sequence[float | None]
+    skipped: Sequence[str]
+
+    def pooled(self, name: str, better: Better, control_name: str, n_failed: int, seed: int = 0) -> Score:
+        """Their mean, held against chance and control text by text."""
+        return Score(
+            name=name,
+            value=float(self.values.mean()),
+            better=better,
+            chance=_mean(self.chances),
+            control=_mean(self.controls),
+            control_name=control_name,
+            interval=bootstrap_mean(self.values, seed),
+            over_chance=_over(self.values, self.chances, seed),
+            over_control=_over(self.values, self.controls, seed),
+            percentile=_mean(self.percentiles),
+            n=len(self.values),
+            n_failed=n_failed,
+            skipped=_skipped(self.skipped, self.controls),
+        )
 
 
 def judging_inputs(n_units: int, n_random: int = 100, level: str = "full") -> int:
@@ -257,12 +283,12 @@ def judging_inputs(n_units: int, n_random: int = 100, level: str = "full") -> in
     return 1 + 2 * sum(min(most, comb(n_units, k)) for k in sizes)
 
 
-def _skipped(good: Sequence[Score]) -> str:
-    reasons = list(dict.fromkeys(s.skipped for s in good if s.skipped))
-    missing = sum(s.control is None or not np.isfinite(s.control) for s in good)
-    if not reasons or missing == len(good):
+def _skipped(skipped: Sequence[str], controls: Sequence[float | None]) -> str:
+    reasons = list(dict.fromkeys(s for s in skipped if s))
+    missing = sum(c is None or not np.isfinite(c) for c in controls)
+    if not reasons or missing == len(controls):
         return "; ".join(reasons[:3])
-    return f"on {missing} of {len(good)} texts: " + "; ".join(reasons[:3])
+    return f"on {missing} of {len(controls)} texts: " + "; ".join(reasons[:3])
 
 
 def _over(values: np.ndarray, bars: Sequence[float | None], seed: int) -> tuple[float, float] | None:

@@ -127,9 +127,10 @@ def words_of(items: Sequence[Parsed]) -> tuple[Marked, ...]:
 
 
 def harvest(
-    lab: Lab, items: Sequence[Marked], sites: Sequence[Site | str], pool: str = "last"
+    lab: Lab, items: Sequence[Marked], sites: Sequence[Site | str], pool: str = "last", keep: bool = True
 ) -> Table:  # fmt: skip
-    """The table of `items` at `sites`. Marks of one table are all stretches, all pairs or all whole texts.
+    """The table of `items` at `sites`. Marks of one table are all stretches, all pairs or all whole texts. `keep`: on disk, for the next
+    time it is asked for.
 
     Raises `UnknownName` for a pooling that there is not, `InputError` where marks are of several kinds or none can be read.
     """
@@ -139,7 +140,7 @@ def harvest(
     pair = _pairs(items)
     encoded = [encode(lab.model, Text(text=i.text, truncate=True)) for i in items]
     plan = _plan(items, encoded, pair)
-    store = kept(_identity(lab.model, encoded, plan, places, pool))
+    store = kept(_identity(lab.model, encoded, plan, places, pool)) if keep else Kept("", None)
     if not plan.item.size:
         raise InputError(
             f"You asked for the activations of {sum(len(i.marks) for i in items)} marks.",

@@ -13,7 +13,6 @@ import errno
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from exegete.core.errors import StoreError
+from exegete.run.cache import root, shrink
 
 LARGE = 1 << 26
 FORMAT = "1"
@@ -29,7 +29,7 @@ FORMAT = "1"
 def kept(identity: object) -> "Kept":
     """The place of what `identity` (anything JSON can say) determines."""
     told = json.dumps([FORMAT, identity], default=str, ensure_ascii=False)
-    return Kept(hashlib.sha256(told.encode()).hexdigest()[:32], _root())
+    return Kept(hashlib.sha256(told.encode()).hexdigest()[:32], root("activations"))
 
 
 @dataclass
@@ -98,28 +98,7 @@ class Kept:
                     "Name another folder: EXEGETE_CACHE=/path (or off).",
                 ) from None
         else:
-            _shrink(self.root, self.key)
+            shrink(self.root, self.key, "done")
         found = self.open()
         self._work.cleanup()
         return found if found is not None else tuple(arrays)
-
-
-def _root() -> Path | None:
-    named = os.environ.get("EXEGETE_CACHE", "")
-    if named == "off":
-        return None
-    return Path(named or "~/.cache/exegete").expanduser() / "activations"
-
-
-def _shrink(root: Path, newest: str) -> None:
-    """Remove what was used longest ago until the folder is under its limit; the newest stays whatever its size."""
-    limit = float(os.environ.get("EXEGETE_CACHE_GB", "10")) * 2**30
-    found = [p for p in root.iterdir() if (p / "done").exists()]
-    sizes = {p: sum(f.stat().st_size for f in p.iterdir()) for p in found}
-    total = sum(sizes.values())
-    for p in sorted(found, key=lambda f: f.stat().st_mtime):
-        if total <= limit:
-            return
-        if p.name != newest:
-            shutil.rmtree(p, ignore_errors=True)
-            total -= sizes[p]

@@ -12,8 +12,8 @@ Cost beside the study's own: two forwards of a short text.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 
@@ -23,13 +23,15 @@ from exegete.core.method import Method
 from exegete.core.request import Text
 from exegete.core.results.finding import Finding
 from exegete.core.target import Target
-from exegete.core.trust import Check
+from exegete.core.trust import Check, Cost
+from exegete.core.value import Value
 from exegete.methods.contracts.attribution import provenance
 from exegete.models.capture import evaluating
 from exegete.models.lab import Lab
 from exegete.models.model import Model, still
 from exegete.models.prove import probe_inputs
 
+T = TypeVar("T")
 Asks = Literal["nothing", "texts", "pairs", "facts", "trees", "marked", "minimal", "questions"]
 MATERIAL: dict[str, type] = {
     "texts": Text,
@@ -80,20 +82,23 @@ class Study(Method):
         self.check(model)
         items = self.items(request)
         lab = Lab(model, seed=int(getattr(self, "seed", 0)), progress=progress)
+        found, untouched = self.watched(model, lambda: self.study(lab, items, Target.of(target)))
+        return self.signed(found, model, untouched, lab.meter.cost())
+
+    def watched(self, model: Model, work: Callable[[], T]) -> tuple[T, Check]:
+        """What `work` returns, done in evaluation mode and without parameter gradients, and whether the model is as it was before."""
         before = _probe(model)
         grad = torch.enable_grad() if "gradients" in self.needs else torch.no_grad()
         with grad, still(model.module):
-            found = self.study(lab, items, Target.of(target))
+            found = work()
         moved = float((_probe(model) - before).abs().nan_to_num(0.0).max())
         words = "logits of a short random text, before and after, bit for bit"
-        untouched = Check.at_most("model untouched", moved, 0.0, words)
-        return found.model_copy(
-            update={
-                "checks": (untouched, *found.checks),
-                "provenance": provenance(self, model),
-                "cost": lab.meter.cost(),
-            }
-        )
+        return found, Check.at_most("model untouched", moved, 0.0, words)
+
+    def signed(self, found: Finding, model: Model, untouched: Check, cost: Cost) -> Finding:
+        """A finding with its self-check, provenance and cost."""
+        told = {"checks": (untouched, *found.checks), "provenance": provenance(self, model), "cost": cost}
+        return found.model_copy(update=told)
 
     def check(self, model: Model) -> None:
         """Refuse a model that lacks what the study needs, before any work."""
@@ -115,7 +120,10 @@ class Study(Method):
                     "Leave the request out.",
                 )
             return ()
-        found = tuple(self._item(r) for r in self._several(request))
+        return self.counted(tuple(self.item(r) for r in self._several(request)))
+
+    def counted(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The items, of which there must be as many as the study needs. Raises `InputError`."""
         few = len(found) < self.least
         if few or (self.most is not None and len(found) > self.most):
             raise InputError(
@@ -136,7 +144,8 @@ class Study(Method):
             return request
         return [request]
 
-    def _item(self, item: Any) -> Any:
+    def item(self, item: Any) -> Any:
+        """One item, from what people write for it. Raises `UsageError` and `InputError`."""
         kind = MATERIAL[self.asks]
         if isinstance(item, (kind, *ALSO.get(self.asks, ()))):
             return item
@@ -159,3 +168,28 @@ def _probe(model: Model) -> torch.Tensor:
         out = model.module(**probe_inputs(model.map, 0))
     found = getattr(out, "logits", None)
     return (found if found is not None else out[0]).clone()
+
+
+class Divided(Study):
+    """A study whose items can be worked on apart: in stretches, in any order, anywhere (`exegete.run`).
+
+    Subclasses implement `work` and `merge` in place of `study`; `part` is the type of what is kept of an item. What `work` makes of an
+    item may not depend on which others it is given with (but for rounding), nor on its place among them: random draws are named by what
+    the item holds. Work that is the same for all items belongs into `merge`, or is made again for each stretch.
+    """
+
+    part: ClassVar[type[Value]]
+
+    @abstractmethod
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Sequence[Value]:
+        """What is kept of each item, in order: one `part` an item. An item that cannot be worked on raises."""
+
+    @abstractmethod
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Any], target: Target, n_failed: int = 0
+    ) -> Finding:
+        """The finding of `items` and their `parts`, in order. `n_failed` more items failed elsewhere, and are counted as such."""
+
+    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Finding:
+        """All items in one stretch, and what is found."""
+        return self.merge(lab, items, self.work(lab, items, target), target)

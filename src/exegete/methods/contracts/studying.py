@@ -1,0 +1,136 @@
+"""The job of a study: each item is a row.
+
+A study that can be divided (`contracts.study.Divided`) works on its items shard by shard, and the parts are merged to its finding. Any
+other runs whole: workers only look whether the rows are items, and the study is made when the rows are merged, in one piece. The plan
+says which of both it is. An item that fails is a failed row; the finding counts it.
+
+Cost: the study's own; every worker's share of passes is in its rows, the finding's cost is their sum.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from exegete.core.errors import InputError, ModelError
+from exegete.core.job import Job, Output, Row, Worker, out_of_memory
+from exegete.core.method import method_of
+from exegete.core.results.finding import Finding
+from exegete.core.target import Target
+from exegete.core.trust import Check, Cost
+from exegete.core.value import Value
+from exegete.methods.contracts.study import Divided, Study
+from exegete.models.lab import Lab
+from exegete.models.model import Model, lighter
+from exegete.models.reference import load_ref
+
+COSTS = ("forwards", "backwards", "tokens", "asked", "distinct")
+
+
+class Studying(Job):
+    """Make one study of all rows."""
+
+    kind: ClassVar[str] = "studying"
+
+    method: str = Field(description="id of a study")
+    params: dict[str, Any] = {}
+    target: Target = Target()
+
+    @property
+    def study(self) -> Study:
+        """The study."""
+        return method_of(self.method, self.params)  # type: ignore[return-value]
+
+    @property
+    def whole(self) -> str:
+        """Why it runs in one piece."""
+        return "" if isinstance(self.study, Divided) else f"{self.method} looks at all its items at once"
+
+    @property
+    def words(self) -> str:
+        """What it does."""
+        return f"studying with {self.method}"
+
+    @property
+    def part(self) -> type[Value] | None:
+        """The type of what is kept of a row."""
+        return self.study.part if isinstance(self.study, Divided) else None
+
+    def open(self, model: Any = None) -> Worker:
+        """A worker on the study's items."""
+        return Student(model or load_ref(self.model), self.study, self.target)
+
+    def merge(self, outputs: Iterable[tuple[Row, Output]], worker: Callable[[], Any]) -> Finding:
+        """The finding of all items, in the order of the rows."""
+        student: Student = worker()
+        model, study = student.model, student.study
+        found = sorted(((p.n, p.data, o) for p, o in outputs), key=lambda f: f[0])
+        items = study.counted(tuple(study.item(dict(data)) for _, data, o in found if o.error is None))
+        failed = [str(o.error) for *_, o in found if o.error is not None]
+        if not isinstance(study, Divided):
+            finding = study(model, items, self.target)
+        else:
+            parts = [o.value for *_, o in found if o.error is None]
+            lab = Lab(model, seed=int(getattr(study, "seed", 0)))
+            work: Callable[[], Finding] = lambda: study.merge(lab, items, parts, self.target, len(failed))  # noqa: E731
+            finding, untouched = study.watched(model, work)
+            spent = {c: int(sum(o.flat.get(c) or 0 for *_, o in found)) for c in COSTS}
+            finding = study.signed(finding, model, untouched, lab.meter.cost() + Cost(**spent))
+        if failed:
+            words = f"rows that failed, the first so: {failed[0]:.200}"
+            one = Check.at_most("rows that failed", len(failed), 0, words)
+            finding = finding.model_copy(update={"checks": (*finding.checks, one)})
+        return finding
+
+
+class Student(Worker):
+    """Works on the items of a study."""
+
+    def __init__(self, model: Model, study: Study, target: Target) -> None:
+        study.check(model)
+        self.model, self.study, self.target, self.fingerprint = model, study, target, model.fingerprint
+
+    def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
+        """What is kept of each item; where a stretch fails, each by itself."""
+        items: dict[int, Any] = {}
+        found: dict[int, Output] = {}
+        for i, row in enumerate(rows):
+            try:
+                items[i] = self.study.item(dict(row))
+            except Exception as e:  # noqa: BLE001 (a row that is no item is one that failed)
+                found[i] = Output(error=e)
+        found |= dict(zip(items, self._worked(tuple(items.values()))))
+        return [found[i] for i in range(len(rows))]
+
+    def halve(self) -> bool:
+        """Half as many tokens in a pass."""
+        return lighter(self.model)
+
+    def _worked(self, items: tuple[Any, ...]) -> list[Output]:
+        study = self.study
+        if not isinstance(study, Divided) or not items:
+            return [Output({}) for _ in items]
+        lab = Lab(self.model, seed=int(getattr(study, "seed", 0)))
+        try:
+            parts, untouched = study.watched(self.model, lambda: study.work(lab, items, self.target))
+        except Exception as e:
+            if out_of_memory(e):
+                raise
+            if len(items) == 1:
+                return [Output(error=e)]
+            return [o for item in items for o in self._worked((item,))]
+        if not untouched.passed:
+            raise ModelError(
+                f"The study {study.id!r} was made of some items.",
+                "The model was not left as it was found.",
+                "This is a defect of that method; please report it.",
+            )
+        if len(parts) != len(items):
+            raise InputError(
+                f"The study {study.id!r} was made of {len(items)} items.",
+                f"It kept {len(parts)} parts.",
+                "This is a defect of that method; please report it.",
+            )
+        cost = lab.meter.cost()
+        share = {c: getattr(cost, c) / len(items) for c in COSTS}
+        return [Output(p, share, tokens=round(share["tokens"])) for p in parts]

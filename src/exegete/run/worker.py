@@ -1,0 +1,154 @@
+"""One worker: it works off a folder, shard by shard, until nothing is left, and needs nobody to tell it which.
+
+1. read the plan, make the job, load the model once; the weights must be those of every other worker of this run;
+2. take the first shard that is neither done nor held by another, claim it, work on its rows;
+3. commit the outputs (exactly one of those who made a shard succeeds; the bytes are the same), give the claim back, tell the log;
+4. where memory is wanting: take less at a time (`Worker.halve`), then the shard by halves, down to a row, which then is an error row;
+5. when others hold all that is left, wait for them: their claims run out when they die.
+
+It stops after a shard when told to (a signal, `stop.json`, its parent's death). Whatever kills it, what was committed stays.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exegete.core.errors import ModelError
+from exegete.core.job import Job, Output, Row, Worker, out_of_memory
+from exegete.core.store import in_order
+from exegete.run.events import Log
+from exegete.run.folder import LEASE, Folder
+from exegete.run.plan import Plan, read_plan
+from exegete.run.rows import Rows
+from exegete.run.shard import encode
+
+POLL = 0.2  # seconds between looks at what others hold
+
+
+@dataclass
+class Here:
+    """What a worker has at hand: the folder, its plan and rows, the job, and who it is."""
+
+    folder: Folder
+    plan: Plan
+    job: Job
+    rows: Rows
+    name: str
+    log: Log
+
+    @classmethod
+    def of(cls, path: Path, name: str, job: Job | None = None) -> "Here":
+        """All that stands in a folder. `job` is one that is made already."""
+        folder = Folder(path)
+        plan = read_plan(folder)
+        return cls(folder, plan, job or plan.make_job(), Rows(plan.file(folder)), name, Log(folder.log, name))
+
+
+def work_off(here: Here, worker: Worker, stop: Callable[[], bool]) -> None:
+    """Work until every shard is done or given up, or `stop()`. Raises what the folder or the model make impossible."""
+    _same_weights(here.folder, worker)
+    here.log.tell("begin")
+    while not _over(here, stop):
+        left = _left(here)
+        if not left:
+            break
+        took = False
+        for k in left:
+            if _over(here, stop):
+                break
+            took |= _one(here, worker, k)
+        if not took:
+            time.sleep(POLL)
+    here.log.tell("end")
+
+
+def _over(here: Here, stop: Callable[[], bool]) -> bool:
+    return stop() or bool(here.folder.stopped())
+
+
+def _left(here: Here) -> list[int]:
+    gone = here.folder.done() | here.folder.poisoned()
+    return [k for k in range(here.plan.n_shards) if k not in gone]
+
+
+def _one(here: Here, worker: Worker, k: int) -> bool:
+    """Work on shard k, unless another holds it or has done it. Whether it was worked on."""
+    folder = here.folder
+    if folder.shard(k).exists() or not folder.claim(k, here.name):
+        return False
+    try:
+        if folder.shard(k).exists():
+            return False
+        started = time.perf_counter()
+        with _held(folder, k):
+            rows = here.rows.shard(k)
+            outputs = worked(worker, rows, here.log)
+        told = {"plan": here.plan.hash, "weights": worker.fingerprint}
+        table, dense = encode(rows, outputs, told)
+        if dense is not None:
+            folder.commit(folder.shard(k, "safetensors"), in_order(dense))
+        fresh = folder.commit(folder.shard(k), table)
+        what: dict[str, Any] = {
+            "shard": k,
+            "rows": len(rows),
+            "failed": sum(o.error is not None for o in outputs),
+        }
+        what |= {"tokens": sum(o.tokens for o in outputs), "seconds": round(time.perf_counter() - started, 4)}
+        here.log.tell("shard" if fresh else "lost", what)
+        return True
+    finally:
+        folder.release(k)
+
+
+def worked(worker: Worker, rows: Sequence[Row], log: Log | None = None) -> Sequence[Output]:
+    """An output a row. Where memory is wanting: less at a time, then fewer rows, then the row is an error."""
+    try:
+        return worker.work([r.data for r in rows])
+    except Exception as e:
+        if not out_of_memory(e):
+            raise
+        found = e
+    if log is not None:
+        log.tell("memory", {"rows": len(rows)})
+    if worker.halve():
+        return worked(worker, rows, log)
+    if len(rows) == 1:
+        return [Output(error=found)]
+    half = len(rows) // 2
+    return [*worked(worker, rows[:half], log), *worked(worker, rows[half:], log)]
+
+
+@contextmanager
+def _held(folder: Folder, k: int) -> Any:
+    """Keep the claim of shard k fresh while it is worked on."""
+    over = threading.Event()
+
+    def touch() -> None:
+        while not over.wait(LEASE / 6):
+            folder.touch(k)
+
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _same_weights(folder: Folder, worker: Worker) -> None:
+    """The first worker writes down which weights it has; others must have the same. Raises `ModelError`."""
+    path = folder.path / "weights.txt"
+    if not path.exists():
+        folder.commit(path, worker.fingerprint.encode())
+    first = path.read_text()
+    if first != worker.fingerprint:
+        raise ModelError(
+            f"A worker was to go on with the run in {str(folder.path)!r}.",
+            f"The model's weights are not those it began with ({worker.fingerprint} now, {first} then).",
+            "Give the model it began with, or begin in another folder.",
+        )
