@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from exegete.ops.stats import best_crowd, bootstrap_groups, bootstrap_mean, midrank_percentile
+from exegete.ops.stats import best_crowd, bootstrap_groups, bootstrap_mean, bounded_mean, midrank_percentile
 
 
 @pytest.mark.parametrize("kind", ["bca", "percentile"])
@@ -67,3 +67,25 @@ def test_groups_are_drawn_whole():
     assert 0.3 < low < high < 0.7
     assert bootstrap_groups(each, np.zeros(100)) is None
     assert bootstrap_groups(np.ones(9), np.repeat([0, 1, 2], [1, 2, 6])) == (1.0, 1.0)
+
+
+def test_the_mean_of_few_answers_is_as_unsure_as_clopper_and_pearson_say():
+    """Of shares that are all of the same answers, exactly; and not narrower than the spread between them."""
+    exact = stats.binomtest(11, 12).proportion_ci(0.95, "exact")
+    equal = bounded_mean(np.full(3, 11 / 12), 4)
+    assert equal == pytest.approx((exact.low, exact.high))
+    x = np.array([0.2, 0.9, 0.9])
+    student = stats.t.interval(0.95, 2, x.mean(), stats.sem(x))
+    low, high = bounded_mean(x, 100)
+    assert low == max(0.0, student[0]) and high == min(1.0, student[1])
+    assert bounded_mean(np.array([1.0])) is None
+    assert bounded_mean(np.array([1.0]), 4) == pytest.approx((0.025 ** (1 / 4), 1.0))
+
+
+@pytest.mark.parametrize("p", [0.5, 0.8, 0.97])
+def test_few_answers_cover_the_share_they_are_drawn_with(p):
+    """Three draws of two answers; right answers, and numbers between 0 and 1 of the same mean."""
+    rng = np.random.default_rng(2)
+    for draw in (lambda: rng.binomial(2, p, 3) / 2, lambda: rng.beta(2 * p, 2 * (1 - p), (3, 2)).mean(1)):
+        spans = [bounded_mean(draw(), 2) for _ in range(400)]
+        assert np.mean([low <= p <= high for low, high in spans]) > 0.94

@@ -2,8 +2,9 @@
 
 1. the edges (of a finding of parts: the parts) in order of |score|; AUROC is the share of (gold, other) pairs in which the
    gold one stands first, ties one half; a guess scores 0.5;
-2. interval: gold and other edges drawn anew, each kind by itself; control: what the best 2.5 % of random orders reach, which
-   is far above 0.5 where few edges are gold;
+2. interval: gold and other edges drawn anew, each kind by itself, or, where wider, what so few gold edges leave open; control: what
+   the best 2.5 % of random orders reach, which is far above 0.5 where few edges are gold. Random orders decide whether a guess is
+   beaten (a permutation test), as the interval does not know that the edges were ordered among each other;
 3. precision and recall of what the finding keeps, against the share that as many random edges would have, and their percentile
    among all sets of as many edges (hypergeometric, exact). A finding that keeps nothing has no precision.
 
@@ -29,6 +30,7 @@ from exegete.methods.mechanisms.acdc import ACDC
 from exegete.methods.mechanisms.edge_attribution_patching import EdgeAttributionPatching
 from exegete.methods.mechanisms.node_patching import NodePatching
 from exegete.ops.circuit import auroc
+from exegete.ops.stats import bounded_mean
 
 _DRAWS = 500
 _ORDERS = "the best 2.5 % of random orders"
@@ -120,10 +122,15 @@ def _auroc(name: str, scores: np.ndarray, truth: np.ndarray, seed: int) -> Score
     orders = [auroc(rng.permutation(strength), truth) for _ in range(_DRAWS)]
     kinds = [np.flatnonzero(truth), np.flatnonzero(~truth)]
     draws = [np.concatenate([rng.choice(k, len(k)) for k in kinds]) for _ in range(_DRAWS)]
+    value, others = auroc(strength, truth), strength[kinds[1]]
+    places = np.array([np.mean((s > others) + (s == others) / 2) for s in strength[kinds[0]]])
     low, high = np.quantile([auroc(strength[d], truth[d]) for d in draws], [0.025, 0.975])
+    least, most = bounded_mean(places) or (0.0, 1.0)  # one gold edge leaves all open
+    worst, best = (float(x) for x in np.quantile(orders, [0.025, 0.975]))
+    over = (value - best, value - worst)
     return Score(
-        name=name, value=auroc(strength, truth), chance=0.5, control=float(np.quantile(orders, 0.975)), control_name=_ORDERS,
-        interval=(float(low), float(high)), n=len(truth),
+        name=name, value=value, chance=0.5, control=best, control_name=_ORDERS, over_chance=over, over_control=over,
+        interval=(min(float(low), least), max(float(high), most)), n=len(truth),
     )  # fmt: skip
 
 

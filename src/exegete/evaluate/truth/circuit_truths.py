@@ -200,12 +200,10 @@ def _maps(seed: int) -> tuple[TruthRow, ...]:
             other.append(float(hits[~own].mean()))
             guess.append(1 / maps.patterns.shape[-1])
         hit, rest, lucky = (float(np.mean(x)) for x in (right, other, guess))
-        draws.append(Draw(hit, rest, spent, len(right), lucky, ((name, hit),)))
+        draws.append(Draw(hit, rest, spent, len(right), lucky, ((name, hit),), len(right)))
     measure = "share of texts in which the head looks most where its rule says"
     return (
-        truth_row(
-            study, "attention set by hand", measure, draws, seed, control_name="the maps of all other heads"
-        ),
+        truth_row(study, "attention set by hand", measure, draws, control_name="the maps of all other heads"),
     )
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from exegete.core.material import Fact, Marked, Minimal
 from exegete.core.results.truth import TruthRow
+from exegete.core.seed import generator
 from exegete.evaluate.truth.planted_facts import Holds, bigrams, carried, dealt, knows
 from exegete.evaluate.truth.quiet import SHARP
 from exegete.evaluate.truth.study_truth import Draw, StudyTruth, truth_row
@@ -88,13 +89,14 @@ def _rows(
     items: int,
     ask: Callable[[int, bool], tuple[float, Any]],
     seed: int,
+    trials: int = 0,
 ) -> tuple[TruthRow, ...]:
-    """The row of a study that is asked about a model and about its randomised twin."""
+    """The row of a study that is asked about a model and about its randomised twin; `trials` left out: an answer an item."""
     draws = []
     for draw in (1000 * seed + i for i in range(DRAWS)):
         value, cost = ask(draw, False)
-        draws.append(Draw(value, ask(draw, True)[0], cost, items))
-    return (truth_row(study, NAME, measure, draws, seed, chance, BLIND),)
+        draws.append(Draw(value, ask(draw, True)[0], cost, items, trials=trials or items))
+    return (truth_row(study, NAME, measure, draws, chance, BLIND),)
 
 
 def _seen(model: Model, blind: bool) -> Model:
@@ -156,7 +158,7 @@ def _quantifiers(seed: int) -> tuple[TruthRow, ...]:
         return float((np.abs(found.above - planted) < 0.25).mean()), found.cost
 
     measure = "properties told to be held, denied or unknown"
-    return _rows(QuantifierCloze(), measure, 1 / 3, len(LIKE), ask, seed)
+    return _rows(QuantifierCloze(), measure, 0.5, len(LIKE), ask, seed)  # half of them are unknown
 
 
 def _searched(study: Callable[[int], Study]) -> Callable[[int], tuple[TruthRow, ...]]:
@@ -183,10 +185,11 @@ def _searched(study: Callable[[int], Study]) -> Callable[[int], tuple[TruthRow, 
                     found.cost,
                     len(facts),
                     float(found.majority[0]),
+                    trials=int(found.n[0]),
                 )
             )
         measure, control = "held facts brought out of people not seen", "facts that are not held"
-        return (truth_row(study(0), NAME, measure, draws, seed, None, control),)
+        return (truth_row(study(0), NAME, measure, draws, None, control),)
 
     return rows
 
@@ -217,7 +220,7 @@ def _prompts(seed: int) -> tuple[TruthRow, ...]:
         right = [(raw > 0.75) == (w in heard) for raw, w in zip(found.raw, last)]
         return float(np.mean(right)), found.cost
 
-    return _rows(PromptProbe(), "prompts told to work or not", 0.5, 24, ask, seed)
+    return _rows(PromptProbe(), "prompts told to work or not", 0.5, 24, ask, seed, len(templates))
 
 
 def _minimal_pairs(seed: int) -> tuple[TruthRow, ...]:
@@ -238,7 +241,7 @@ def _minimal_pairs(seed: int) -> tuple[TruthRow, ...]:
         told = [(g > b) == (n in right) for n, g, b in zip(nouns, found.good, found.bad)]
         return float(np.mean(told)), found.cost
 
-    return _rows(MinimalPairs(), "preferences told as they are", 0.5, 2 * len(nouns), ask, seed)
+    return _rows(MinimalPairs(), "preferences told as they are", 0.5, 2 * len(nouns), ask, seed, len(nouns))
 
 
 def _prefix(seed: int) -> tuple[TruthRow, ...]:
@@ -266,11 +269,17 @@ def _prefix(seed: int) -> tuple[TruthRow, ...]:
             values.append(float((own > others).mean() + (own == others).mean() / 2))
             cost = cost or found.cost
         draws.append(Draw(values[0], values[1], cost, len(texts)))
+    # one gate among eight: few places that random ones would take too, and so random places decide
+    luck = generator(seed, "random places").integers(0, 8, (2, 5000, DRAWS)).mean(2) / 7
+    value, blind = (float(np.mean(x)) for x in zip(*((d.value, d.control) for d in draws)))
+    low, high = np.quantile(luck[0], [0.025, 0.975])
+    less, more = np.quantile(luck[0] - luck[1], [0.025, 0.975])
+    over = (value - high, value - low), (value - blind - more, value - blind - less)
     measure, control = (
         "heads whose gate is closed further than that of the one that carries the class",
         "shuffled labels",
     )
-    return (truth_row(PrefixProbe(), "known head", measure, draws, seed, 0.5, control),)
+    return (truth_row(PrefixProbe(), "known head", measure, draws, 0.5, control, *over),)
 
 
 TRUTHS: dict[str, StudyTruth] = {

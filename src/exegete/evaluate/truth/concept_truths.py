@@ -118,13 +118,17 @@ def _tcav(seed: int) -> tuple[TruthRow, ...]:
         n = len(items) + len(explain)
         for kept, size in zip(draws, (0.0, SIZE)):
             parts = _depends(found, size)
-            kept.append(Draw(_mean(parts), _mean(_depends(blind, size)), found.cost, n, parts=parts))
+            kept.append(
+                Draw(
+                    _mean(parts), _mean(_depends(blind, size)), found.cost, n, parts=parts, trials=len(parts)
+                )
+            )
     control = "the same with concepts dealt at random"
     measures = (
         "concepts told to be used or unused, by significance",
         "concepts told to be used or unused, by significance and size",
     )
-    return tuple(truth_row(Tcav(), NAME, m, d, seed, 0.5, control) for m, d in zip(measures, draws))
+    return tuple(truth_row(Tcav(), NAME, m, d, 0.5, control) for m, d in zip(measures, draws))
 
 
 def _depends(found: Any, size: float) -> tuple[tuple[str, float], ...]:
@@ -149,9 +153,11 @@ def _erasure(seed: int) -> tuple[TruthRow, ...]:
             parts.append((concept, float(_fell(found.gap[0], found.gap[1]) == used)))
             blind.append(float(_fell(found.gap[0], found.gap[2]) == used))
             cost += found.cost
-        draws.append(Draw(_mean(parts), float(np.mean(blind)), cost, 160, parts=tuple(parts)))
+        draws.append(
+            Draw(_mean(parts), float(np.mean(blind)), cost, 160, parts=tuple(parts), trials=len(parts))
+        )
     measure, control = "concepts told to be used or unused", "the same when random labels are erased"
-    return (truth_row(ConceptErasureStudy(), NAME, measure, draws, seed, 0.5, control),)
+    return (truth_row(ConceptErasureStudy(), NAME, measure, draws, 0.5, control),)
 
 
 def _fell(before: float, after: float) -> bool:
@@ -180,9 +186,11 @@ def _steering(seed: int) -> tuple[TruthRow, ...]:
             parts.append((concept, float(_rose(float(rise)) == used)))
             blind += [float(_rose(float(x)) == used) for x in random_rise]
             cost += found.cost
-        draws.append(Draw(_mean(parts), float(np.mean(blind)), cost, 160, parts=tuple(parts)))
+        draws.append(
+            Draw(_mean(parts), float(np.mean(blind)), cost, 160, parts=tuple(parts), trials=len(parts))
+        )
     measure, control = "concepts told to be used or unused", "random directions"
-    return (truth_row(ConceptSteeringStudy(), NAME, measure, draws, seed, 0.5, control),)
+    return (truth_row(ConceptSteeringStudy(), NAME, measure, draws, 0.5, control),)
 
 
 def _rose(by: float) -> bool:

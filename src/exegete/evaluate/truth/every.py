@@ -27,7 +27,7 @@ from exegete.evaluate.truth.planted import planted, planted_names
 from exegete.evaluate.truth.study_truths import STUDY_TRUTHS
 from exegete.evaluate.truth.wanted import wanted
 from exegete.methods.contracts.attribution import AttributionMethod
-from exegete.ops.stats import few_mean
+from exegete.ops.stats import bounded_mean
 
 CIRCUITS = "compiled circuits"
 
@@ -127,17 +127,16 @@ def _circuits(found: _Found, studies: Sequence[Method], seed: int, shown: Progre
 
 
 def _circuit_row(row: str, method: Method, told: Sequence[tuple[str, Score]], failed: int) -> TruthRow:
-    """The mean over compiled models, with Student's interval over them, as they are few.
+    """The mean over compiled models, and what so few of them leave open.
 
-    Where all are equal it has no width; the control, the best of random orders, is far enough from chance for that.
+    As for a single model, random orders decide: the bar is the mean of the models' bars, which a mean of guesses hardly reaches.
     """
     values = np.array([s.value for _, s in told])
-    controls = [s.control for _, s in told if s.control is not None]
-    span = few_mean(values)
+    mean, bar = float(values.mean()), float(np.mean([s.control for _, s in told if s.control is not None]))
+    over = (mean - bar, mean - (1 - bar))
     score = Score(
-        name="AUROC of gold edges", value=float(values.mean()), chance=0.5, control=float(np.mean(controls)),
-        control_name=told[0][1].control_name, interval=None if span is None else (max(0.0, span[0]), min(1.0, span[1])),
-        n=len(values), n_failed=failed,
+        name="AUROC of gold edges", value=mean, chance=0.5, control=bar, control_name=told[0][1].control_name,
+        interval=bounded_mean(values), over_chance=over, over_control=over, n=len(values), n_failed=failed,
     )  # fmt: skip
     by_part = tuple((name, s.value) for name, s in told)
     return TruthRow(method=row, family=method.family, truth=CIRCUITS, score=score, by_part=by_part)

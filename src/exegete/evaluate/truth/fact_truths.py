@@ -120,11 +120,11 @@ def _lens(seed: int) -> tuple[TruthRow, ...]:
         return float(np.mean([list(g) == w for g, w in zip(guesses, want)]))
 
     draws = [
-        Draw(right(f.at, pets, g), right(f.at % len(PLACES) + 1, pets, g), cost, FACTS)
+        Draw(right(f.at, pets, g), right(f.at % len(PLACES) + 1, pets, g), cost, FACTS, trials=FACTS)
         for f, pets, g, cost in told_by
     ]
     measure = "share of texts whose guess is the planted one after every layer"
-    return (truth_row(study, NAME, measure, draws, seed, len(PETS) ** -LAYERS, OTHER_MODEL),)
+    return (truth_row(study, NAME, measure, draws, len(PETS) ** -LAYERS, OTHER_MODEL),)
 
 
 def _scope(seed: int) -> tuple[TruthRow, ...]:
@@ -136,9 +136,9 @@ def _scope(seed: int) -> tuple[TruthRow, ...]:
         says = np.array([[w.strip() == x.answer for w, x in zip(row, facts)] for row in found.top[-LAYERS:]])
         layers = np.arange(LAYERS)[:, None]
         own, other = ((says == (layers > at)).all(0) for at in (f.at, f.at % len(PLACES) + 1))
-        draws.append(Draw(float(own.mean()), float(other.mean()), found.cost, len(facts)))
+        draws.append(Draw(float(own.mean()), float(other.mean()), found.cost, len(facts), trials=len(facts)))
     measure = "share of texts whose pet is said from the layer on that holds it, and not before"
-    return (truth_row(study, NAME, measure, draws, seed, len(PETS) ** -LAYERS, OTHER_MODEL),)
+    return (truth_row(study, NAME, measure, draws, len(PETS) ** -LAYERS, OTHER_MODEL),)
 
 
 # -- hidden units --------------------------------------------------------------------------------------------------------
@@ -153,13 +153,17 @@ def _keys(seed: int) -> tuple[TruthRow, ...]:
         founds.append(({(u.layer, u.unit) for u in found.keys}, found.cost))
         golds.append({(f.at + 2, i) for i in range(len(PETS))})
     draws = [
-        Draw(overlap(units, golds[i]), overlap(units, golds[(i + 1) % len(golds)]), cost, 60)
+        Draw(
+            overlap(units, golds[i]),
+            overlap(units, golds[(i + 1) % len(golds)]),
+            cost,
+            60,
+            trials=len(golds[i]),
+        )
         for i, (units, cost) in enumerate(founds)
     ]
     chance = len(PETS) / (LAYERS * N_UNITS)
-    return (
-        truth_row(study, NAME, "overlap (F1) with the units that say pets", draws, seed, chance, OTHER_MODEL),
-    )
+    return (truth_row(study, NAME, "overlap (F1) with the units that say pets", draws, chance, OTHER_MODEL),)
 
 
 def _values(seed: int) -> tuple[TruthRow, ...]:
@@ -176,12 +180,12 @@ def _values(seed: int) -> tuple[TruthRow, ...]:
             [u == g for u, g in zip(units, golds[1:] + golds[:1])],
         ]
         spent = sum((g.cost for g in found), Cost())
-        draws.append(Draw(float(np.mean(hits[0])), float(np.mean(hits[1])), spent, FACTS))
+        draws.append(Draw(float(np.mean(hits[0])), float(np.mean(hits[1])), spent, FACTS, trials=FACTS))
     measure, chance = (
         "share of texts whose strongest unit is the one that says the pet",
         1 / (LAYERS * N_UNITS),
     )
-    return (truth_row(study, NAME, measure, draws, seed, chance, "held against the next text's pet"),)
+    return (truth_row(study, NAME, measure, draws, chance, "held against the next text's pet"),)
 
 
 def _neurons(seed: int) -> tuple[TruthRow, ...]:
@@ -194,9 +198,9 @@ def _neurons(seed: int) -> tuple[TruthRow, ...]:
         names = list(golds)
         own = [overlap(c.units, golds[c.name]) for c in found.cases]
         other = [overlap(c.units, golds[names[(names.index(c.name) + 1) % len(names)]]) for c in found.cases]
-        draws.append(Draw(float(np.mean(own)), float(np.mean(other)), found.cost, FACTS))
+        draws.append(Draw(float(np.mean(own)), float(np.mean(other)), found.cost, FACTS, trials=FACTS))
     measure, chance = "overlap (F1) with the two units that carry the fact", 2 / (LAYERS * N_UNITS)
-    return (truth_row(study, NAME, measure, draws, seed, chance, "held against the next fact's units"),)
+    return (truth_row(study, NAME, measure, draws, chance, "held against the next fact's units"),)
 
 
 def _person(name: str) -> tuple[str, str]:
@@ -226,7 +230,7 @@ def _edit(seed: int) -> tuple[TruthRow, ...]:
         Draw(d.value, d.control, d.cost, d.items, d.chance, (("facts said anew, neighbours kept", x),))
         for d, x in zip(draws, done)
     ]
-    return (truth_row(RankOneEdit(), NAME, "chosen place is one where a key is a person", parts, seed),)
+    return (truth_row(RankOneEdit(), NAME, "chosen place is one where a key is a person", parts),)
 
 
 def _laser(seed: int) -> tuple[TruthRow, ...]:
@@ -243,9 +247,7 @@ def _laser(seed: int) -> tuple[TruthRow, ...]:
             draws.append(Draw(float(own), float(other), found.cost, 2 * FACTS, guess))
     measure = "share of models whose harmful matrix is chosen"
     return (
-        truth_row(
-            study, "a harmful row in a known matrix", measure, draws, seed, None, "the other idle layer"
-        ),
+        truth_row(study, "a harmful row in a known matrix", measure, draws, None, "the other idle layer"),
     )
 
 

@@ -36,7 +36,7 @@ NAME, SAYS = (
     "known features",
     "a model in whose residual each word is a sum of two out of 36 directions, in 24 dimensions",
 )
-DRAWS, TEXTS, N_SHOWN = 2, 140, 4
+DRAWS, TEXTS, N_SHOWN = 3, 140, 4
 WIDE, STEPS, RATE = 2.0, 200, 0.01
 
 
@@ -73,12 +73,12 @@ def _learned(
             blind = study(draw)(randomised(what.model), what.texts(TEXTS, draw))
             value, other = (mean_max_cosine(known(what), f.dictionary.decoder) for f in (found, blind))
             chance = random_cosine(known(what), len(found.dictionary.decoder), draw)
-            draws.append(Draw(value, other, found.cost, TEXTS, chance))
+            draws.append(Draw(value, other, found.cost, TEXTS, chance, trials=len(known(what))))
         measure, control = (
             "mean max cosine with the known directions",
             "the same learned on randomised weights",
         )
-        return (truth_row(study(0), NAME, measure, draws, seed, None, control),)
+        return (truth_row(study(0), NAME, measure, draws, None, control),)
 
     return rows
 
@@ -105,9 +105,11 @@ def _shown(seed: int) -> tuple[TruthRow, ...]:
         values = [_holding(what, f, j) for f, j in zip(found, known)]
         others = [_holding(what, f, j) for f, j in zip(found, np.roll(known, 1))]
         chance = float((what.held > 0).mean())
-        draws.append(Draw(float(np.mean(values)), float(np.mean(others)), found[0].cost, TEXTS, chance))
+        draws.append(
+            Draw(float(np.mean(values)), float(np.mean(others)), found[0].cost, TEXTS, chance, trials=N_SHOWN)
+        )
     measure, control = "strongest tokens that hold the direction", "the direction of another feature"
-    return (truth_row(FeatureShowStudy(), NAME, measure, draws, seed, None, control),)
+    return (truth_row(FeatureShowStudy(), NAME, measure, draws, None, control),)
 
 
 def _holding(what: Features, found: Any, direction: int) -> float:
@@ -135,11 +137,11 @@ def _phases(seed: int) -> tuple[TruthRow, ...]:
         right = float((found.phase == gold)[sure].mean())
         turned = generator(draw, "cells").permutation(found.phase[sure])
         usual = float(np.bincount(gold[sure]).max() / sure.sum())
-        draws.append(Draw(right, float((turned == gold[sure]).mean()), found.cost, 1, usual))
+        draws.append(
+            Draw(right, float((turned == gold[sure]).mean()), found.cost, 1, usual, trials=int(sure.sum()))
+        )
     measure = "settings in which the toy model does what costs least"
-    return (
-        truth_row(SuperpositionStudy(), "toy phases", measure, draws, seed, None, "settings in random order"),
-    )
+    return (truth_row(SuperpositionStudy(), "toy phases", measure, draws, None, "settings in random order"),)
 
 
 TRUTHS: dict[str, StudyTruth] = {

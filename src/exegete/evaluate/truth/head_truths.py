@@ -70,9 +70,10 @@ def _types(seed: int) -> tuple[TruthRow, ...]:
     for i, (f, m) in enumerate(zip(found, every)):
         own, other = right(f, m), right(f, every[(i + 1) % len(every)])
         value, control = (float(np.mean(list(x.values()))) for x in (own, other))
-        draws.append(Draw(value, control, f.cost, TEXTS, parts=tuple(own.items())))
-    chance = 1 / (len(found[0].types) + 1)  # a type, or none
-    return (truth_row(study, KINDS, "share of heads whose type is found", draws, seed, chance, NEXT),)
+        draws.append(Draw(value, control, f.cost, TEXTS, parts=tuple(own.items()), trials=len(own)))
+    named = [TYPES[k] for k in every[0].at]
+    chance = max(named.count(t) for t in named) / len(named)  # the type of most, said of all
+    return (truth_row(study, KINDS, "share of heads whose type is found", draws, chance, NEXT),)
 
 
 def _induction(seed: int) -> tuple[TruthRow, ...]:
@@ -89,11 +90,17 @@ def _induction(seed: int) -> tuple[TruthRow, ...]:
         for m in every
     ]
     draws = [
-        Draw(overlap(names, golds[i]), overlap(names, golds[(i + 1) % len(golds)]), cost, study.n_repeats)
+        Draw(
+            overlap(names, golds[i]),
+            overlap(names, golds[(i + 1) % len(golds)]),
+            cost,
+            study.n_repeats,
+            trials=len(golds[i]),
+        )
         for i, (names, cost) in enumerate(founds)
     ]
     measure, chance = "overlap (F1) with the heads that were set", 3 / (2 * HEADS * LAYERS)
-    return (truth_row(study, KINDS, measure, draws, seed, chance, NEXT),)
+    return (truth_row(study, KINDS, measure, draws, chance, NEXT),)
 
 
 def _pruning(seed: int) -> tuple[TruthRow, ...]:
@@ -144,11 +151,12 @@ def _syntax(seed: int) -> tuple[TruthRow, ...]:
             f.cost,
             TREES,
             parts=((m.model.name, right(f, m)),),
+            trials=len(m.at),
         )
         for i, (f, m) in enumerate(zip(found, every))
     ]
     chance = 1 / len(found[0].heads)
-    return (truth_row(study, SYNTAX, "share of relations whose head is found", draws, seed, chance, NEXT),)
+    return (truth_row(study, SYNTAX, "share of relations whose head is found", draws, chance, NEXT),)
 
 
 # -- what heads do -------------------------------------------------------------------------------------------------------
@@ -168,7 +176,7 @@ def _repair(seed: int) -> tuple[TruthRow, ...]:
         draws.append(Draw(float(hits[0]), float(hits[1]), spent[0], TEXTS))
     measure = "share of models whose lost head, its repair and its backup are found"
     chance = 1 / (HEADS * LAYERS * HEADS)  # one of all heads, and one of the later ones
-    return (truth_row(study, BACKUP, measure, draws, seed, chance, "the same of a twin without backup"),)
+    return (truth_row(study, BACKUP, measure, draws, chance, "the same of a twin without backup"),)
 
 
 def _steering(seed: int) -> tuple[TruthRow, ...]:

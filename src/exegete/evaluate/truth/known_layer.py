@@ -47,4 +47,4 @@ def layer_row(
         blind, low, high, _ = ask(i, draw, True)
         miss = float(first_layer(blind, low, high) == layer)
         draws.append(Draw(hit, miss, cost, items, 1 / len(curve), ((name, hit),)))
-    return truth_row(method, truth, measure, draws, seed, None, control_name)
+    return truth_row(method, truth, measure, draws, None, control_name)

@@ -32,11 +32,11 @@ def marked(what: Planted, seed: int, shuffled: bool) -> list[Marked]:
 
 def marked_row(
     method: Method, truth: str, measure: str, chance: float, what: Planted, seed: int,
-    ask: Callable[[Sequence[Marked], int], tuple[float, Cost]],
+    ask: Callable[[Sequence[Marked], int], tuple[float, Cost]], trials: int = 1,
 ) -> TruthRow:  # fmt: skip
     """One row: over draws of texts, with true and with shuffled labels. `ask` takes texts and a seed."""
     draws = []
     for d in (1000 * seed + i for i in range(DRAWS)):
         value, cost = ask(marked(what, d, False), d)
-        draws.append(Draw(value, ask(marked(what, d, True), d)[0], cost, TEXTS))
-    return truth_row(method, truth, measure, draws, seed, chance, SHUFFLED)
+        draws.append(Draw(value, ask(marked(what, d, True), d)[0], cost, TEXTS, trials=trials))
+    return truth_row(method, truth, measure, draws, chance, SHUFFLED)

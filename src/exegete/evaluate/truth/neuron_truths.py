@@ -57,7 +57,7 @@ NAME = "known neurons"
 SAYS = f"a language model with units that fire on the words of one class each, among {N_FREE} that answer to anything"
 USE_NAME = "used and unused neurons"
 USE = "two models that say the same: in one its class neurons carry it, in the other nothing reads them"
-DRAWS, TEXTS, N_UNITS = 2, 50, N_CLASSES + 1
+DRAWS, TEXTS, N_UNITS = 3, 50, N_CLASSES + 1
 OTHER_UNIT = "the words of another unit"
 MLP = "mlp_act"
 
@@ -75,9 +75,11 @@ def _ranking(study: Callable[[int], Study]) -> Callable[[int], tuple[TruthRow, .
         for draw in (1000 * seed + i for i in range(DRAWS)):
             model = units(True, draw)
             found, blind = (study(draw)(model, marked_words(TEXTS, draw, s)) for s in (False, True))
-            draws.append(Draw(_first(found, N_CLASSES), _first(blind, N_CLASSES), found.cost, TEXTS))
+            draws.append(
+                Draw(_first(found, N_CLASSES), _first(blind, N_CLASSES), found.cost, TEXTS, trials=N_CLASSES)
+            )
         measure, chance = f"class neurons among the first {N_CLASSES}", N_CLASSES / (N_UNITS + N_FREE)
-        return (truth_row(study(0), NAME, measure, draws, seed, chance, "the same with shuffled classes"),)
+        return (truth_row(study(0), NAME, measure, draws, chance, "the same with shuffled classes"),)
 
     return rows
 
@@ -94,10 +96,10 @@ def _shared(seed: int) -> tuple[TruthRow, ...]:
                 found = study(units(True, draw), marked_words(TEXTS, draw))
             values.append(_first(found, N_UNITS))
             cost = found.cost if there else cost
-        draws.append(Draw(values[0], values[1], cost, TEXTS))
+        draws.append(Draw(values[0], values[1], cost, TEXTS, trials=N_UNITS))
     measure, chance = f"shared neurons among the first {N_UNITS}", N_UNITS / (N_UNITS + N_FREE)
     control = "another model without them"
-    return (truth_row(CrossModelCorrelation(), NAME, measure, draws, seed, chance, control),)
+    return (truth_row(CrossModelCorrelation(), NAME, measure, draws, chance, control),)
 
 
 def _ablation(seed: int) -> tuple[TruthRow, ...]:
@@ -134,9 +136,13 @@ def _use(
             blind += [float(r == used) for r in random]
             cost += found.cost
         value = float(np.mean([x for _, x in parts]))
-        draws.append(Draw(value, float(np.mean(blind)), cost, 2 * TEXTS, parts=tuple(parts)))
+        draws.append(
+            Draw(value, float(np.mean(blind)), cost, 2 * TEXTS, parts=tuple(parts), trials=len(parts))
+        )
     return (
-        truth_row(study(0), USE_NAME, "neurons told to be used or unused", draws, seed, 0.5, "random orders"),
+        truth_row(
+            study(0), USE_NAME, "neurons told to be used or unused", draws, 0.5, "random orders", paired=True
+        ),
     )
 
 
@@ -151,8 +157,17 @@ def _told(
             found: Any = study(draw)(units(True, draw), plain_texts(2 * TEXTS, draw))
             parts = by_unit(lambda i, found=found: score(found, i, i))
             others = [score(found, i, (i + 1) % N_UNITS) for i in range(N_UNITS)]
-            draws.append(Draw(_mean(parts), float(np.mean(others)), found.cost, 2 * TEXTS, parts=parts))
-        return (truth_row(study(0), NAME, measure, draws, seed, chance, OTHER_UNIT),)
+            draws.append(
+                Draw(
+                    _mean(parts),
+                    float(np.mean(others)),
+                    found.cost,
+                    2 * TEXTS,
+                    parts=parts,
+                    trials=len(parts),
+                )
+            )
+        return (truth_row(study(0), NAME, measure, draws, chance, OTHER_UNIT),)
 
     return rows
 
@@ -187,11 +202,9 @@ def _functions(seed: int) -> tuple[TruthRow, ...]:
         said = [embedded(f, seed=draw) for f in every]
         parts = tuple((f.name, unit_tests(s.simulate, f)) for f, s in zip(every, said))
         others = [unit_tests(s.simulate, f) for f, s in zip(every, [*said[1:], said[0]])]
-        draws.append(Draw(_mean(parts), float(np.mean(others)), Cost(), len(every), 0.5, parts))
+        draws.append(Draw(_mean(parts), float(np.mean(others)), Cost(), len(every), 0.5, parts, len(parts)))
     measure = "unit tests passed by descriptions of known functions (FIND)"
-    return (
-        truth_row(NeuronDescription(), NAME, measure, draws, seed, 0.5, "what is said of another function"),
-    )
+    return (truth_row(NeuronDescription(), NAME, measure, draws, 0.5, "what is said of another function"),)
 
 
 def _formulas(seed: int) -> tuple[TruthRow, ...]:
@@ -208,9 +221,9 @@ def _formulas(seed: int) -> tuple[TruthRow, ...]:
         parts = tuple((name, float(told[i] == name)) for i, name in enumerate(names))
         blind = [float(told[N_CLASSES + i] == name) for i, name in enumerate(names)]
         chance = 1 / found.n_concepts
-        draws.append(Draw(_mean(parts), float(np.mean(blind)), found.cost, TEXTS, chance, parts))
+        draws.append(Draw(_mean(parts), float(np.mean(blind)), found.cost, TEXTS, chance, parts, len(parts)))
     measure, control = "formulas that are the one planted", "units that answer to anything"
-    return (truth_row(CompositionalExplanations(), NAME, measure, draws, seed, None, control),)
+    return (truth_row(CompositionalExplanations(), NAME, measure, draws, None, control),)
 
 
 _EVERY = tuple(range(N_UNITS))

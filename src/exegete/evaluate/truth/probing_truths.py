@@ -109,7 +109,7 @@ def _probe_attribution(seed: int) -> tuple[TruthRow, ...]:
         return float((above > 0).mean() + (above == 0).mean() / 2), found.cost
 
     measure = "deciding words before others by saliency (AUROC)"
-    return (marked_row(ProbeAttribution(), "deciding words", measure, 0.5, what, seed, told),)
+    return (marked_row(ProbeAttribution(), "deciding words", measure, 0.5, what, seed, told, len(decide)),)
 
 
 TRUTHS: dict[str, StudyTruth] = {

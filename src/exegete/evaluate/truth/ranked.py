@@ -1,7 +1,8 @@
 """`ranked_row`: scores that a study gives to parts, held against the parts that are known to matter; `overlap`: sets of them.
 
-AUROC of the gold parts among all parts of a case (a guess: 0.5, ties one half), mean over cases, interval over cases. Control:
-what the best 2.5 % of random orders reach, of the same cases together: with few parts a single case may be won by luck.
+AUROC of the gold parts among all parts of a case (a guess: 0.5, ties one half), mean over cases, interval over cases and their gold
+parts. Control: what the best 2.5 % of random orders reach, of the same cases together: with few parts a single case may be won by
+luck. Random orders decide for chance too, as a permutation test: the interval counts a case as one answer, and so cannot.
 Cost: no pass. Reference: Conmy et al. 2023 (arXiv:2304.14997), sec. 4.
 """
 
@@ -41,12 +42,15 @@ def ranked_row(method: Method, truth: str, measure: str, cases: Sequence[Ranked]
     """The mean AUROC over cases, beside the best of random orders of the same cases."""
     rng = generator(seed, "ranked", method.id, truth)
     luck = np.array([[auroc(rng.permutation(c.strength), c.gold) for c in cases] for _ in range(_DRAWS)])
-    bar = float(np.quantile(luck.mean(1), 0.975))
+    low, bar = (float(x) for x in np.quantile(np.nanmean(luck, axis=1), [0.025, 0.975]))
+    found = [auroc(c.strength, c.gold) for c in cases]
     draws = [
-        Draw(auroc(c.strength, c.gold), bar, c.cost, c.items, parts=((c.name, auroc(c.strength, c.gold)),))
-        for c in cases
+        Draw(x, bar, c.cost, c.items, parts=((c.name, x),), trials=int(c.gold.sum()))
+        for x, c in zip(found, cases)
     ]
-    return truth_row(method, truth, measure, draws, seed, 0.5, ORDERS)
+    mean = float(np.nanmean(found))
+    over = (mean - bar, mean - low)
+    return truth_row(method, truth, measure, draws, 0.5, ORDERS, over, over)
 
 
 def overlap(found: Collection[object], gold: Collection[object]) -> float:

@@ -67,7 +67,7 @@ def _layer(
     n: int,
     seed: int,
 ) -> tuple[TruthRow, ...]:
-    """Whether the layer with the largest statistic, as a share of what its null reaches, is the one that was set."""
+    """Whether the layer whose statistic is furthest above what its null reaches is the one that was set."""
     best, spent = [], []
     for i in range(n):
         found = told(
@@ -79,17 +79,17 @@ def _layer(
         Draw(float(b == i % layers), float(b == (i + 1) % layers), c, len(items or (1,)), 1 / layers)
         for i, (b, c) in enumerate(zip(best, spent))
     ]
-    return (truth_row(study, LAYERED, "share of models whose layer is found", draws, seed, None, NEXT),)
+    return (truth_row(study, LAYERED, "share of models whose layer is found", draws, None, NEXT),)
 
 
 def _branches(seed: int) -> tuple[TruthRow, ...]:
     study = BranchSpecialisation(n_permutations=20, seed=seed)
-    return _layer(study, compiled_layers.sorted_heads, 2, compiled_layers.texts(TEXTS // 2, seed), 4, seed)
+    return _layer(study, compiled_layers.sorted_heads, 2, compiled_layers.texts(TEXTS // 2, seed), 6, seed)
 
 
 def _equivariant(seed: int) -> tuple[TruthRow, ...]:
     study = Equivariance(units="neurons", filler="a ", n_permutations=20, seed=seed)
-    return _layer(study, compiled_layers.shifted, 3, compiled_layers.texts(TEXTS, seed), 3, seed)
+    return _layer(study, compiled_layers.shifted, 3, compiled_layers.texts(TEXTS, seed), 6, seed)
 
 
 def _bands(seed: int) -> tuple[TruthRow, ...]:
@@ -115,9 +115,9 @@ def _turn(seed: int) -> tuple[TruthRow, ...]:
     for i, (prefix, learned, cost) in enumerate(founds):
         own, other = ((t - 1, t) for t in (turns[i], turns[(i + 1) % len(turns)]))
         hits = [np.mean([w == want for w in (prefix, learned)]) for want in (own, other)]
-        draws.append(Draw(float(hits[0]), float(hits[1]), cost, steps))
+        draws.append(Draw(float(hits[0]), float(hits[1]), cost, steps, trials=2))
     measure = "share of curves whose turn is found"
-    return (truth_row(PhaseChangeStudy(), TURN, measure, draws, seed, 1 / (steps - 1), NEXT),)
+    return (truth_row(PhaseChangeStudy(), TURN, measure, draws, 1 / (steps - 1), NEXT),)
 
 
 def _checkpoint(model: Model, path: Path, blind: bool) -> None:
@@ -217,7 +217,13 @@ def _overlap(seed: int) -> tuple[TruthRow, ...]:
     measure = "overlap (F1) with the edges that two tasks share"
     return (
         truth_row(
-            CircuitOverlapStudy(), SHARED, measure, draws, seed, None, "what two halves of one task share"
+            CircuitOverlapStudy(),
+            SHARED,
+            measure,
+            draws,
+            None,
+            "what two halves of one task share",
+            paired=True,
         ),
     )
 

@@ -3,8 +3,10 @@
 A file `<room>_truths.py` of this folder holds `TRUTHS` (by method id) and `NO_TRUTH` (by method id, the reason why nothing could
 be right or wrong); `study_truths` finds both by itself.
 
-Row: the value of each draw (of texts, pairs, facts, or of models), their mean with a bootstrap interval over draws, what a
-guess scores, and the control: the same study where what was planted is not there, or not used. Draws that fail count as failed.
+Row: the value of each draw (of texts, pairs, facts, or of models), their mean, what a guess scores, and the control: the same
+study where what was planted is not there, or not used. Draws that fail count as failed. Draws are few and often all right: the
+interval is the wider of what differs between draws and of what so few answers leave open (`ops.stats.bounded_mean`). A control
+that asks the same of the same draw is held against it draw by draw (`paired`), others by their mean.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +22,7 @@ from exegete.core.results.truth import TruthRow
 from exegete.core.trust import Cost, Score
 from exegete.methods.contracts.study import Study
 from exegete.models.model import Model
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import bounded_mean, few_mean
 
 F = TypeVar("F", bound=Finding)
 
@@ -38,7 +40,8 @@ class StudyTruth:
 class Draw:
     """One draw: how well what was planted was found, how well where it is not (NaN where not asked), and what it cost.
 
-    `items` is how many texts, pairs or facts the study was asked about; `parts` are values by kind.
+    `value` is between 0 and 1, and the mean of `trials` answers that could each be right or wrong. `items` is how many texts, pairs
+    or facts the study was asked about; `parts` are values by kind.
     """
 
     value: float
@@ -47,6 +50,7 @@ class Draw:
     items: int = 1
     chance: float = float("nan")
     parts: tuple[tuple[str, float], ...] = ()
+    trials: int = 1
 
 
 def told(kind: type[F], study: Study, model: Model, items: Any = None, target: Any = None) -> F:
@@ -62,9 +66,14 @@ def told(kind: type[F], study: Study, model: Model, items: Any = None, target: A
 
 
 def truth_row(
-    method: Method, truth: str, measure: str, draws: Sequence[Draw], seed: int, chance: float | None = None, control_name: str = ""
+    method: Method, truth: str, measure: str, draws: Sequence[Draw], chance: float | None = None, control_name: str = "",
+    over_chance: tuple[float, float] | None = None, over_control: tuple[float, float] | None = None, paired: bool = False,
 ) -> TruthRow:  # fmt: skip
-    """One row over draws. `chance` left out: the mean of what the draws say. Raises `ModelError` where every draw failed."""
+    """One row over draws. `chance` left out: the mean of what the draws say. Raises `ModelError` where every draw failed.
+
+    `over_chance` and `over_control` are 95 % intervals of the value less what random orders get, where these decide (`ranked`).
+    `paired`: the control of a draw is as easy or hard as the draw is, so that Student's interval of the differences decides.
+    """
     good = [d for d in draws if np.isfinite(d.value)]
     if not good:
         raise ModelError(
@@ -79,7 +88,9 @@ def truth_row(
     score = Score(
         name=measure, value=float(values.mean()), chance=guess if np.isfinite(guess) else None,
         control=float(np.mean(controls)) if controls else None, control_name=control_name if controls else "",
-        interval=bootstrap_mean(values, seed), n=len(good), n_failed=len(draws) - len(good),
+        interval=bounded_mean(values, np.array([d.trials for d in good])),
+        over_chance=over_chance, over_control=_lead(good) if paired else over_control,
+        n=len(good), n_failed=len(draws) - len(good),
         skipped="" if controls else "nothing is planted that it could be asked about instead",
     )  # fmt: skip
     passes = (cost.forwards + cost.backwards) / sum(d.items for d in good)
@@ -87,6 +98,12 @@ def truth_row(
         method=method.id, family=method.family, truth=truth, score=score, by_part=_parts(good),
         passes=passes or float("nan"),  # readings that were kept cost nothing
     )  # fmt: skip
+
+
+def _lead(draws: Sequence[Draw]) -> tuple[float, float] | None:
+    """95 % interval of the values less the controls of their draws; None where it has no width, which few draws cannot have."""
+    gaps = np.array([d.value - d.control for d in draws if np.isfinite(d.control)])
+    return few_mean(gaps) if len(gaps) and np.ptp(gaps) > 1e-9 else None
 
 
 def _parts(draws: Sequence[Draw]) -> tuple[tuple[str, float], ...]:

@@ -31,7 +31,7 @@ SAYS = "a model in which distances between words become those of the sentence's 
 TREES = 60
 READ, READERS = 6, 3
 READ_NAME, READ_SAYS = "known heads", "a masked model in which each word reads its head and no other word"
-AT = (1, LAYERS)  # the layers at which they are planted
+AT = tuple(range(1, LAYERS + 1))  # the layers at which they are planted
 PLACES = tuple((f"trees at layer {i}", i) for i in AT)
 
 
@@ -75,12 +75,21 @@ def _jabberwocky(seed: int) -> tuple[TruthRow, ...]:
             misses.append(float(_told(blind) == kind))
             cost.append(found.cost)
         value = float(np.mean([x for _, x in hits]))
-        draws.append(Draw(value, float(np.mean(misses)), cost[0] + cost[1], 2 * TREES, parts=tuple(hits)))
+        draws.append(
+            Draw(
+                value,
+                float(np.mean(misses)),
+                cost[0] + cost[1],
+                2 * TREES,
+                parts=tuple(hits),
+                trials=len(hits),
+            )
+        )
     measure, control = (
         "trees told to stay or to go with the meaning",
         "the same with trees of other sentences",
     )
-    return (truth_row(Jabberwocky(), NAME, measure, draws, seed, 0.5, control),)
+    return (truth_row(Jabberwocky(), NAME, measure, draws, 0.5, control),)
 
 
 def _told(found: Any) -> str:
@@ -99,9 +108,9 @@ def _masking(seed: int) -> tuple[TruthRow, ...]:
         found: Any = PerturbedMasking(seed=draw)(reader(draw), read_sentences(READ, draw))
         at = found.best[0]
         value, blind = float(found.values[0, at]), float(found.by_control[0, 0].max())
-        draws.append(Draw(value, blind, found.cost, READ, float(found.chance[0])))
+        draws.append(Draw(value, blind, found.cost, READ, float(found.chance[0]), trials=READ))
     measure, says = "arcs found (UUAS)", "the same of randomised weights"
-    return (truth_row(PerturbedMasking(), READ_NAME, measure, draws, seed, None, says),)
+    return (truth_row(PerturbedMasking(), READ_NAME, measure, draws, None, says),)
 
 
 TRUTHS: dict[str, StudyTruth] = {
