@@ -20,13 +20,14 @@ def test_a_task_is_judged_into_a_folder_and_the_same_command_goes_on(tmp_path, c
     assert "board.html" in said.err
     table = open_result(tmp_path / "run" / "result.exg")
     assert table.methods == ("saliency", "rationale", "random")
-    kept = sorted(p.name for p in (tmp_path / "run" / "texts").iterdir())
-    assert len(kept) == 3
-    (tmp_path / "run" / "texts" / kept[1]).unlink()
+    shards = sorted(p.name for p in (tmp_path / "run" / "shards").iterdir())
+    assert shards == ["000000.parquet"]
+    for name in ("manifest.json", "result.exg", "shards/000000.parquet"):
+        (tmp_path / "run" / name).unlink()
     assert run(args) == 0
-    assert len(list((tmp_path / "run" / "texts").iterdir())) == 3
+    assert (tmp_path / "run" / "shards" / "000000.parquet").exists()
     capsys.readouterr()
-    with pytest.raises(StoreError, match="another run"):
+    with pytest.raises(StoreError, match="another one"):
         run([*args, "--seed", "1"])
 
 
