@@ -1,7 +1,7 @@
 """An OpenAI-compatible server on loopback, with a local model behind it and every fault that real ones have.
 
 `Server(chat)` answers `/v1/chat/completions`; `faults` is a list of what the next requests get instead of an answer: a status
-(with optional headers), "hang", "prose" (an answer of another protocol), "cut", "broken" (half of the JSON), "sparse" (fields that
+(with optional headers), "hang", "drip" (a byte at a time, for three seconds), "prose" (an answer of another protocol), "cut", "broken" (half of the JSON), "sparse" (fields that
 may be null are). `seen` are the requests, with their headers.
 """
 
@@ -22,7 +22,7 @@ class Server:
         self.chat, self.key, self.logprobs = chat, key, logprobs
         self.faults: list[Any] = []
         self.seen: list[dict[str, Any]] = []
-        self.broken = False
+        self.broken = self.drips = False
 
     def __enter__(self) -> "Server":
         outer = self
@@ -40,8 +40,16 @@ class Server:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                with contextlib.suppress(BrokenPipeError):  # whoever asked has stopped waiting
-                    self.wfile.write(data)
+                pieces = [data]
+                if outer.drips:
+                    pieces, outer.drips = [data[i : i + 1] for i in range(30)] + [data[30:]], False
+                with contextlib.suppress(
+                    BrokenPipeError, ConnectionResetError
+                ):  # whoever asked has stopped waiting
+                    for piece in pieces:
+                        self.wfile.write(piece)
+                        self.wfile.flush()
+                        time.sleep(0.1 if len(pieces) > 1 else 0)
 
             def log_message(self, *_: Any) -> None:
                 """Nothing is written."""
@@ -75,7 +83,7 @@ class Server:
             return fault, {}, {"error": {"message": "as told"}}
         if fault == "hang":
             time.sleep(3)
-        self.broken = fault == "broken"
+        self.broken, self.drips = fault == "broken", fault == "drip"
         if fault == "prose":
             return 200, {}, {"message": "I am another protocol"}
         if path != "/v1/chat/completions":

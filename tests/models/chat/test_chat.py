@@ -86,6 +86,18 @@ def test_local_uses_the_chat_template_where_there_is_one():
     assert templated._ids(Ask(messages=turn)).shape[1] > plain._ids(Ask(messages=turn, max_tokens=1)).shape[1]
 
 
+def test_another_chat_template_is_not_answered_from_what_was_kept(tmp_path):
+    """The words of a kept reply are those of the template it was asked with."""
+    model, kept, spent = load(tiny("gpt2")), Replies(tmp_path), []
+    templates = (None, "{{ messages[0].content }}", "{{ messages[0].content }} river", None)
+    for template in templates:
+        model.tokenizer.chat_template = template
+        c = LocalChat(model, kept)
+        c.say("the cat", max_tokens=2)
+        spent.append((c.spent.calls, c.spent.kept))
+    assert spent == [(1, 0), (1, 0), (1, 0), (0, 1)]
+
+
 def test_local_refuses_what_does_not_fit():
     with pytest.raises(ModelError, match="does not continue"):
         LocalChat(load(tiny("bert")))
@@ -151,6 +163,16 @@ def test_a_hanging_endpoint_meets_the_deadline():
         with pytest.raises(ChatError, match=r"within 0\.3 s"):
             EndpointChat(server.url, "m", deadline=0.3).say("hello")
         assert time.monotonic() - started < 2
+
+
+def test_a_dripping_endpoint_meets_the_deadline():
+    """A byte every tenth of a second is never silent for as long as the deadline, and takes three seconds in all."""
+    with Server() as server:
+        server.faults = ["drip"]
+        c = EndpointChat(server.url, "m", deadline=0.5)
+        with pytest.raises(ChatError, match=r"within 0\.5 s"):
+            c.say("hello")
+        assert c.say("hello again").text == "fine"  # the next answer comes over a connection of its own
 
 
 def test_nobody_there(monkeypatch):

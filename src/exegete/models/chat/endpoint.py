@@ -1,6 +1,6 @@
 """A chat with any OpenAI-compatible endpoint, through the `openai` client (extra `llm`).
 
-1. a request is sent with a deadline for all its tries together; overload, broken connections, answers that break off and errors
+1. a request is sent with a deadline for all its tries together, the last byte of the answer included; overload, broken connections, answers that break off and errors
    of the server (429, 5xx) are tried again after growing pauses, as long as the server asks, at most `tries` times;
 2. what will not get better (401, 403, 404, a wrong request, an empty purse) fails at once, with a letter;
 3. whether it reports probabilities is asked once, with one token;
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from exegete.core.errors import MissingExtra, UsageError
 from exegete.models.chat.base import Alternative, Ask, Chat, ChatError, Reply
 from exegete.models.chat.kept import Replies
+from exegete.models.chat.until import hooks
 
 OPENAI = "api.openai.com"
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0  # seconds
@@ -53,8 +54,9 @@ class EndpointChat(Chat):
         self._reports: bool | None = None
         self._keyed = bool(_key(parts.hostname))
         self._client = openai.OpenAI(
-            base_url=self.url, api_key=_key(parts.hostname) or "none", max_retries=0, timeout=deadline
-        )
+            base_url=self.url, api_key=_key(parts.hostname) or "none", max_retries=0, timeout=deadline,
+            http_client=openai.DefaultHttpxClient(event_hooks=hooks(openai.DefaultHttpxClient)),
+        )  # fmt: skip
 
     @property
     def identity(self) -> str:

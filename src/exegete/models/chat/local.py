@@ -9,6 +9,8 @@
 Cost: one forward a token said. Random state and mode are left as found.
 """
 
+import hashlib
+import json
 from typing import Any
 
 import torch
@@ -38,7 +40,15 @@ class LocalChat(Chat):
 
     @property
     def identity(self) -> str:
-        return f"local {self.model.fingerprint} {self.model.dtype}"
+        return f"local {self.model.fingerprint} {self.model.dtype} {self._written}"
+
+    @property
+    def _written(self) -> str:
+        """How conversations are written down: the hash of the chat template (of all, where there are several), or plain."""
+        if not self.templated:
+            return "plain"
+        found = json.dumps(self.model.tokenizer.chat_template, sort_keys=True)
+        return f"template {hashlib.sha256(found.encode()).hexdigest()[:16]}"
 
     @property
     def probabilities(self) -> bool:
