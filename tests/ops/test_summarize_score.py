@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
+from exegete.ops import summarize_score
 from exegete.ops.ngram_summary import Effects, candidates, standard
 from exegete.ops.phrases import Index, ngrams, spots, words
 from exegete.ops.summarize_score import (
@@ -158,6 +159,20 @@ def test_random_candidates_are_like_the_real_ones_and_can_be_tested():
     assert all(writer.sides(c) is not None for c in (*made, *other))
     often = [[found.count[found.at[p]] for c in group for p in c.phrases] for group in (made, other)]
     assert abs(np.mean(often[0]) - np.mean(often[1])) < 0.5 * np.mean(often[0])
+
+
+def test_random_candidates_are_as_many_as_the_real_ones(monkeypatch):
+    """Of more candidates the best is better by chance alone: where two random ones can be judged, two real ones are."""
+    whole = explained(counts(FOOD))[0]
+    monkeypatch.setattr(summarize_score, "random_like", lambda *args: random_like(*args)[:2])
+    cut = explained(counts(FOOD))[0]
+    assert len(whole.judged) > 2
+    assert cut.judged == whole.judged[:2]
+    assert cut.best == int(np.argmax([j.chosen_by for j in cut.judged]))
+    monkeypatch.setattr(summarize_score, "random_like", lambda *_: ())
+    assert (
+        explained(counts(FOOD))[0].judged == whole.judged
+    )  # no control at all: it is told, and nothing is cut
 
 
 def test_a_constant_module_has_no_candidates_and_no_score():

@@ -10,8 +10,8 @@
    the one that raises f most surely on the first half (score over sqrt(1 / n+ + 1 / n-), so that two lucky texts do not win), and
    reported is its score on the second.
 
-Controls: random candidates, as many and with the same choice (`Writer.random`); the chosen candidate's texts read by the other
-modules (`swapped`). Chance 0. Interval: bootstrap of the difference over texts of the second half.
+Controls: random candidates, as many (where fewer can be judged, so many real ones are) and with the same choice; the chosen candidate's
+texts read by the other modules (`swapped`). Chance 0. Interval: bootstrap of the difference over texts of the second half.
 
 Cost: one value of f a distinct n-gram and a distinct text. Reference: Singh et al. 2023, arXiv:2305.09863 (SASC).
 """
@@ -199,8 +199,9 @@ def random_like(
     found = []
     for c in made:
         tries = TRIES if c.phrases else 1  # a language model is asked once
-        for _ in range(tries):
-            picked = _drawn(c, scored, pool, rng)
+        rest = [o for o in made if o.phrases] if c.phrases else []  # where none like it can be tested
+        for like in [c] * tries + rest:
+            picked = _drawn(like, scored, pool, rng)
             if picked and (tries == 1 or writer.sides(phrased(picked)) is not None):
                 found.append(phrased(picked))
                 break
@@ -249,8 +250,8 @@ class _Judge:
         plus, minus = (self.read(s, module) for s in sides)
         return float(plus.mean() - minus.mean()) if min(len(plus), len(minus)) >= LEAST else float("nan")
 
-    def judged(self, made: Sequence[Candidate], module: int) -> tuple[list[Judged], int]:
-        """The candidates that can be judged, and the best on the half to choose on (-1: none)."""
+    def judged(self, made: Sequence[Candidate], module: int) -> list[Judged]:
+        """The candidates that can be judged."""
         found = []
         for c in made:
             sides = self.sides[c]
@@ -259,18 +260,16 @@ class _Judge:
                 first /= float(np.sqrt(sum(1 / len(s) for s in sides[0])))
                 if np.isfinite(first) and np.isfinite(second):
                     found.append(Judged(c, first, second, len(sides[1][0]), len(sides[1][1])))
-        best = int(np.argmax([round(j.chosen_by, 4) for j in found])) if found else -1
-        return found, best
+        return found
 
     def module(
         self, m: int, made: Sequence[Candidate], drawn: Sequence[Sequence[Candidate]], top: Sequence[int], seed: int
     ) -> Explained:  # fmt: skip
         """One module with its controls."""
-        found, best = self.judged(made, m)
-        random = []
-        for group in drawn:
-            others, first = self.judged(group, m)
-            random += [others[first].score] if first >= 0 else []
+        found, groups = self.judged(made, m), [g for group in drawn if (g := self.judged(group, m))]
+        n = min([len(found), *map(len, groups)])  # the best of more would be better by chance alone
+        found, best = found[:n], _best(found[:n])
+        random = [g[_best(g[:n])].score for g in groups if n]
         chance = float(np.mean(random)) if random else float("nan")
         sides = self.sides[found[best].candidate] if best >= 0 else None
         if sides is None:
@@ -292,6 +291,11 @@ class _Judge:
             plus=tuple(told[0]),
             minus=tuple(told[1]),
         )
+
+
+def _best(found: Sequence[Judged]) -> int:
+    """The best on the half to choose on (-1: none)."""
+    return int(np.argmax([round(j.chosen_by, 4) for j in found])) if found else -1
 
 
 def _two(values: np.ndarray, n: int) -> np.ndarray:
