@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from exegete.core.errors import ModelError, UsageError
+from exegete.core.errors import InputError, ModelError, UsageError
 from exegete.core.store import open_result
 from exegete.methods.concepts.concept_direction import ConceptDirection
 from exegete.methods.concepts.concept_steering import ConceptSteeringStudy
@@ -61,6 +61,24 @@ def test_a_saved_direction_is_applied_and_refused_elsewhere(model, tmp_path):
         LIGHT.model_copy(update={"direction": path})(other, texts(n=15))
     with pytest.raises(UsageError, match="It has 4 layers"):
         LIGHT.model_copy(update={"layer": 9})(model, texts(n=15))
+
+
+def test_texts_that_the_direction_was_learned_on_are_not_steered(model, tmp_path):
+    items = texts(n=15)
+    pairs = contrast(items, "", "", Lab(model).rng("pairs"))
+    learned = {pairs.items[i].text for i in pairs.pairs[pairs.parts(Lab(model).rng("parts"))[0]].ravel()}
+    others = ["the film was slow", "a good room"]
+    file = tmp_path / "t.txt"
+    file.write_text("\n".join([*sorted(learned)[:4], *others]))
+    study = LIGHT.model_copy(update={"texts": str(file)})
+    found = study(model, items)
+    assert found.trust.scores[0].n == 2
+    assert found.trust.notes == ("4 of the texts to steer were left out: the direction was learned on them.",)
+    file.write_text("\n".join(others))
+    assert np.array_equal(study(model, items).response, found.response)
+    file.write_text("\n".join(sorted(learned)[:4]))
+    with pytest.raises(InputError, match="learned on every one"):
+        study(model, items)
 
 
 def test_the_share_of_what_was_written_is_over_the_texts_that_were_written():

@@ -2,7 +2,7 @@
 
 1. the direction at a layer: of a saved `concept_direction`, or the difference of means of the texts to learn on (`contrast`);
 2. every dose adds it to every token, `dose` times the mean length of what is there;
-3. response: the probability of a class or a next token on other texts, or (language models without a target) how much likelier
+3. response: the probability of a class or a next token on texts that the direction was not learned on, or (language models without a target) how much likelier
    held-out texts of the concept are than their partners, nats a token; cost: how far all outputs drift from the model as it is, and what is written under the edit, by the unedited model's own loss;
 4. the dose that is scored, and saved as an edit, is the largest whose drift stays under a bound: it is chosen by cost alone.
 
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from exegete.core.errors import ModelError, UsageError
+from exegete.core.errors import InputError, ModelError, UsageError
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.concept_direction import ConceptDirections
@@ -95,14 +95,16 @@ class ConceptSteeringStudy(Study):
         learn, *held = found.parts(lab.rng("parts"))
         site, v, length = self._direction(lab, found, learn)
         what = measured(lab, found, learn, target, self.n_words)
-        asked = self._texts(lab)
+        learned, left_out = {found.items[i].text for i in found.pairs[learn].ravel()}, 0
+        if what.id is None:
+            asked = [found.items[i].text for i in found.pairs[np.concatenate(held)].ravel()]
+        else:
+            asked, left_out = self._texts(lab, learned)
         draws = [lab.rng("random direction", k).normal(size=len(v)) for k in range(self.n_random)]
         vectors = [v, *(d / np.linalg.norm(d) for d in draws)]
         doses = np.array(sorted({0.0, *self.doses}))
         edits: list[EditMap | None] = [None]
         edits += [_add(site, u * d * length) for u in vectors for d in doses if d]
-        if what.id is None:
-            asked = [found.items[i].text for i in found.pairs[np.concatenate(held)].ravel()]
         seen = outputs(lab, asked, edits)
         response, moved = (
             self._by_dose(x, doses) for x in (what(seen), seen.drift)
@@ -118,7 +120,7 @@ class ConceptSteeringStudy(Study):
             concept=found.concept, against=found.against, site=str(site), target=what.name, unit=what.unit, words=what.words, doses=doses,
             response=response[0].mean(1), response_random=response[1:].mean(2), drift=moved[0].mean(1),
             drift_random=moved[1:].mean(2), written=written.share, loss=written.loss, samples=written.samples,
-            dose=float(doses[at]), trust=Trust(scores=scores, seed=self.seed),
+            dose=float(doses[at]), trust=Trust(scores=scores, seed=self.seed, notes=_notes(left_out)),
         )  # fmt: skip
 
     def _direction(self, lab: Lab, found: Contrast, learn: np.ndarray) -> tuple[Site, np.ndarray, float]:
@@ -162,10 +164,20 @@ class ConceptSteeringStudy(Study):
             )
         return saved
 
-    def _texts(self, lab: Lab) -> list[str]:
+    def _texts(self, lab: Lab, learned: set[str]) -> tuple[list[str], int]:
+        """The texts that are steered, none of them `learned` from, and how many were. Raises `InputError` where all were."""
         if self.texts:
-            return corpus(self.texts, self.n_texts, self.seed)
-        return [str(t.text) for t in material.texts(lab.model.task, self.n_texts, self.seed)]
+            given = corpus(self.texts, self.n_texts, self.seed)
+        else:
+            given = [str(t.text) for t in material.texts(lab.model.task, self.n_texts, self.seed)]
+        kept = [t for t in given if t not in learned]
+        if not kept:
+            raise InputError(
+                f"You gave {len(given)} texts to steer.",
+                "The direction was learned on every one of them.",
+                "Give other texts (texts=FILE).",
+            )
+        return kept, len(given) - len(kept)
 
     def _by_dose(self, values: np.ndarray, doses: np.ndarray) -> np.ndarray:
         """Values [edit, text], the first without an edit, as [direction, dose, text]."""
@@ -218,6 +230,11 @@ class ConceptSteeringStudy(Study):
                 )
             )  # fmt: skip
         return tuple(found)
+
+
+def _notes(left_out: int) -> tuple[str, ...]:
+    told = f"{left_out} of the texts to steer were left out: the direction was learned on them."
+    return (told,) if left_out else ()
 
 
 class Written:
