@@ -139,6 +139,19 @@ def test_a_decoder_is_asked_about_its_next_token():
     assert np.isfinite(found.effect).all()
 
 
+def test_a_text_that_does_not_fit_is_counted_as_failed():
+    items = list(labelled.marked("concept", 500))
+    name = next(i.labels[0] for i in items if not i.labels[0].startswith("random"))
+    model = load("terrarium/sentiment")
+    study = Tcav(n_permutations=100, n_texts=6, n_sets=3, least_accuracy=0.0)
+    found = study(model, [*items, Marked.of("good " * 3000, name)], "negative")
+    assert {s.n_failed for s in found.trust.scores} == {1}
+    assert found.trust.notes[1].startswith("1 texts are too long")
+    plain = study(model, items, "negative")
+    assert {s.n_failed for s in plain.trust.scores} == {0}
+    assert np.array_equal(found.share, plain.share)
+
+
 def test_letters():
     items = list(labelled.marked("concept", 130))
     with pytest.raises(InputError, match="20 are needed"):

@@ -26,6 +26,7 @@ from pydantic import Field
 from exegete.core.errors import InputError
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
+from exegete.core.request import Text
 from exegete.core.results.concepts import ConceptBoard
 from exegete.core.site import Site
 from exegete.core.target import Target
@@ -36,6 +37,7 @@ from exegete.methods.concepts.tcav_cells import Cells, How, all_cells, judged
 from exegete.methods.concepts.tcav_verdict import lede, scores
 from exegete.methods.contracts.corpus import corpus
 from exegete.methods.contracts.study import Study
+from exegete.models.encode import encode
 from exegete.models.harvest import harvest, layer_sites
 from exegete.models.lab import Lab
 from exegete.ops.concept_vectors import Fit
@@ -86,23 +88,19 @@ class Tcav(Study):
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> ConceptBoard:
         """The board of all concepts and layers."""
-        texts = sort_texts(items)
+        kept = tuple(i for i in items if _fits(lab, i.text))
+        lost = len(items) - len(kept)
+        texts = sort_texts(kept)
         dealt = deal(texts, self.n_sets, lab.rng("sets"))
         asked = self._explained(lab, texts)
         goal, name, asked = explained(lab, asked, target, self.of_class)
         sites = layer_sites(lab.model)
         gradients, _ = token_gradients(lab, asked, goal, sites)
         table = harvest(lab, texts.items, sites, self.pool)
-        if table.n_failed:
-            raise InputError(
-                "You asked about concepts.",
-                f"{table.n_failed} of {len(texts.items)} labelled texts are too long for the model, or have no token.",
-                "Shorten or leave out these texts.",
-            )
         made = How(self.fit, self.strength)
         cells = all_cells(dealt, [(table.values[s], gradients[s]) for s in sites], made)
         judged(cells, self.alpha, self.least_accuracy, lab.rng("exact test"), self.n_permutations)
-        return self._board(lab, texts, dealt, cells, sites, name, asked)
+        return self._board(lab, texts, dealt, cells, sites, name, asked, (lost, table.notes))
 
     def _explained(self, lab: Lab, texts: Sorted) -> tuple[str, ...]:
         if self.explain:
@@ -112,7 +110,8 @@ class Tcav(Study):
         return tuple(str(t.text) for t in material.texts(lab.model.task, self.n_texts, self.seed))
 
     def _board(
-        self, lab: Lab, texts: Sorted, dealt: Dealt, cells: Cells, sites: tuple[Site, ...], target: str, asked: tuple[str, ...]
+        self, lab: Lab, texts: Sorted, dealt: Dealt, cells: Cells, sites: tuple[Site, ...], target: str, asked: tuple[str, ...],
+        failed: tuple[int, tuple[str, ...]],
     ) -> ConceptBoard:  # fmt: skip
         names = tuple(dealt.concepts)
         layers = tuple("embeddings" if s.kind == "resid_pre" else f"layer {s.layer}" for s in sites)
@@ -127,6 +126,10 @@ class Tcav(Study):
             f"{len(texts.pool)} different random texts, dealt into {self.n_sets} sets against each concept and "
             f"{cells.random.shape[1]} random pairs, {dealt.size} texts a side; no text is in two sets of a test."
         )
+        lost, notes = failed
+        if lost:
+            notes += (f"{lost} texts are too long for the model, or have no token: they are in no set.",)
+        told = scores(cells, names, layers, self.alpha, lab.rng("control"), self.seed)
         return ConceptBoard(
             title=f"Does {target} depend on these concepts?",
             lede=lede(cells, names, layers, target, self.alpha),
@@ -137,5 +140,13 @@ class Tcav(Study):
             accuracy=cells.accuracy.mean(2), accuracy_random=cells.random_accuracy, stability=cells.stability,
             stability_random=cells.random_stability, refused=cells.refused, units=cells.share, units_random=cells.random,
             vectors=cells.vectors,
-            trust=Trust(scores=scores(cells, names, layers, self.alpha, lab.rng("control"), self.seed), seed=self.seed, notes=(note,)),
+            trust=Trust(scores=tuple(s.model_copy(update={"n_failed": lost}) for s in told), seed=self.seed, notes=(note, *notes)),
         )  # fmt: skip
+
+
+def _fits(lab: Lab, text: str) -> bool:
+    """Whether the model can read the text, whole or cut as it was allowed to."""
+    try:
+        return bool(encode(lab.model, Text.of(text)).tokens)
+    except InputError:
+        return False  # counted as failed
