@@ -4,6 +4,8 @@
 
 Given i and its relation, m_i is an unbiased estimate of Pr[y' = y_i | x' related to x_i], for x' drawn as the sample was: i itself is
 left out, which would agree for certain. An i without partners has no m_i. In the bootstrap a member drawn twice is no partner of itself.
+Where all m_i are equal no resample differs: the interval is then what as many equal values leave open as there are pairs of which no
+two share a member, which is half of the members (`ops.stats.unseen`).
 
 Shapes: N members. Cost: O(N^2) a resample, no model.
 Reference: Dasgupta, Frost & Moshkovitz 2022 (arXiv:2202.00734), sections 2 and 4; Hoeffding 1948 (means over pairs).
@@ -12,6 +14,7 @@ Reference: Dasgupta, Frost & Moshkovitz 2022 (arXiv:2202.00734), sections 2 and 
 import numpy as np
 
 from exegete.core.seed import generator
+from exegete.ops.stats import unseen
 
 
 def pair_agreement(related: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -23,9 +26,12 @@ def agreement_interval(
     related: np.ndarray, answers: np.ndarray, seed: int = 0, n_resamples: int = 1000
 ) -> tuple[float, float] | None:
     """95 % interval of the mean of m over members drawn anew; None where fewer than two members have a partner."""
-    n = len(answers)
-    if np.isfinite(pair_agreement(related, answers)).sum() < 2:
+    n, each = len(answers), pair_agreement(related, answers)
+    there = each[np.isfinite(each)]
+    if len(there) < 2:
         return None
+    if np.ptp(there) == 0:
+        return unseen(float(there[0]), len(there) // 2, (0.0, 1.0))
     rng = generator(seed, "pairs", n)
     means = []
     for _ in range(n_resamples):

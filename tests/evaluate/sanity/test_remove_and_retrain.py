@@ -46,6 +46,17 @@ def methods():
         id: ClassVar[str] = "hides"
         sign: ClassVar[float] = -1.0
 
+    @register
+    class Fails(Knows):
+        """Knows, but cannot explain texts of rooms."""
+
+        id: ClassVar[str] = "fails"
+
+        def attribute(self, q, units):
+            if any(u.text in ROOM for u in units):
+                raise ZeroDivisionError("planted")
+            return super().attribute(q, units)
+
     yield
     METHODS._things = before
 
@@ -71,6 +82,19 @@ def test_without_the_word_that_decides_accuracy_is_a_guess(found):
     assert not hides.beats_control
     assert found.drop[1] < found.drop[2] < found.drop[0]
     assert "knows loses surely more" in found.lede
+
+
+def test_texts_that_could_not_be_explained_are_counted_and_not_scored(methods):
+    study = RemoveAndRetrainStudy(explainers=("fails",), fractions=(0.2,), n_seeds=1, n_steps=10, width=8)
+    found = study(load(tiny("gpt2")), items(24))
+    (score,) = found.trust.scores
+    assert (score.n, score.n_failed) == (3, 3)  # half of the six held-out texts are of rooms
+    assert any("ZeroDivisionError" in note for note in found.trust.notes)
+
+
+def test_random_words_are_held_against_the_method_text_by_text(found):
+    for s in found.trust.scores:
+        assert s.over_control[0] <= s.value - s.control <= s.over_control[1]
 
 
 def test_the_area_is_the_mean_fall_of_the_curve(found):

@@ -8,8 +8,9 @@
    excuse that the model merely meets texts it never saw.
 
 Value: mean fall of the accuracy over the fractions, against that on whole texts. Chance is 0, what removing nothing loses; control: the
-fall when random words go, the same number in each text. Interval: held-out texts drawn anew. A method can also lose to random
-words: where the labels hang on many words each, what is left still says them. The model that is named is not used.
+fall when random words go, the same number in each text; held against it text by text. A held-out text that a method cannot
+explain is not scored. Interval: held-out texts drawn anew, with the trainings as they are. A method can also lose to random words:
+where the labels hang on many words each, what is left still says them. The model that is named is not used.
 Cost: (methods + 1) * fractions * n_seeds trainings, one explanation a text and method.
 Reference: Hooker et al. 2019 (arXiv:1806.10758), section 3.
 """
@@ -36,7 +37,7 @@ from exegete.models.lab import Lab
 from exegete.models.model import Model
 from exegete.models.small_classifier import Recipe, answers, from_texts, trained
 from exegete.ops.rank import descending
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import mean_interval
 
 NAN = float("nan")
 RANDOM = "random words"
@@ -84,10 +85,12 @@ class RemoveAndRetrainStudy(SanityStudy):
         held = list(data.held_out)
         names = (*bench.names, RANDOM)
         right = np.full((len(names), len(fractions), len(held)), NAN)
+        there = np.ones((len(names), len(held)), dtype=bool)
         right[:, 0] = self._right(whole, data, data.texts)
         with lab.working(len(names) * (len(fractions) - 1), "removing and training again") as done:
             for m in range(len(names)):
-                scores = self._scores(bench, data, m)
+                scores, explained = self._scores(bench, data, m)
+                there[m] = explained[held]
                 for f, share in enumerate(fractions[1:], 1):
                     texts = [without(t, s, share) for t, s in zip(data.texts, scores)]
                     again = [self._trained(data, texts, k) for k in range(self.n_seeds)]
@@ -97,7 +100,7 @@ class RemoveAndRetrainStudy(SanityStudy):
         lab.meter.forwards += n * (self.n_steps * Recipe().batch + len(held))
         lab.meter.backwards += n * self.n_steps * Recipe().batch
         fall = (right[:, :1] - right[:, 1:]).mean(1)
-        told = tuple(self._score(name, fall[m], fall[-1]) for m, name in enumerate(bench.names))
+        told = tuple(self._score(name, fall[m], fall[-1], there[m]) for m, name in enumerate(bench.names))
         majority = float(np.mean([data.told[i] == data.labels[0] for i in held]))
         return RemoveAndRetrain(
             title="Is what the method puts first what the labels are learned from?",
@@ -109,7 +112,9 @@ class RemoveAndRetrainStudy(SanityStudy):
             rows=names,
             fractions=np.array(fractions),
             accuracy=right.mean(2),
-            interval=np.array([[bootstrap_mean(x, self.seed) or (NAN, NAN) for x in row] for row in right]),
+            interval=np.array(
+                [[mean_interval(x, self.seed, (0, 1)) or (NAN, NAN) for x in row] for row in right]
+            ),
             drop=fall.mean(1),
             majority=majority,
             trust=Trust(scores=told, seed=self.seed, notes=bench.notes()),
@@ -131,29 +136,36 @@ class RemoveAndRetrainStudy(SanityStudy):
             [[a == b for a, b in zip(answers(m, [texts[i] for i in at]), own)] for m in models], axis=0
         )
 
-    def _scores(self, bench: Bench, data: LabelledTexts, m: int) -> list[np.ndarray]:
-        """Scores of every text's words; a text that cannot be explained, or of one word, gets random ones, as the random row has.
+    def _scores(self, bench: Bench, data: LabelledTexts, m: int) -> tuple[list[np.ndarray], np.ndarray]:
+        """Scores of every text's words, and which texts [text] the method could explain; a text of one word has one order.
 
-        What could not be explained is noted, and makes the method look no better than random.
+        A text that cannot be explained gets random ones, as the random row has; among the training texts that makes the method look
+        no better than random.
         """
         asked = {"".join(a.question.encoded.text.split()): i for i, a in enumerate(bench.asked)}
-        found = []
-        for t in data.texts:
+        found, there = [], np.ones(len(data.texts), dtype=bool)
+        for at, t in enumerate(data.texts):
             n, i = len(t.split()), asked.get("".join(t.split()))
             own = bench.explain(m, i) if m < len(bench.methods) and i is not None else None
             usable = own is not None and len(own) == n
             found.append(own if usable and own is not None else generator(self.seed, RANDOM, t).random(n))
-        return found
+            there[at] = usable or n < 2 or m == len(bench.methods)
+        return found, there
 
-    def _score(self, name: str, fall: np.ndarray, random: np.ndarray) -> Score:
+    def _score(self, name: str, fall: np.ndarray, random: np.ndarray, there: np.ndarray) -> Score:
+        """The mean fall of the held-out texts that were explained [text] beside that of random words in the same texts."""
+        n, own, bar = int(there.sum()), fall[there], random[there]
         return Score(
             name=f"{name}: accuracy lost beyond retraining, mean over fractions",
-            value=float(fall.mean()),
+            value=float(own.mean()) if n else NAN,
             chance=0.0,
-            control=float(random.mean()),
-            control_name="random words removed",
-            interval=bootstrap_mean(fall, self.seed),
-            n=len(fall),
+            control=float(bar.mean()) if n else None,
+            control_name="random words removed" if n else "",
+            interval=mean_interval(own, self.seed, (-1, 1)),
+            over_control=mean_interval(own - bar, self.seed, (-2, 2)),
+            n=n,
+            n_failed=len(fall) - n,
+            skipped="" if n else "no held-out text could be explained",
         )
 
 
@@ -166,7 +178,11 @@ def without(text: str, scores: np.ndarray, share: float) -> str:
 
 
 def _lede(scores: Sequence[Score], fall: np.ndarray, whole: float, majority: float) -> str:
-    told = ", ".join(f"{s.name.split(':')[0]} {s.value:.2f}" for s in sorted(scores, key=lambda s: -s.value))
+    known = sorted((s for s in scores if s.n), key=lambda s: -s.value)
+    told = (
+        ", ".join(f"{s.name.split(':')[0]} {s.value:.2f}" for s in known)
+        or "nothing, as no text could be explained"
+    )
     words = f"Of an accuracy of {whole:.2f} on whole texts (most frequent label: {majority:.2f}), retraining without the first words loses {told}; without random words {fall[-1].mean():.2f}."
     good = [s.name.split(":")[0] for s in scores if s.beats_chance and s.beats_control]
     if whole <= majority + 0.05:
