@@ -411,7 +411,7 @@ def test_texts_that_are_alike_tell_nothing_of_parts():
     alike = [p.model_copy(update={"corrupt": p.clean}) for p in c.pairs(4)]
     f = NodePatching()(c.model, alike)
     assert f.lede.startswith("No part moves the target")
-    assert (f.trust.scores[0].n, f.trust.scores[0].n_failed) == (0, 1)  # one pair chose, one was to judge
+    assert (f.trust.scores[0].n, f.trust.scores[0].n_failed) == (0, 2)  # two of four chose
     assert np.isnan(f.trust.scores[0].value)
     assert f.trust.scores[0].beats_chance is None
 
