@@ -57,7 +57,7 @@ def unpack(data: bytes, kind: type[Value] | None = None) -> Any:
     size = int.from_bytes(data[:8], "little")
     meta = json.loads(data[8 : 8 + size])["__metadata__"]
     found = _raise(_header("a part of a run", meta), load(data))
-    return found if kind is None or isinstance(found, kind) else kind.model_validate(found)
+    return found if kind is None or found is None or isinstance(found, kind) else kind.model_validate(found)
 
 
 def open_result(path: str | os.PathLike[str]) -> Result:

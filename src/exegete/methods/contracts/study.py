@@ -150,7 +150,7 @@ class Study(Method):
         if isinstance(item, (kind, *ALSO.get(self.asks, ()))):
             return item
         if kind is Text:
-            return Text.of(item)
+            return Text(**item) if isinstance(item, dict) else Text.of(item)
         if kind is Pair and isinstance(item, (list, tuple)) and len(item) == 2:
             return Pair.of(*item)
         if isinstance(item, dict):
@@ -179,16 +179,23 @@ class Divided(Study):
     """
 
     part: ClassVar[type[Value]]
+    reduces: ClassVar[bool] = (
+        False  # one part for all items of a stretch (sums, the highest k), in place of one an item
+    )
 
     @abstractmethod
     def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Sequence[Value]:
-        """What is kept of each item, in order: one `part` an item. An item that cannot be worked on raises."""
+        """What is kept of each item, in order: one `part` an item (one in all, where it `reduces`). An item that cannot be
+        worked on raises.
+        """
 
     @abstractmethod
     def merge(
         self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Any], target: Target, n_failed: int = 0
     ) -> Finding:
-        """The finding of `items` and their `parts`, in order. `n_failed` more items failed elsewhere, and are counted as such."""
+        """The finding of `items` and their `parts`, in order (where it `reduces`: of the stretches, in any order). `n_failed` more
+        items failed elsewhere, and are counted as such.
+        """
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Finding:
         """All items in one stretch, and what is found."""

@@ -70,7 +70,7 @@ class Studying(Job):
         if not isinstance(study, Divided):
             finding = study(model, items, self.target)
         else:
-            parts = [o.value for *_, o in found if o.error is None]
+            parts = [o.value for *_, o in found if o.error is None and o.value is not None]
             lab = Lab(model, seed=int(getattr(study, "seed", 0)))
             work: Callable[[], Finding] = lambda: study.merge(lab, items, parts, self.target, len(failed))  # noqa: E731
             finding, untouched = study.watched(model, work)
@@ -125,7 +125,7 @@ class Student(Worker):
                 "The model was not left as it was found.",
                 "This is a defect of that method; please report it.",
             )
-        if len(parts) != len(items):
+        if len(parts) != (1 if study.reduces else len(items)):
             raise InputError(
                 f"The study {study.id!r} was made of {len(items)} items.",
                 f"It kept {len(parts)} parts.",
@@ -133,4 +133,5 @@ class Student(Worker):
             )
         cost = lab.meter.cost()
         share = {c: getattr(cost, c) / len(items) for c in COSTS}
-        return [Output(p, share, tokens=round(share["tokens"])) for p in parts]
+        kept = [*parts, *[None] * (len(items) - len(parts))]
+        return [Output(p, share, tokens=round(share["tokens"])) for p in kept]
