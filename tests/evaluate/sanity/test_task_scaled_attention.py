@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from exegete.core.store import open_result
+from exegete.evaluate.contract import metric_of
 from exegete.evaluate.labelled_texts import LabelledTexts
 from exegete.evaluate.sanity.task_scaled_attention import TaskScaledAttention, attended
 from exegete.models.attention_classifier import AttentionClassifier
@@ -34,6 +35,18 @@ def test_what_decides_comes_first(found):
     assert scores["lin: decision_flip_fraction"].better == "lower"
     assert scores["lin: decision_flip_fraction"].control == pytest.approx(found.alone[lin, 0])
     assert found.value[0] == pytest.approx(found.alone[0])  # plain attention has no scores beside it
+
+
+def test_shares_of_few_texts_that_are_all_alike_are_no_proof(found):
+    """Where all texts flip with the first word, so need not all others; chance and control are held against it text by text."""
+    ones = np.ones(10)
+    metric = metric_of("decision_flip_most_informative")
+    assert STUDY._score("lin", metric, ones, 0 * ones, ones / 2).interval == pytest.approx(
+        (0.025 ** (1 / 10), 1)
+    )
+    assert all(s.over_chance is not None and s.over_control is not None for s in found.trust.scores)
+    plain = found.trust.scores[0]
+    assert plain.over_chance[0] <= plain.value - plain.chance <= plain.over_chance[1]
 
 
 def test_flips_by_hand():

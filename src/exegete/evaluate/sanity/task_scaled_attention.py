@@ -7,7 +7,8 @@
    better), and whether it flips without the first (`decision_flip_most_informative`, higher is better).
 
 Chance: random orders of the same text on the same classifier; control: the attention of the same classifier without its scores;
-of the plain one, random orders again. Interval: over texts. The scores are learned with the classifier, so that a model as it is
+of the plain one, random orders again. Both are held against the value text by text. Interval: over texts. The
+scores are learned with the classifier, so that a model as it is
 has none: the model that is named is not used, and the finding speaks of this kind of attention, not of its.
 Left out: the paper's gradient forms, its other encoders (LSTM, GRU, CNN, BERT) and tuning a form on a development set.
 Cost: four trainings, a few forwards a word and text. Reference: Chrysostomou & Aletras 2021 (arXiv:2105.02657), sections 3 and 4.
@@ -34,7 +35,7 @@ from exegete.models.lab import Lab
 from exegete.models.model import Model
 from exegete.models.small_classifier import Recipe, answers, from_texts, trained_attention
 from exegete.ops.rank import random_orders
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import mean_interval
 
 NAN = float("nan")
 METRICS = ("decision_flip_fraction", "decision_flip_most_informative")
@@ -103,7 +104,9 @@ class TaskScaledAttention(Study):
             forms=tuple(forms),
             metrics=METRICS,
             value=np.array([j.own.mean(1) for j in found]),
-            interval=np.array([[bootstrap_mean(x, self.seed) or (NAN, NAN) for x in j.own] for j in found]),
+            interval=np.array(
+                [[mean_interval(x, self.seed, (0, 1)) or (NAN, NAN) for x in j.own] for j in found]
+            ),
             alone=np.array([j.alone.mean(1) for j in found]),
             random=np.array([j.random.mean(1) for j in found]),
             accuracy=np.array([j.accuracy for j in found]),
@@ -148,7 +151,9 @@ class TaskScaledAttention(Study):
             chance=float(random.mean()),
             control=float(bar.mean()),
             control_name="random orders" if form == "plain" else "its attention without the scores",
-            interval=bootstrap_mean(own, self.seed),
+            interval=mean_interval(own, self.seed, (0, 1)),
+            over_chance=mean_interval(own - random, self.seed, (-1, 1)),
+            over_control=mean_interval(own - bar, self.seed, (-1, 1)),
             n=len(own),
         )
 
