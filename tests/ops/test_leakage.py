@@ -23,6 +23,20 @@ def test_one_kind_alone_and_nothing():
     assert las_interval(one[:1], one[:1], one[:1]) is None
 
 
+def test_one_leaking_row_is_no_proof_though_it_has_half_of_the_weight():
+    """It gains, the twenty others do not: drawing rows again, its gain is always 1 or is not there."""
+    e, x = np.eye(21)[0], np.zeros(21)
+    assert las(x, e, e)[0] == 0.5
+    low, high = las_interval(x, e, e)
+    assert low < 0 < 0.5 < high
+    # two rows that gain, both of one kind: as by a sign test not told apart from nothing
+    assert (
+        las_interval(np.zeros(2), np.ones(2), np.ones(2))[0]
+        < 0
+        < las_interval(*np.array([[0.0], [1.0], [1.0]]).repeat(6, 1))[0]
+    )
+
+
 def test_the_interval_is_that_of_drawing_rows_again():
     """Slow twin: the same draws, one after the other."""
     from exegete.core.seed import generator

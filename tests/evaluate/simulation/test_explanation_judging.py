@@ -121,6 +121,26 @@ def test_what_cannot_be_read_is_failed_not_a_tie():
     assert "was not tested" in found.notes[0]
 
 
+def test_a_failed_pair_is_one_of_its_own_writers_alone():
+    """One answer is garbled: that on mine against hers, of the last text. His pairs could all be read."""
+    found = judge_explanations(texts(), Judge(honest, garbled=68), own="mine")
+    assert [(s.n, s.n_failed) for s in found.trust.scores if s.name.startswith("wins")] == [
+        (23, 1),
+        (23, 1),
+        (24, 0),
+    ]
+    assert (score(found, "preference").n, score(found, "preference").n_failed) == (23, 1)
+    assert (score(found, "lean to the longer").n, score(found, "lean to the longer").n_failed) == (12, 0)
+    assert (score(found, "lean to the first").n, score(found, "lean to the first").n_failed) == (35, 1)
+
+
+def test_two_texts_are_no_proof_that_a_judge_is_steady():
+    """Its six verdicts stay, as they do in some of all runs of one that tosses a coin a text."""
+    turned = score(judge_explanations(texts(2), Judge(honest)), "inconsistent")
+    assert turned.value == 0 and not turned.beats_chance
+    assert turned.interval[1] == pytest.approx(1 - 0.025**0.5)
+
+
 def test_the_judge_sees_no_writer_and_each_pair_in_both_orders():
     judge = Judge(honest)
     judge_explanations(texts(2), judge, rubric=("Which one is clearer?",))

@@ -8,7 +8,7 @@ import pytest
 from exegete.core.errors import BudgetError, InputError
 from exegete.core.store import open_result
 from exegete.evaluate.simulation import forward_simulation
-from exegete.evaluate.simulation.forward_simulation import ForwardSimulationStudy, Read, _halves
+from exegete.evaluate.simulation.forward_simulation import ForwardSimulationStudy, Read, _halves, _shuffled
 from exegete.evaluate.truth import planted_additive
 from exegete.evaluate.truth.planted import planted
 from exegete.show.render import page
@@ -87,10 +87,33 @@ def test_what_failed_is_counted_and_one_answer_is_nothing_to_foretell():
     same = [Read(r.words, 1) for r in reads]
     found = ForwardSimulationStudy().simulate(same, {"some": gold}, NAMES)
     assert "praise to every text" in found.lede
-    assert all(np.isnan(s.value) and s.n_failed == s.n for s in found.trust.scores)
+    assert all(np.isnan(s.value) and s.n_failed > s.n == 0 for s in found.trust.scores)
     assert page(found)
     with pytest.raises(InputError, match="half of them"):
         ForwardSimulationStudy(explainers=("occlusion",))(planted("additive").model, ["room"] * 8)
+
+
+def test_what_a_method_is_held_against_is_of_the_texts_that_it_explained():
+    """All texts that say doubt fail: neither what is said most often nor shuffled scores are asked of them."""
+    reads, gold = drawn(48)
+    some = [None if r.answer == 3 else g for r, g in zip(reads, gold)]
+    study = ForwardSimulationStudy(n_random=3)
+    found = study.simulate(reads, {"some": some}, NAMES)
+    left = np.array([r.answer != 3 for r in reads])
+    answers, halves = np.array([r.answer for r in reads]), _halves(reads, 0)
+    often = [np.bincount(answers[halves != h]).argmax() for h in (0, 1)]
+    agree = next(s for s in found.trust.scores if s.name.startswith("some: agreement"))
+    assert agree.n == left.sum() and agree.n_failed == 48 - left.sum()
+    assert agree.chance == pytest.approx(
+        np.mean([often[h] == a for a, h in zip(answers[left], halves[left])])
+    )
+    draws = [
+        study._said(None, reads, halves, _shuffled(some, 0, "some", k), NAMES) == answers for k in range(3)
+    ]
+    assert agree.control == pytest.approx(np.mean(draws, axis=0)[left].mean())
+    assert agree.control != pytest.approx(np.mean(draws))
+    assert gain(found, "some").control == pytest.approx(agree.control - found.plain[left].mean())
+    assert gain(found, "some").over_control == pytest.approx(agree.over_control, abs=0.03)
 
 
 def by_reasons(prompt, options):

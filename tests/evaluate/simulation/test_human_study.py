@@ -85,7 +85,7 @@ def test_every_number_is_that_of_the_files():
 
 def test_an_explanation_that_tells_when_the_model_is_wrong():
     """Alone 70 %, the model 75 %; without an explanation half is taken over, with it all that is right and nothing that is wrong."""
-    plan = make_study(items(40, lambda i: i % 4 > 0), participants=20, seed=2)
+    plan = make_study(items(80, lambda i: i % 4 > 0), participants=20, seed=2)
     found = read_study(plan, [file_of(plan, p, drawn(0.7, 0.5, 1.0, 0.0)) for p in range(1, 21)])
     want = {"model": 0.75 * (0.5 + 0.5 * 0.7) + 0.25 * 0.5 * 0.7, "explained": 0.75 + 0.25 * 0.7}
     for c, name in enumerate(plan.conditions):
@@ -124,11 +124,38 @@ def test_an_explanation_that_does_nothing_is_rarely_found_to_do_something():
     assert np.mean(told) <= 0.1
 
 
+def test_two_people_who_agree_are_no_proof():
+    """Both always follow a model that is always right: two of two, not all people."""
+    plan = make_study(items(6, lambda i: True), participants=2)
+    found = read_study(plan, [file_of(plan, p, drawn(0.0, 0.0, 1.0)) for p in (1, 2)])
+    right = score(found, "right answers with answer and")
+    assert right.value == 1.0
+    assert right.interval == pytest.approx((0.025**0.5, 1.0)) == tuple(found.interval[1])
+    worth = score(found, "what the explanation adds")
+    assert worth.value == 1.0 and not worth.beats_chance  # everyone gains, in one of two runs of a coin
+    assert "not told apart" in found.lede
+
+
+def test_what_people_knew_before_is_taken_from_what_the_explanation_adds():
+    """Who is right at first stays so: explained items are the easier ones, and nothing is gained by them."""
+    plan = make_study(items(24, lambda i: i % 2 > 0), participants=8, seed=4)
+
+    def easy(item, condition, rng):
+        said = item.answer if condition == "explained" or rng.random() < 0.3 else item.options[0]
+        return said, said
+
+    found = read_study(plan, [file_of(plan, p, easy) for p in range(1, 9)])
+    worth = score(found, "what the explanation adds")
+    assert worth.beats_chance and worth.value == pytest.approx(worth.control)
+    assert worth.over_control[0] <= 0 <= worth.over_control[1] and not worth.beats_control
+    assert "not told apart" in found.lede
+
+
 def test_who_answers_once_and_never_alone_leaves_no_bar():
     plan = make_study(items(8, lambda i: i % 2 > 0), participants=2, ask_first=False)
     found = read_study(plan, [file_of(plan, p, drawn(0.7, 0.6)) for p in (1, 2)])
     together = score(found, "complementarity")
-    assert together.skipped and np.isnan(together.value) and together.n_failed == together.n
+    assert together.skipped and np.isnan(together.value) and together.n_failed > together.n == 0
     assert score(found, "what the explanation adds").control is None
     bar = make_study(items(9, lambda i: i % 2 > 0), ALL, participants=3, ask_first=False)
     files = [file_of(bar, p, drawn(0.7, 0.6)) for p in (1, 2, 3)]

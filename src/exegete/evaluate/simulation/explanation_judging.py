@@ -31,7 +31,7 @@ from exegete.core.results.explanation_judging import Candidate, ExplainedText, E
 from exegete.core.rows import asked, fault, misfit, rows_of
 from exegete.core.trust import Cost, Score, Trust
 from exegete.models.chat.base import Chat, ChatError
-from exegete.ops.stats import bootstrap_groups
+from exegete.ops.stats import groups_interval
 from exegete.ops.verdicts import critical, overall, read, settled
 
 RUBRIC = (
@@ -49,6 +49,7 @@ WHAT = "explained texts"
 FORM = 'Rows: {"text", "answer", "explanations": [{"writer", "text", "quality"?}, ...]}.'
 TOKENS_A_LINE, IN_A_ROW, SHOWN = 12, 3, 80
 LENGTH = "a judge who takes the longer one"
+SHARE, GAIN = (0.0, 1.0), (-1.0, 1.0)  # where values lie
 
 
 def read_explained(path: str | PathLike[str]) -> tuple[ExplainedText, ...]:
@@ -78,6 +79,10 @@ class _Pair:
     def read(self) -> bool:
         """Whether both verdicts could be read."""
         return self.first is not None and self.swapped is not None
+
+    def by(self, writer: str) -> bool:
+        """Whether one of both is by `writer`; "" is nobody."""
+        return bool(writer) and writer in (self.x.writer, self.y.writer)
 
     @property
     def places(self) -> tuple[int, int]:
@@ -132,11 +137,12 @@ def judge_explanations(
             f"None of its answers can be read ({failures[0]}).",
             "Take a model that follows the form, or a simpler rubric.",
         )
-    bias = _biases(good, own, len(told) - len(good))
-    scores = (*_soundness(good, len(told) - len(good), seed), *(s for _, s in bias))
+    bad = [p for p in told if not p.read]
+    bias = _biases(good, own, bad)
+    scores = (*_soundness(good, bad, seed), *(s for _, s in bias))
     exposed = tuple(words for words, s in bias if words and s.value >= (s.control or 0.0))
     writers = tuple(dict.fromkeys(c.writer for t in texts for c in t.explanations))
-    scores += tuple(_wins(w, good, len(told) - len(good), seed) for w in writers)
+    scores += tuple(_wins(w, good, bad, seed) for w in writers)
     return ExplanationJudging(
         title="Whose explanations does the judge prefer, and can it be trusted?",
         lede=_lede(scores, exposed, any(p.known for p in good)),
@@ -208,7 +214,7 @@ def _told(
     return found, failures
 
 
-def _soundness(good: list[_Pair], failed: int, seed: int) -> tuple[Score, ...]:
+def _soundness(good: list[_Pair], bad: list[_Pair], seed: int) -> tuple[Score, ...]:
     """How often verdicts turn, and how often they are right."""
     texts = np.array([p.text for p in good])
     turned = np.array([float(a != -b) for a, b in (p.places for p in good)])
@@ -220,49 +226,53 @@ def _soundness(good: list[_Pair], failed: int, seed: int) -> tuple[Score, ...]:
             value=float(turned.mean()),
             better="lower",
             chance=float(1 - 2 * a * b - tie**2),
-            interval=bootstrap_groups(turned, texts, seed),
+            interval=groups_interval(turned, texts, seed, SHARE),
             n=len(good),
-            n_failed=failed,
+            n_failed=len(bad),
         )
     ]
     known = [p for p in good if p.known]
     if known:
         credit = np.array([(1 + p.result * (p.known or 0)) / 2 for p in known])
-        length = np.mean([(1 + p.longer * (p.known or 0)) / 2 for p in known])
+        length = np.array([(1 + p.longer * (p.known or 0)) / 2 for p in known])
+        texts = np.array([p.text for p in known])
         scores.append(
             Score(
                 name="agreement with the known order",
                 value=float(credit.mean()),
                 chance=0.5,
-                control=float(length),
+                control=float(length.mean()),
                 control_name=LENGTH,
-                interval=bootstrap_groups(credit, np.array([p.text for p in known]), seed),
+                interval=groups_interval(credit, texts, seed, SHARE),
+                over_control=groups_interval(credit - length, texts, seed, GAIN),
                 n=len(known),
-                n_failed=failed,
+                n_failed=sum(bool(p.known) for p in bad),
             )
         )
     return tuple(scores)
 
 
-def _biases(good: list[_Pair], own: str, failed: int) -> list[tuple[str, Score]]:
+def _biases(good: list[_Pair], own: str, bad: list[_Pair]) -> list[tuple[str, Score]]:
     """Leanings of the judge, each with the words that say so."""
     place = np.array([np.sign(sum(p.places)) for p in good])
     side = "first" if place.sum() >= 0 else "second"
     found = [
         (
             f"it leans to the {side} place",
-            _lean(f"lean to the {side} place", place * (1 if side == "first" else -1), failed),
+            _lean(f"lean to the {side} place", place * (1 if side == "first" else -1), len(bad)),
         )
     ]
     known = [p for p in good if p.known is not None]
-    mine = [p for p in known if own and own in (p.x.writer, p.y.writer)]
+    mine = [p for p in known if p.by(own)]
     if mine:
         extra = np.array([p.astray * (1 if p.x.writer == own else -1) for p in mine])
-        found.append(("it prefers what it wrote itself", _lean("preference for its own", extra, failed)))
-    uneven = [p for p in known if p.longer and not (own and own in (p.x.writer, p.y.writer))]
+        lost = sum(p.known is not None and p.by(own) for p in bad)
+        found.append(("it prefers what it wrote itself", _lean("preference for its own", extra, lost)))
+    uneven = [p for p in known if p.longer and not p.by(own)]
     if uneven:
         extra = np.array([p.astray * p.longer for p in uneven])
-        found.append(("it leans to the longer one", _lean("lean to the longer one", extra, failed)))
+        lost = sum(p.known is not None and bool(p.longer) and not p.by(own) for p in bad)
+        found.append(("it leans to the longer one", _lean("lean to the longer one", extra, lost)))
     return found
 
 
@@ -279,26 +289,28 @@ def _lean(name: str, signs: np.ndarray, failed: int) -> Score:
     )
 
 
-def _wins(writer: str, good: list[_Pair], failed: int, seed: int) -> Score:
-    mine = [p for p in good if writer in (p.x.writer, p.y.writer)]
+def _wins(writer: str, good: list[_Pair], bad: list[_Pair], seed: int) -> Score:
+    mine, failed = [p for p in good if p.by(writer)], sum(p.by(writer) for p in bad)
     if not mine:
         return Score(
             name=f"wins of {writer}",
             value=float("nan"),
             chance=0.5,
-            n=1,
-            n_failed=1,
+            n=0,
+            n_failed=failed,
             skipped="no pair could be read",
         )
     side = np.array([1 if p.x.writer == writer else -1 for p in mine])
     credit = (1 + side * np.array([p.result for p in mine])) / 2
+    length, texts = (1 + side * np.array([p.longer for p in mine])) / 2, np.array([p.text for p in mine])
     return Score(
         name=f"wins of {writer}",
         value=float(credit.mean()),
         chance=0.5,
-        control=float(((1 + side * np.array([p.longer for p in mine])) / 2).mean()),
+        control=float(length.mean()),
         control_name=LENGTH,
-        interval=bootstrap_groups(credit, np.array([p.text for p in mine]), seed),
+        interval=groups_interval(credit, texts, seed, SHARE),
+        over_control=groups_interval(credit - length, texts, seed, GAIN),
         n=len(mine),
         n_failed=failed,
     )

@@ -10,7 +10,8 @@
 
 Chance: what the model says most often in the half that was read (agreement), 0 (gain). Control: the scores of each text shuffled over its
 words, the mean of `n_random` draws (one with a chat); random scores are judged as a method is, and must not gain. Texts that a method
-fails on are read without its explanation, and are n_failed. Intervals are over the texts that are foretold, not over what was learned from.
+fails on are read without its explanation, and are n_failed; what is held against the others is of the others too, text by text. Intervals are
+over the texts that are foretold, not over what was learned from.
 
 Cost: explanations; fits of the reader, or 1 call a text, and 2 a text and method. Shapes: scores [word]. References: Pruthi et al. 2022
 (arXiv:2012.00893); Doshi-Velez & Kim 2017 (arXiv:1702.08608), sec. 3 (forward simulation).
@@ -40,7 +41,7 @@ from exegete.models.ask import ask
 from exegete.models.chat.open import chat
 from exegete.models.lab import Lab
 from exegete.ops.explained_reader import columns, foretold
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import mean_interval
 
 RANDOM, SHUFFLED = "random scores", "scores shuffled over the words"
 NAN = float("nan")
@@ -114,7 +115,7 @@ class ForwardSimulationStudy(Study):
         single = len(set(answers.tolist())) < 2
         if single:
             hits = np.full((len(rows), len(texts)), NAN)
-            plain, shuffled = np.full(len(texts), NAN), np.full((len(rows), 1), NAN)
+            plain, held = np.full(len(texts), NAN), np.full((len(rows), 1, len(texts)), NAN)
         else:
             who = ChatRespondent(chat(self.reader), self.most_calls) if self.reader else None
 
@@ -127,12 +128,12 @@ class ForwardSimulationStudy(Study):
             hits[np.array([[s is None for s in scores] for scores in rows.values()])] = NAN
             n = 1 if who else self.n_random
             draws = [[_shuffled(s, self.seed, name, k) for k in range(n)] for name, s in rows.items()]
-            shuffled = np.array([[np.nanmean(hit(s)) for s in several] for several in draws])
-        majority = float(_agree(_most_often(answers, halves), answers).mean())
+            held = np.array([[hit(s) for s in several] for several in draws])
+        often = _agree(_most_often(answers, halves), answers)
         scores = tuple(
             s
             for m, name in enumerate(rows)
-            for s in self._scores(name, hits[m], plain, shuffled[m], majority)
+            for s in self._scores(name, hits[m], plain, _over_draws(held[m]), often)
         )
         return ForwardSimulation(
             title="Do explanations help to foretell the model?",
@@ -140,9 +141,9 @@ class ForwardSimulationStudy(Study):
             methods=tuple(rows),
             hits=hits,
             plain=plain,
-            shuffled=shuffled,
+            shuffled=np.array([[_mean(draw) for draw in several] for several in held]),
             interval=np.array([s.interval or (NAN, NAN) for s in scores[::2]], dtype=np.float64),
-            majority=majority,
+            majority=_mean(often),
             reader=self.reader or "softmax regression on words",
             labels=names,
             answers=answers,
@@ -224,31 +225,36 @@ class ForwardSimulationStudy(Study):
         return [pick(p) for p in who.answers(asked)]
 
     def _scores(
-        self, name: str, hits: np.ndarray, plain: np.ndarray, shuffled: np.ndarray, majority: float
+        self, name: str, hits: np.ndarray, plain: np.ndarray, held: np.ndarray, often: np.ndarray
     ) -> tuple[Score, Score]:
-        """Agreement and gain of a method."""
-        known = np.isfinite(hits) & np.isfinite(plain)
-        n, without = int(known.sum()), float(np.nanmean(plain)) if np.isfinite(plain).any() else NAN
+        """Agreement and gain of a method, from what is right text by text [text]: with explanations, without, shuffled, most often."""
+        known = np.isfinite(hits) & np.isfinite(plain) & np.isfinite(held)
+        n = int(known.sum())
         titles = (f"{name}: agreement with the model", f"{name}: gain over no explanations")
         if not n:
-            empty = [Score(name=t, value=NAN, n=1, n_failed=1, skipped="nothing to foretell") for t in titles]
+            empty = [
+                Score(name=t, value=NAN, n=0, n_failed=max(1, len(hits)), skipped="nothing to foretell")
+                for t in titles
+            ]
             return empty[0], empty[1]
-        control = float(shuffled.mean())
+        hits, plain, held, often = (x[known] for x in (hits, plain, held, often))
         made = []
-        for title, values, chance, bar in (
-            (titles[0], hits[known], majority, control),
-            (titles[1], (hits - plain)[known], 0.0, control - without),
+        for title, values, chance, bar, span in (
+            (titles[0], hits, often, held, (0.0, 1.0)),
+            (titles[1], hits - plain, np.zeros(n), held - plain, (-1.0, 1.0)),
         ):
             made.append(
                 Score(
                     name=title,
                     value=float(values.mean()),
-                    chance=chance,
-                    control=bar,
+                    chance=float(chance.mean()),
+                    control=float(bar.mean()),
                     control_name=SHUFFLED,
-                    interval=bootstrap_mean(values, self.seed),
+                    interval=mean_interval(values, self.seed, span),
+                    over_chance=mean_interval(values - chance, self.seed, (-1.0, 1.0)),
+                    over_control=mean_interval(values - bar, self.seed, (-1.0, 1.0)),
                     n=n,
-                    n_failed=len(hits) - n,
+                    n_failed=len(known) - n,
                 )
             )
         return made[0], made[1]
@@ -276,6 +282,18 @@ def _most_often(answers: np.ndarray, halves: np.ndarray) -> np.ndarray:
 
 def _agree(said: np.ndarray, answers: np.ndarray) -> np.ndarray:
     return np.where(said < 0, NAN, (said == answers).astype(np.float64))
+
+
+def _over_draws(hits: np.ndarray) -> np.ndarray:
+    """The mean of hits [draw, text] over the draws in which there was an answer; NaN where there was none."""
+    said = np.isfinite(hits)
+    total = np.where(said, hits, 0.0).sum(0)
+    return np.divide(total, said.sum(0), out=np.full(hits.shape[1], NAN), where=said.any(0))
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else NAN
 
 
 def _shuffled(scores: Scores, seed: int, name: str, draw: int) -> Scores:

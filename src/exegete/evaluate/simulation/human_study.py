@@ -5,13 +5,13 @@
                                that was no condition). Chance 0; control: the same difference in what was answered before anything
                                was shown, which no explanation can have made
     complementarity            accuracy of person and model together less that of the better one of both alone, on the same answers.
-                               Chance 0: what a person who always knows whom to follow gains over none; control: the same without
-                               the explanation
+                               Chance 0: what always following the better one gains; control: the same without the explanation
     over-reliance              how often the model's answer is taken where it is wrong; under-reliance: not taken where it is right.
                                Chance: a guess; control: without the explanation, else before anything was shown
 
 People alone: their answers before anything was shown, else those under the condition "alone"; where there are neither, what needs them
-is left out with a word. Intervals are over people and items together (`ops.crossed`). Answers that do not count are failed, and listed.
+is left out with a word. Intervals are over people and items together (`ops.crossed`), of the difference to a control in the same draws;
+equal answers of few have a width too (`stats.unseen`). Answers that do not count are failed, and listed.
 Cost: no model. References: Bansal et al. 2021 (arXiv:2006.14779), sec. 3-5; Schemmer et al. 2023 (arXiv:2302.02187) for reliance.
 """
 
@@ -26,8 +26,10 @@ from exegete.core.results.human_study import CONDITIONS, HumanStudy, StudyPlan
 from exegete.core.trust import Score, Trust
 from exegete.evaluate.simulation.study_answers import Answers, Source, read_answers
 from exegete.ops.crossed import Draws, draw, interval, mean
+from exegete.ops.stats import unseen
 
 NAN = float("nan")
+SHARE, GAIN = (0.0, 1.0), (-1.0, 1.0)  # where values lie
 
 
 def read_study(plan: StudyPlan, sources: Sequence[Source], seed: int = 0) -> HumanStudy:
@@ -36,10 +38,10 @@ def read_study(plan: StudyPlan, sources: Sequence[Source], seed: int = 0) -> Hum
     tables = _tables(plan, told)
     people, items = told.last.shape
     sheet = _Sheet(plan, told, tables, draw(people, items, seed))
-    scores = (*sheet.accuracies(), *sheet.utility(), *sheet.complementarity(), *sheet.reliance())
+    right = sheet.accuracies()
+    scores = (*right, *sheet.utility(), *sheet.complementarity(), *sheet.reliance())
     names = tuple(CONDITIONS[c] for c in plan.conditions)
     accuracy = [sheet.of(tables.right, c) for c in range(len(names))]
-    ranges = [interval(sheet.draws.means(sheet.under(tables.right, c))) for c in range(len(names))]
     return HumanStudy(
         title="Does the explanation help people?",
         lede=_lede(plan, scores),
@@ -50,7 +52,7 @@ def read_study(plan: StudyPlan, sources: Sequence[Source], seed: int = 0) -> Hum
         followed=tables.followed,
         seconds=told.seconds,
         accuracy=np.array(accuracy),
-        interval=np.array([r or (NAN, NAN) for r in ranges], dtype=np.float64),
+        interval=np.array([s.interval or (NAN, NAN) for s in right], dtype=np.float64),
         alone=mean(tables.alone),
         model=mean(np.where(told.last >= 0, tables.model_right, NAN)),
         guess=mean(np.where(told.last >= 0, tables.guess, NAN)),
@@ -130,7 +132,7 @@ class _Sheet:
                 self.under(self.t.right, c),
                 c,
                 chance=self.of(self.t.guess, c),
-                control=self._alone(c) if name != "alone" else NAN,
+                control=self._alone_table(c) if name != "alone" else None,
                 control_name="people alone",
             )
             for c, name in enumerate(self.plan.conditions)
@@ -144,7 +146,8 @@ class _Sheet:
             return []
         value = self.of(self.t.right, a) - self.of(self.t.right, b)
         drawn = self.draws.means(self.under(self.t.right, a)) - self.draws.means(self.under(self.t.right, b))
-        before = self.of(self.t.right_first, a) - self.of(self.t.right_first, b)
+        first = [self.under(self.t.right_first, c) for c in (a, b)]
+        before = mean(first[0]) - mean(first[1])
         return [
             self._made(
                 f"what the explanation adds to answers {CONDITIONS[self.plan.conditions[b]]}",
@@ -153,7 +156,9 @@ class _Sheet:
                 (a, b),
                 chance=0.0,
                 control=before,
+                control_drawn=self.draws.means(first[0]) - self.draws.means(first[1]),
                 control_name="the same before anything was shown",
+                span=GAIN,
             )
         ]
 
@@ -168,18 +173,14 @@ class _Sheet:
                     Score(
                         name=name,
                         value=NAN,
-                        n=1,
-                        n_failed=1,
+                        n=0,
+                        n_failed=max(1, int((self.told.condition == c).sum() + self.told.failed[c])),
                         skipped="nobody answered without the model",
                     )
                 )
                 continue
             value = self._gain(self.of(self.t.right, c), mean(alone), self.of(self.t.model_right, c))
-            drawn = self._gain(
-                self.draws.means(self.under(self.t.right, c)),
-                self.draws.means(alone),
-                self.draws.means(self.under(self.t.model_right, c)),
-            )
+            drawn = self._gain_drawn(c)
             bare = _index(self.plan, "model")
             held = bare >= 0 and bare != c
             control = (
@@ -199,7 +200,9 @@ class _Sheet:
                     (c,),
                     chance=0.0,
                     control=float(control),
+                    control_drawn=self._gain_drawn(bare) if held else None,
                     control_name="without the explanation",
+                    span=GAIN,
                 )
             )
         return found
@@ -224,7 +227,7 @@ class _Sheet:
                         c,
                         better="lower",
                         chance=mean(np.where(np.isfinite(mine), guess, NAN)),
-                        control=self.of(table, bare) if held else self.of(before, c),
+                        control=self.under(table, bare) if held else self.under(before, c),
                         control_name="without the explanation" if held else "agreement before it was shown",
                     )
                 )
@@ -234,8 +237,10 @@ class _Sheet:
         """People alone: on the answers of condition c before the model was seen, else on those given without it."""
         return self.under(self.t.alone, c) if self.plan.ask_first else self.t.alone
 
-    def _alone(self, c: int) -> float:
-        return mean(self._alone_table(c))
+    def _gain_drawn(self, c: int) -> np.ndarray:
+        """Complementarity under condition c in every draw."""
+        tables = (self.under(self.t.right, c), self._alone_table(c), self.under(self.t.model_right, c))
+        return np.asarray(self._gain(*map(self.draws.means, tables)))
 
     @staticmethod
     def _gain(
@@ -250,13 +255,14 @@ class _Sheet:
         c: int,
         *,
         chance: float,
-        control: float,
+        control: np.ndarray | None,
         control_name: str,
         better: Literal["higher", "lower"] = "higher",
     ) -> Score:
+        held = np.full_like(table, NAN) if control is None else control
         n = int(np.isfinite(table).sum())
         return self._made(
-            name, mean(table), self.draws.means(table), (c,), chance=chance, control=control,
+            name, mean(table), self.draws.means(table), (c,), chance=chance, control=mean(held), control_drawn=self.draws.means(held),
             control_name=control_name, better=better, n=n,
         )  # fmt: skip
 
@@ -269,9 +275,11 @@ class _Sheet:
         *,
         chance: float,
         control: float,
+        control_drawn: np.ndarray | None,
         control_name: str,
         better: Literal["higher", "lower"] = "higher",
         n: int | None = None,
+        span: tuple[float, float] = SHARE,
     ) -> Score:
         """A score; failed answers are those of its conditions. Without any answer it is a failed one."""
         several = self.told.last.size > 1
@@ -280,7 +288,12 @@ class _Sheet:
         known = bool(np.isfinite(control))
         if not np.isfinite(value):
             return Score(
-                name=name, value=NAN, better=better, n=1, n_failed=1, skipped="no answer of this kind"
+                name=name,
+                value=NAN,
+                better=better,
+                n=0,
+                n_failed=max(1, lost),
+                skipped="no answer of this kind",
             )
         return Score(
             name=name,
@@ -289,10 +302,26 @@ class _Sheet:
             chance=chance,
             control=control if known else None,
             control_name=control_name if known else "",
-            interval=interval(drawn) if several else None,
+            interval=self._range(drawn, conditions, span) if several else None,
+            over_control=self._range(
+                drawn - control_drawn, conditions, (span[0] - span[1], span[1] - span[0])
+            )
+            if several and known and control_drawn is not None
+            else None,
             n=answers,
             n_failed=lost,
         )
+
+    def _range(
+        self, drawn: np.ndarray, conditions: tuple[int, ...], span: tuple[float, float]
+    ) -> tuple[float, float] | None:
+        """The interval of what was drawn; where all draws are alike, of as many equal values as there are people, or items if fewer."""
+        found = interval(drawn)
+        if found is None or found[0] < found[1]:
+            return found
+        there = np.isin(self.told.condition, conditions)
+        several = [n for n in (int(there.any(1).sum()), int(there.any(0).sum())) if n > 1]
+        return unseen(found[0], min(several), span) if several else None
 
 
 def _equal(said: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -322,11 +351,10 @@ def _lede(plan: StudyPlan, scores: Sequence[Score]) -> str:
     words = ""
     if worth is not None and np.isfinite(worth.value):
         words = f"{worth.name[0].upper()}{worth.name[1:]}: {worth.value:+.3f}{_range(worth)}. "
-        low, high = worth.interval or (NAN, NAN)
-        bar = max(0.0, worth.control or 0.0)
-        if low > bar:
+        high = max((x or (NAN, NAN))[1] for x in (worth.interval, worth.over_control or worth.interval))
+        if worth.beats_chance and worth.beats_control is not False:
             words += "People are right more often with it. "
-        elif high < min(0.0, worth.control or 0.0):
+        elif high < 0:
             words += "People are right less often with it. "
         else:
             words += "That is not told apart from nothing. "
@@ -335,7 +363,7 @@ def _lede(plan: StudyPlan, scores: Sequence[Score]) -> str:
         words += f"{best.name[0].upper()}{best.name[1:]}: {best.value:+.3f}{_range(best)}; "
         words += (
             "together they beat the better one of both."
-            if (best.interval or (NAN, NAN))[0] > 0
+            if best.interval and best.beats_chance
             else "together they do not beat the better one of both."
         )
     return words.strip() or "Too few answers to say anything."
