@@ -88,6 +88,11 @@ def test_what_never_looks_is_flagged_and_what_looks_is_not(made):
     assert blind.value == pytest.approx(0, abs=1e-9)
     assert not blind.beats_chance
     assert looks.control == pytest.approx(1 - found.again[0])
+    assert looks.over_control[0] <= looks.value - looks.control <= looks.over_control[1]  # text by text
+    assert blind.over_control[0] <= 0 <= blind.over_control[1]
+    assert (
+        blind.interval[0] == pytest.approx(0, abs=1e-9) and blind.interval[1] > 0.5
+    )  # eight texts are no proof of all
     assert "spelling keeps as much" in found.lede
 
 

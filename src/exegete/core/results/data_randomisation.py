@@ -12,8 +12,8 @@ class DataRandomised(Finding):
     `methods` are rows: `permuted` [method] with the classifier of permuted labels, `again` [method] with another one of the true
     labels (other first weights and batches), means over texts, each with its `interval` [method, 2] of `permuted`. `random` (low, high) holds
     95 % of what random orders reach. `accuracy` are shares of the training texts that each classifier gets right by its own labels:
-    true labels, true labels again, permuted. `flagged` says which methods keep more than random orders and no less than another
-    training on the true labels does.
+    true labels, true labels again, permuted. `flagged` says which methods keep more than random orders do, and not surely
+    less than with another training on the true labels.
     """
 
     methods: tuple[str, ...]
