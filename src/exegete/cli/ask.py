@@ -48,6 +48,7 @@ def loaded(
     device: str | None,
     trust_remote_code: bool,
     allow_pickle: bool,
+    device_map: str | None,
 ) -> Any:
     """The model, loaded through the front door."""
     from exegete import front
@@ -60,6 +61,7 @@ def loaded(
         device=device,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
+        device_map=device_map,
     )
 
 

@@ -39,6 +39,14 @@ Dtype = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)
 ]
+DeviceMap = Annotated[
+    str | None,
+    typer.Option(
+        "--device-map",
+        help="auto: spread a model larger than one device over all, then main memory, then disk.",
+        rich_help_panel=MODEL,
+    ),
+]
 RemoteCode = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run code that comes with the model.", rich_help_panel=MODEL),

@@ -125,6 +125,7 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
         revision: o.Revision = None,
         dtype: o.Dtype = None,
         device: o.Device = None,
+        device_map: o.DeviceMap = None,
         trust_remote_code: o.RemoteCode = False,
         allow_pickle: o.Pickle = False,
         export: Export = None,
@@ -157,7 +158,9 @@ def verb(name: str, default: str, words: str) -> Callable[..., int]:
             _check_export(export)
             items = request(chosen, asked)
             goal = ask_of(target, against, scale, "word").target
-            reader = loaded(source, task, revision, dtype, device, trust_remote_code, allow_pickle)
+            reader = loaded(
+                source, task, revision, dtype, device, trust_remote_code, allow_pickle, device_map
+            )
             from exegete import front
 
             if items is None and chosen.asks != "nothing":  # type: ignore[attr-defined]

@@ -36,7 +36,8 @@ class Trace:
     """What was read in one trace, by site. A context manager; made by `trace` or `run`.
 
     `t[site]` is the tensor (or the reducer's value) of the last call, `t.calls(site)` those of every call: one a forward
-    pass, one a step while generating. Axes are those of `site.axes`, less those the site gives as one number.
+    pass, one a step while generating. Axes are those of `site.axes`, less those the site gives as one number. In a model on
+    several devices all of them, and what edits and reducers are given, lie where the inputs go (`model.device`).
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Trace:
 
     def __enter__(self) -> "Trace":
         self._found = {s: [] for s in self._reads}
-        self._wires = Wires(self._map, self._record, self._keep)
+        self._wires = Wires(self._map, self._record, self._keep, home=self._map.home)
         self._wires.place(self._stations)
         return self
 

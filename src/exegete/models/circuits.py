@@ -27,7 +27,6 @@ from exegete.core.site import Site, Stack
 from exegete.models.edit import Set
 from exegete.models.family import ModelMap
 from exegete.models.lab import Lab
-from exegete.models.matrix import linear_map
 from exegete.models.norms import FrozenNorm, freeze
 from exegete.models.prove import probe_inputs
 
@@ -137,7 +136,7 @@ def _out(bound: ModelMap, stack: Stack, i: int) -> Tensor:
     """W_O [head, dh, d] as it reaches the residual: through a norm or factor on what is added, at scale 1."""
     tower = bound.tower(stack)
     part = tower.table.block.attn
-    weight, _ = linear_map(bound.at(bound.part_path(stack, i, "attn", "proj")))
+    weight, _ = bound.linear(bound.part_path(stack, i, "attn", "proj"))
     found = weight.detach().unflatten(0, (tower.n_heads, -1))
     if part.add and part.add not in (part.proj, part.out):
         norm = _norm(bound, stack, i, "attn", "add")
@@ -162,7 +161,7 @@ def _some(bound: ModelMap) -> Tensor:
     """An activation to freeze norms at, where only gain, bias and centring are wanted."""
     like = next(p for p in bound.module.parameters() if p.is_floating_point())
     x = torch.randn(1, bound.d_model, generator=torch.Generator().manual_seed(0))
-    return x.to(like.device, like.dtype if like.dtype.is_floating_point else torch.float32)
+    return x.to(bound.home or like.device, like.dtype if like.dtype.is_floating_point else torch.float32)
 
 
 def _through(norm: FrozenNorm, x: Tensor) -> Tensor:

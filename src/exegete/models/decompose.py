@@ -26,7 +26,6 @@ from torch import Tensor
 from exegete.core.site import Site, Stack
 from exegete.models.family import ModelMap
 from exegete.models.lab import Aim, Lab
-from exegete.models.matrix import linear_map
 from exegete.models.norms import freeze
 from exegete.models.readout import Readout, readout
 
@@ -162,7 +161,7 @@ def _inside(walk: _Walk, i: int, part: str, prefix: str, whole: Tensor) -> dict[
         return {}
     carried = walk.at[kind]
     flat = carried.flatten(1)
-    weight, bias = linear_map(walk.module(i, part, "proj"))
+    weight, bias = walk.bound.linear(walk.bound.part_path(walk.stack, i, part, "proj"))
     u, constant = _inner(walk, i, part, flat @ weight + bias)
     u, constant = u[:few], (u * bias).sum(-1)[:few] + constant[:few]
     seen = u @ weight.T

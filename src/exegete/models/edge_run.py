@@ -31,7 +31,6 @@ from exegete.models.attention import Tap
 from exegete.models.capture import Trace
 from exegete.models.edges import EdgeGraph
 from exegete.models.lab import Lab
-from exegete.models.matrix import linear_map
 from exegete.models.norms import freeze
 from exegete.models.ports import join
 from exegete.models.slots import find_input, put_input
@@ -224,7 +223,7 @@ def head_writes(lab: Lab, graph: EdgeGraph, layer: int, z: Tensor) -> Tensor:
     """What each head of a layer adds to the residual [head, batch, tok, d], from z [batch, head, tok, dh]."""
     bound = lab.model.map
     part = bound.tower(graph.stack).table.block.attn
-    weight, bias = linear_map(bound.at(bound.part_path(graph.stack, layer, "attn", "proj")))
+    weight, bias = bound.linear(bound.part_path(graph.stack, layer, "attn", "proj"))
     found = torch.einsum("bhtd,hdm->hbtm", z, weight.unflatten(0, (graph.n_heads, -1)))
     if part.add and part.add != part.proj:
         # `forward` itself: calling the module would run the hooks of the very trace that asks.

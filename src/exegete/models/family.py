@@ -23,7 +23,8 @@ from exegete.core.errors import ModelError, SiteError, UnsupportedModel, near
 from exegete.core.site import BLOCK_KINDS, CROSS_KINDS, Site
 from exegete.core.site import Stack as StackName
 from exegete.models import families as _tables
-from exegete.models.matrix import matrix_shape
+from exegete.models.matrix import linear_map, matrix_shape
+from exegete.models.placement import computes_on, is_spread
 from exegete.models.ports import Layer, Port, Tower, block_port, join, missing, model_port
 from exegete.models.table import Family, Head, Part, Stack
 
@@ -96,6 +97,18 @@ class ModelMap:
         """Width of one head in z, in the main stack."""
         return self.tower().d_head
 
+    @property
+    def home(self) -> torch.device | None:
+        """Where everything read of a model on several devices is brought: where its inputs go. None for a model on one device."""
+        if not is_spread(self.module):
+            return None
+        table: Any = self.at(self.tower(self.stacks[0]).embed)
+        return computes_on(table, table.weight)
+
+    def linear(self, path: str) -> tuple[Tensor, Tensor]:
+        """`models.matrix.linear_map` of the module at a path, where everything read is brought."""
+        return linear_map(self.at(path), self.home)
+
     def at(self, path: str) -> nn.Module:
         """The live module at a path of this map."""
         return self.module.get_submodule(path)
@@ -160,7 +173,7 @@ class ModelMap:
         for step in self.head.steps:
             module = _optional(self.module, step.removesuffix("?"))
             x = module(x) if module is not None else x
-        return _finish(x, self.head, self.module)
+        return _finish(x.to(hidden.device), self.head, self.module)
 
     def _of(self, name: StackName) -> list[Site]:
         kinds = [*BLOCK_KINDS, *CROSS_KINDS]
@@ -309,7 +322,7 @@ def _layers(module: nn.Module, prefix: str, stack: Stack, family: Family) -> tup
 def _finish(logits: Tensor, head: Head, module: nn.Module) -> Tensor:
     config: Any = module.config
     if head.shift:
-        logits = logits + getattr(module, head.shift)
+        logits = logits + getattr(module, head.shift).to(logits.device)
     if head.times:
         logits = logits * getattr(config, head.times)
     if head.over:

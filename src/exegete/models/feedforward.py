@@ -10,6 +10,7 @@ No pass of the model. Families whose experts are fused and routed have no such m
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from exegete.core.errors import SiteError
@@ -21,23 +22,26 @@ from exegete.models.matrix import linear_map
 
 @dataclass(frozen=True, eq=False)
 class FeedForward:
-    """One layer's part: `act` site of the units, `out` site of the projection's output, its `module` at `path`."""
+    """One layer's part: `act` site of the units, `out` site of the projection's output, its `module` at `path`; `home` as the
+    map's.
+    """
 
     layer: int
     act: Site
     out: Site
     path: str
     module: nn.Module
+    home: torch.device | None = None
 
     @property
     def weight(self) -> Tensor:
         """W [neuron, d], a view of the live parameter where it is a plain one; row i is the value of unit i."""
-        return linear_map(self.module)[0].detach()
+        return linear_map(self.module, self.home)[0].detach()
 
     @property
     def bias(self) -> Tensor:
         """b [d]; zeros where there is none."""
-        return linear_map(self.module)[1].detach()
+        return linear_map(self.module, self.home)[1].detach()
 
     def delta(self, key: np.ndarray, value: np.ndarray) -> WeightDelta:
         """The change key [rank, neuron]^T @ value [rank, d] of W, in the orientation of the parameter.
@@ -70,7 +74,7 @@ def feed_forward(model_map: ModelMap, layer: int, stack: Stack | None = None) ->
     add, out = (Site(kind, layer=layer, stack=name) for kind in ("mlp_add", "mlp_out"))
     # Some modules add the residual or a norm before they return: there the projection itself is what is added.
     own = model_map.port(add).path == path
-    return FeedForward(layer, act, add if own else out, path, model_map.at(path))
+    return FeedForward(layer, act, add if own else out, path, model_map.at(path), model_map.home)
 
 
 def units_of(part: FeedForward) -> int:

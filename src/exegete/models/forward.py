@@ -221,7 +221,7 @@ def gathered(head: nn.Module, rows: Tensor, width: int) -> Iterator[None]:
 
     def keep(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if args and isinstance(args[0], Tensor) and args[0].dim() == 3 and args[0].shape[1] == width:
-            return (pick(args[0], rows), *args[1:])
+            return (pick(args[0], rows.to(args[0].device)), *args[1:])
         return None
 
     handle = head.register_forward_pre_hook(keep)
@@ -243,7 +243,9 @@ def replaced(embedding: nn.Module, points: Tensor, first: int = 0) -> Iterator[N
         if out.dim() != 3 or out.shape[0] != points.shape[0] or out.shape[1] < first + points.shape[1]:
             return None
         used.append(True)
-        return torch.cat([out[:, :first], points.to(out.dtype), out[:, first + points.shape[1] :]], 1)
+        return torch.cat(
+            [out[:, :first], points.to(out.device, out.dtype), out[:, first + points.shape[1] :]], 1
+        )
 
     handle = embedding.register_forward_hook(put)
     try:

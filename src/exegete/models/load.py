@@ -3,7 +3,8 @@
 1. an embedded name (`terrarium/sentiment`) becomes a folder of the package;
 2. the configuration says which tasks the checkpoint was saved for; `task` overrides;
 3. remote code and pickled weights are refused unless asked for by flag;
-4. weights are read once, in their own precision on a GPU and in float32 on a CPU, by Hugging Face's own loader.
+4. weights are read once, in their own precision on a GPU and in float32 on a CPU, by Hugging Face's own loader;
+5. a model larger than one device is spread over several by accelerate (`device_map`; `models.placement` says what that changes).
 
 Cost: no forward pass. Memory: the weights (kept memory-mapped where Hugging Face does).
 """
@@ -18,6 +19,7 @@ from torch import nn
 
 from exegete.core.embedded import PREFIX, embedded_names, embedded_path
 from exegete.core.errors import ModelError, UnknownName, UsageError, suggest
+from exegete.models.device_map import DeviceMap, beyond_cpu, check_device, check_map, room_aside
 from exegete.models.model import TASKS, Model
 
 _AUTO = {
@@ -48,14 +50,18 @@ def load(
     device: str | torch.device | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    device_map: DeviceMap | None = None,
 ) -> Model:
     """A `Model` from a name, a folder, a `(module, tokenizer)` pair, or a `Model` (returned as it is).
 
-    `task` is one of causal, masked, seq2seq, sequence, token; by default what the checkpoint was saved for.
+    `task` is one of causal, masked, seq2seq, sequence, token; by default what the checkpoint was saved for. `device_map` spreads the
+    weights over devices: "auto", or a device ("cpu" and "disk" too) for each module by name. It changes no number but by rounding,
+    and is no part of the fingerprint.
     Raises `ModelError` (not found, offline, gated, unsafe) and `UsageError` (unknown task, a pair of the wrong things).
     """
     if task is not None and task not in TASKS:
         raise UnknownName("task", task, TASKS)
+    check_map(device_map, device, source)
     if isinstance(source, Model):
         return source
     if isinstance(source, (tuple, list)) and len(source) == 2:
@@ -72,13 +78,20 @@ def load(
     place = str(where) if where is not None else name
     if where is not None:
         _check_folder(where, allow_pickle)
-    _check_device(device)
+    check_device(device)
     config = _fetch("AutoConfig", place, name, options)
     task = _task(config, name, task)
-    weights = {"use_safetensors": None if allow_pickle else True, "dtype": _dtype(dtype, device)}
-    module, report = _fetch(
-        _AUTO[task], place, name, options | weights, config=config, output_loading_info=True
-    )
+    weights = {"use_safetensors": None if allow_pickle else True, "dtype": _dtype(dtype, device, device_map)}
+    with room_aside(device_map) as aside:
+        module, report = _fetch(
+            _AUTO[task],
+            place,
+            name,
+            options | weights | aside.options,
+            config=config,
+            output_loading_info=True,
+        )
+        aside.keep_for(module)
     _check_complete(report, name, task)
     tokenizer = _fetch("AutoTokenizer", place, name, options)
     if device is not None:
@@ -113,19 +126,6 @@ def _path(name: str) -> Path | None:
         return path if name and path.exists() else None
     except (OSError, ValueError, RuntimeError):  # too long for a path, a zero byte, no such user's home
         return None
-
-
-def _check_device(device: str | torch.device | None) -> None:
-    try:
-        known = device is None or torch.device(device)
-    except RuntimeError:
-        known = False
-    if known is False or (device is not None and torch.device(device).type == "meta"):
-        raise UsageError(
-            f"You asked for the device {str(device)!r}.",
-            "There is no device of that name that computes.",
-            "Write cpu, cuda, cuda:1 or mps.",
-        )
 
 
 def _move(module: nn.Module, device: Any, name: str) -> None:
@@ -313,10 +313,12 @@ def _first(text: str) -> str:
     return text.strip().split("\n")[0][:300]
 
 
-def _dtype(dtype: str | torch.dtype | None, device: str | torch.device | None) -> Any:
+def _dtype(
+    dtype: str | torch.dtype | None, device: str | torch.device | None, device_map: DeviceMap | None
+) -> Any:
     if dtype is not None:
         return dtype
-    on_gpu = device is not None and torch.device(device).type != "cpu"
+    on_gpu = beyond_cpu(device_map) or (device is not None and torch.device(device).type != "cpu")
     return "auto" if on_gpu else torch.float32
 
 

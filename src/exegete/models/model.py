@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from exegete.models.placement import computes_on, is_spread, laid_off, weights
+
 TASKS = ("causal", "masked", "seq2seq", "sequence", "token")
 FULL_HASH_BYTES = 1 << 28  # weights up to 256 MB are hashed whole, larger ones by sums and samples
+_WHOLE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes an entry
 # tokens in one pass; on a CPU larger batches fall out of the cache and get slower
 TOKEN_BUDGET = {"cpu": 1024}
 TOKEN_BUDGET_ELSEWHERE = 16384
@@ -49,8 +52,8 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go: the device of the input embedding."""
-        return self._table.device
+        """Where inputs go: the device on which the input embedding computes. What is read of a model on several devices lies there."""
+        return computes_on(self.embedding(""), self._table)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -95,7 +98,8 @@ class Model:
     def offers(self) -> frozenset[str]:
         """What methods may ask of this model (`core.method.Need`)."""
         extra = {"generate"} if self.task in ("causal", "seq2seq") else set()
-        return frozenset({"text", "logprobs", "gradients", "sites", "weights"} | extra)
+        extra |= set() if is_spread(self.module) and laid_off(self.module) else {"weights"}
+        return frozenset({"text", "logprobs", "gradients", "sites"} | extra)
 
     def embedding(self, stack: str) -> nn.Module:
         """The module that turns token ids into vectors, of the main stack ("") or the decoder ("dec")."""
@@ -128,10 +132,9 @@ class Model:
         """
         if self._settled:
             return self._settled
-        state = self.module.state_dict()
-        stamp = (_told(self.config), *((t.data_ptr(), _version(t), _bytes(t, False)) for t in state.values()))
+        stamp = (_told(self.config), *map(_stamp, self.module.state_dict().values()))
         if self._stamped is None or self._stamped[0] != stamp:
-            self._stamped = stamp, self._hash(state)
+            self._stamped = stamp, self._hash()
         return self._stamped[1]
 
     @contextmanager
@@ -143,14 +146,23 @@ class Model:
         finally:
             self._settled = before
 
-    def _hash(self, state: dict[str, torch.Tensor]) -> str:
+    def _hash(self) -> str:
+        state = self.module.state_dict()
         whole = sum(t.numel() * t.element_size() for t in state.values()) <= FULL_HASH_BYTES
         h = hashlib.blake2b(digest_size=12)
         h.update(_told(self.config).encode())
-        for name, t in state.items():
+        for name, t in weights(self.module):
             h.update(f"{name}{tuple(t.shape)}{t.dtype}".encode())
             h.update(_bytes(t, True) if whole else _summary(t))
         return h.hexdigest()
+
+
+def lighter(model: Model, least: int = 64) -> bool:
+    """Halve the tokens of one pass, for a device that has less memory than was thought; False at `least` tokens."""
+    if model.token_budget <= least:
+        return False
+    model.token_budget = max(least, model.token_budget // 2)
+    return True
 
 
 @contextmanager
@@ -182,10 +194,15 @@ def _told(config: Any) -> str:
 
 
 def _summary(t: torch.Tensor) -> bytes:
-    """Sum and 4096 evenly spread entries of a large tensor."""
+    """Sum of the bit patterns (the same on every device, in whatever order they are added) and 4096 evenly spread entries."""
     flat = t.detach().reshape(-1)
-    total = flat.double().sum().item() if flat.is_floating_point() else int(flat.sum())
+    total = int(flat.view(_WHOLE[flat.element_size()]).sum()) if flat.is_floating_point() else int(flat.sum())
     return repr(total).encode() + _bytes(flat[:: max(1, flat.numel() // 4096)], True)
+
+
+def _stamp(t: torch.Tensor) -> tuple[int, int, bytes]:
+    """What tells that a weight was written to, cheaply; a weight that was laid off cannot be."""
+    return (0, 0, b"") if t.device.type == "meta" else (t.data_ptr(), _version(t), _bytes(t, False))
 
 
 def _version(t: torch.Tensor) -> int:

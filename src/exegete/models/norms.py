@@ -48,8 +48,12 @@ class FrozenNorm:
         return _centre(self.gain * direction, self.centred) * self.scale
 
 
-def freeze(norm: Callable[[Tensor], Tensor], x: Tensor) -> FrozenNorm:
-    """Freeze `norm` at the activation x [..., d]. Raises `ModelError` when it is not a norm of this kind."""
+def freeze(module: Callable[[Tensor], Tensor], x: Tensor) -> FrozenNorm:
+    """Freeze a norm at the activation x [..., d]. Raises `ModelError` when it is not a norm of this kind."""
+
+    def norm(v: Tensor) -> Tensor:
+        return module(v).to(v.device)  # a norm on another device answers there
+
     with torch.no_grad():
         x = x.detach()
         zero = torch.zeros_like(x.reshape(-1, x.shape[-1])[:1])
@@ -65,7 +69,7 @@ def freeze(norm: Callable[[Tensor], Tensor], x: Tensor) -> FrozenNorm:
     loose = TOLERANCE if x.dtype in (torch.float32, torch.float64) else 2e-2
     if not misfit <= loose:
         raise ModelError(
-            f"You asked to freeze the norm {type(norm).__name__}.",
+            f"You asked to freeze the norm {type(module).__name__}.",
             f"It is not gain * (x - mean) * scale + bias: the best fit misses by {misfit:.1e}.",
             "Direct attribution through this norm is not exact; use an intervention instead.",
         )

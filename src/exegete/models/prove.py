@@ -26,6 +26,7 @@ from exegete.models.capture import Trace, evaluating, run
 from exegete.models.edit import Add
 from exegete.models.family import ModelLike, ModelMap, bind
 from exegete.models.matrix import linear_map
+from exegete.models.placement import computes_on
 from exegete.models.ports import Tower
 
 CHECKS = ("residual", "heads", "pattern", "unembed", "silence", "reach")
@@ -258,10 +259,11 @@ def random_inputs(config: Any, embed: Any, seed: int, decoding: bool = False) ->
     ids = usual[torch.randint(len(usual), (2, _TOKENS), generator=draw)]
     if getattr(config, "is_encoder_decoder", False) and isinstance(eos, int):
         ids[:, -1] = eos  # encoder-decoder classifiers read the last token's state there
-    inputs = {"input_ids": ids.to(embed.weight.device)}
+    device = computes_on(embed, embed.weight)
+    inputs = {"input_ids": ids.to(device)}
     if decoding:
         later = usual[torch.randint(len(usual), (2, _TOKENS - 1), generator=draw)]
-        inputs["decoder_input_ids"] = later.to(embed.weight.device)
+        inputs["decoder_input_ids"] = later.to(device)
     return inputs
 
 
@@ -297,7 +299,7 @@ def _residual_rows(work: _Work, seen: Trace, stack: StackName, i: int) -> list[C
         if all(s in seen for s in needed):
             total = seen[before] + seen[site(add)]
             norm = work.map.part_path(stack, i, part, "after")
-            made = work.map.at(norm)(total) if norm else total
+            made = work.map.at(norm)(total).to(total.device) if norm else total
             claim = [site(add)] + ([site(after)] if after != "resid_post" else [])
             words = f"{'norm(' if norm else ''}{before.kind} + {add}{')' if norm else ''} = {after}"
             rows.append(work.row("residual", claim, made, seen[needed[-1]], words))
@@ -315,8 +317,8 @@ def _attention_rows(work: _Work, seen: Trace, stack: StackName, tower: Tower, i:
         got: dict[str, Tensor] = {k: seen[s] for k, s in at.items() if s in seen}
         if {"z", "head_out"} <= got.keys():
             proj = work.map.at(work.map.part_path(stack, i, part, "proj"))
-            whole = proj(got["z"].transpose(1, 2).flatten(2))
-            made = got["head_out"].sum(1) + linear_map(proj)[1]
+            whole = proj(got["z"].transpose(1, 2).flatten(2)).to(got["z"].device)
+            made = got["head_out"].sum(1) + linear_map(proj, got["z"].device)[1]
             rows.append(
                 work.row("heads", [at["head_out"]], made, whole, "sum of head_out + bias = projection of z")
             )

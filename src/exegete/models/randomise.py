@@ -21,6 +21,7 @@ from exegete.core.errors import ModelError
 from exegete.core.seed import derive
 from exegete.models.forward import Meter
 from exegete.models.model import Model
+from exegete.models.placement import need_here
 from exegete.models.question import Question
 
 MOST_PARAMETERS = 500_000_000  # a second copy of more than this is not made unasked
@@ -31,6 +32,7 @@ def randomised(model: Model, seed: int = 0) -> Model:
 
     Raises `ModelError` when no weight is a floating-point tensor (a quantised model keeps its weights in another form).
     """
+    need_here(model.module, f"You asked to randomise the weights of {model.name}.")
     module = copy.deepcopy(model.module)
     shuffled = 0
     with torch.no_grad():

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from exegete.core.errors import SiteError
 from exegete.models.family import ModelMap
+from exegete.models.placement import need_here
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ def truncated(parts: tuple[Tensor, Tensor, Tensor], k: int) -> Tensor:
 
 def matrices(bound: ModelMap) -> tuple[Matrix, ...]:
     """The plain matrices of every block of the main stack, shared ones once. Raises `SiteError` where there is none."""
+    need_here(bound.module, "You asked to reduce the rank of weights.")
     found: dict[int, Matrix] = {}
     for i, layer in enumerate(bound.tower().layers):
         for path, module in bound.at(layer.path).named_modules():

@@ -65,7 +65,7 @@ def readout(bound: ModelMap, x: Tensor, ids: Tensor) -> Readout:
             constant = constant + added
         u = u * _factor(x, seen[0].entered)
         if head and head.shift:
-            constant = constant + getattr(bound.module, head.shift).flatten()[ids]
+            constant = constant + getattr(bound.module, head.shift).flatten().to(ids.device)[ids]
         cap = getattr(config, head.softcap, None) if head and head.softcap else None
         return Readout(u * times, constant * times, cap)
 
@@ -73,7 +73,7 @@ def readout(bound: ModelMap, x: Tensor, ids: Tensor) -> Readout:
 def _seen(bound: ModelMap, x: Tensor) -> list[_Step]:
     """The steps of final norm and head, in the order in which they ran on x."""
     steps: list[_Step] = []
-    hooks = [m.register_forward_hook(_noting(steps)) for m in _leaves(bound)]
+    hooks = [m.register_forward_hook(_noting(steps, x.device)) for m in _leaves(bound)]
     try:
         bound.unembed(x)
     finally:
@@ -96,26 +96,24 @@ def _leaves(bound: ModelMap) -> list[nn.Module]:
     return found
 
 
-def _noting(steps: list[_Step]) -> Callable[[nn.Module, Any, Any], None]:
+def _noting(steps: list[_Step], device: torch.device) -> Callable[[nn.Module, Any, Any], None]:
     def note(module: nn.Module, args: Any, out: Any) -> None:
-        steps.append(_Step(module, args[0].detach().clone(), out.detach().clone()))
+        steps.append(_Step(module, *(x.detach().to(device, copy=True) for x in (args[0], out))))
 
     return note
 
 
 def _rows(step: _Step, ids: Tensor) -> tuple[Tensor, Tensor]:
     """Direction [id, batch, d] and constant [id, batch] of the last matrix."""
-    if isinstance(step.module, nn.Linear):
-        weight, bias = step.module.weight, step.module.bias
-        return weight.detach()[ids], weight.new_zeros(ids.shape) if bias is None else bias.detach()[ids]
     whole, bias = linear_map(step.module)
-    return whole.T.detach()[ids], bias.detach()[ids]
+    at = ids.to(whole.device)  # a few rows travel, not the matrix
+    return whole.T.detach()[at].to(ids.device), bias.detach()[at].to(ids.device)
 
 
 def _back(step: _Step, u: Tensor) -> tuple[Tensor, Tensor]:
     """The direction before a step that is u after it, and the constant that the step adds to <., u>."""
     if step.entered.shape[-1] != step.left.shape[-1] or isinstance(step.module, nn.Linear):
-        weight, bias = linear_map(step.module)
+        weight, bias = linear_map(step.module, u.device)
         return u @ weight.detach().T, (u * bias.detach()).sum(-1)
     norm = freeze(step.module, step.entered)
     return norm.transpose(u), (u * norm.bias).sum(-1)

@@ -28,6 +28,7 @@ from exegete.models.capture import EditMap, SiteLike, trace
 from exegete.models.edit import Add, EditLike, Scale, Set
 from exegete.models.family import unwrap
 from exegete.models.model import Model
+from exegete.models.placement import need_here
 
 
 @dataclass(eq=False)
@@ -194,6 +195,8 @@ def _parameter(module: nn.Module, edit: ModelEdit, delta: WeightDelta) -> nn.Par
 
 def _planned(module: nn.Module, edit: ModelEdit) -> list[tuple[nn.Parameter, Tensor]]:
     """Each parameter with its new value. Nothing is written yet."""
+    if edit.deltas:
+        need_here(module, f"You asked to apply the edit {edit.title!r}.")
     new: dict[nn.Parameter, Tensor] = {}
     for delta in edit.deltas:
         p = _parameter(module, edit, delta)

@@ -58,11 +58,12 @@ def leaving(bound: ModelMap, ids: Tensor) -> Leaving:
     """The direction in the last residual that speaks for each of `ids` [n], at scale 1 of the final norm."""
     scale = 1.0
     like = next(p for p in bound.module.parameters() if p.is_floating_point())
-    x = torch.randn(1, bound.d_model, generator=torch.Generator().manual_seed(0)).to(like.device)
+    home = bound.home or like.device
+    x = torch.randn(1, bound.d_model, generator=torch.Generator().manual_seed(0)).to(home)
     norm = bound.at(bound.tower().norm) if bound.tower().norm else None
     if norm is not None:
         scale = float(freeze(norm.forward, x.to(like.dtype)).scale)
-    found = readout(bound, x.to(like.dtype), ids.to(like.device)[:, None])
+    found = readout(bound, x.to(like.dtype), ids.to(home)[:, None])
     return Leaving(found.direction[:, 0] / scale, found.constant[:, 0], found.cap)
 
 

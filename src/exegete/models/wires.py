@@ -67,6 +67,9 @@ class Wires:
     calls: dict[str, int] = field(default_factory=dict)
     applied: set[tuple[Site, int]] = field(default_factory=set)  # edits that found their place
     blocks: dict[str, Tensor] = field(default_factory=dict)  # the residual that entered a block
+    home: torch.device | None = (
+        None  # where what is read and edited is brought, in a model on several devices
+    )
 
     def place(self, stations: Sequence[Station]) -> None:
         """Put the hooks of these stations, given in order of computation, on the model; on failure none stays."""
@@ -181,7 +184,7 @@ class Wires:
         shown = self._show(port, seen)
         if not self.keep_graph:
             return self._note(s, shown)
-        kept = with_graph(shown)
+        kept = with_graph(self._brought(shown))
         self._note(s, kept)
         return self._restore(port, kept, seen.raw).clone()
 
@@ -197,21 +200,28 @@ class Wires:
             self._note(s, new)
         if not graph:
             return None if raw is seen.raw else raw
-        kept = with_graph(new)
+        kept = with_graph(self._brought(new))
         self._note(s, kept)
         # Same value, and a gradient that flows through what was recorded and through nothing else.
-        flow = self._fold(s.port, kept - self._apart(s.port, kept))
+        back = kept.to(new.device)
+        flow = self._fold(s.port, back - self._apart(s.port, back))
         return raw.detach() + (flow - flow.detach())
 
     def _edited(self, s: Station, x: Tensor) -> Tensor:
+        own = now = self._brought(x)
         for site, edit in s.edits:
-            new = apply_edit(x, site, edit, self.moment(s.port))
-            if new is not x:
+            new = apply_edit(now, site, edit, self.moment(s.port))
+            if new is not now:
                 self.applied.add((site, id(edit)))
-            x = new
-        return x
+            now = new
+        return x if now is own else now.to(x.device)
+
+    def _brought(self, x: Tensor) -> Tensor:
+        """A tensor where everything read is brought: itself, but for layers on another device than the embedding."""
+        return x if self.home is None else x.to(self.home)
 
     def _note(self, s: Station, x: Tensor) -> None:
+        x = self._brought(x)
         for site in s.reads:
             piece = slice_site(x, site, self.moment(s.port))
             if piece is not None:
@@ -236,7 +246,7 @@ class Wires:
 
     def _restore(self, port: Port, shown: Tensor, raw: Tensor) -> Tensor:
         shown = shown.transpose(1, 2) if port.how in ("heads_in", "proj") else shown
-        return shown.reshape(raw.shape)
+        return shown.reshape(raw.shape).to(raw.device)
 
     def _fold(self, port: Port, change: Tensor) -> Tensor:
         """A change of the site, as a change of the tensor it is written through."""
@@ -247,14 +257,14 @@ class Wires:
     def _apart(self, port: Port, like: Tensor) -> Tensor:
         """What the site holds besides the tensor it is written through."""
         if port.how == "mid" and port.layer is not None:
-            return self.blocks[port.layer.path]
+            return self.blocks[port.layer.path].to(like.device)
         return torch.zeros_like(like)
 
     def _head_out(self, port: Port, seen: _Seen) -> Tensor:
         """[batch, head, tok, d]: what each head adds to the output projection, without the bias."""
         heads = self.map.tower(port.stack).n_heads
-        weight, _ = linear_map(self.map.at(port.path))
         z = seen.entered if seen.entered is not None else seen.raw
+        weight, _ = linear_map(self.map.at(port.path), z.device)
         return torch.einsum("bthd,hdm->bhtm", z.unflatten(-1, (heads, -1)), weight.unflatten(0, (heads, -1)))
 
     def _heads(self, port: Port) -> int:
@@ -312,9 +322,9 @@ class Wires:
     def _visit(self, by_kind: dict[str, Station], kind: str, x: Tensor) -> Tensor:
         s = by_kind[kind]
         new = self._edited(s, x)
-        kept = with_graph(new) if self.keep_graph and s.reads else new
+        kept = with_graph(self._brought(new)) if self.keep_graph and s.reads else new
         self._note(s, kept)
-        return kept
+        return kept.to(x.device)
 
     def _leave(self, path: str, out: Any) -> None:
         if not self.taps:

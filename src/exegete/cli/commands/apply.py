@@ -40,6 +40,7 @@ def apply(
     revision: o.Revision = None,
     dtype: o.Dtype = None,
     device: o.Device = None,
+    device_map: o.DeviceMap = None,
     trust_remote_code: o.RemoteCode = False,
     allow_pickle: o.Pickle = False,
     out: o.Out = None,
@@ -58,7 +59,7 @@ def apply(
     made = edit.provenance
     source, revision = model or made.model, revision or (made.revision or None if model is None else None)
     reader = loaded(
-        source, task or made.task or None, revision, dtype or made.dtype or None, device, trust_remote_code, allow_pickle
+        source, task or made.task or None, revision, dtype or made.dtype or None, device, trust_remote_code, allow_pickle, device_map
     )  # fmt: skip
     result = before_and_after(reader, edit, said)
     output.emit([result])

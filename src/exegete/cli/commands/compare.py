@@ -20,6 +20,7 @@ def compare(
     revision: o.Revision = None,
     dtype: o.Dtype = None,
     device: o.Device = None,
+    device_map: o.DeviceMap = None,
     trust_remote_code: o.RemoteCode = False,
     allow_pickle: o.Pickle = False,
     out: o.Out = None,
@@ -35,7 +36,7 @@ def compare(
     output.check()
     ask = ask_of(target, against, scale, unit, trust)
     chosen = names(methods)
-    reader = loaded(model, task, revision, dtype, device, trust_remote_code, allow_pickle)
+    reader = loaded(model, task, revision, dtype, device, trust_remote_code, allow_pickle, device_map)
     from exegete import front
     from exegete.cli.progress import RichProgress
 

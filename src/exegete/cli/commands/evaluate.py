@@ -92,6 +92,7 @@ def evaluate(
     revision: o.Revision = None,
     dtype: o.Dtype = None,
     device: o.Device = None,
+    device_map: o.DeviceMap = None,
     trust_remote_code: o.RemoteCode = False,
     allow_pickle: o.Pickle = False,
     out: Annotated[
@@ -129,7 +130,7 @@ def evaluate(
 
         if has_tests(marked):
             _no_methods(marked, methods or metrics or scores or removal)
-            reader = loaded(model, head, revision, dtype, device, trust_remote_code, allow_pickle)
+            reader = loaded(model, head, revision, dtype, device, trust_remote_code, allow_pickle, device_map)
             found = behaviour(reader, marked, n, seed, RichProgress())
             Output(_result_in(folder) if folder else out, html, open_page, as_json).emit([found])
             return 0
@@ -137,7 +138,7 @@ def evaluate(
     chosen, judges = names(methods), names(metrics)
     texts, note = _task(inputs, marked, n, seed) if marked else (_plain(inputs, ask, truncate, n), "")
     result = front.evaluate(
-        loaded(model, head, revision, dtype, device, trust_remote_code, allow_pickle),
+        loaded(model, head, revision, dtype, device, trust_remote_code, allow_pickle, device_map),
         texts,
         chosen or front.DEFAULT_METHODS,
         judges,

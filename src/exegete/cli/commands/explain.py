@@ -55,6 +55,7 @@ def explain(
     revision: o.Revision = None,
     dtype: o.Dtype = None,
     device: o.Device = None,
+    device_map: o.DeviceMap = None,
     trust_remote_code: o.RemoteCode = False,
     allow_pickle: o.Pickle = False,
     out: o.Out = None,
@@ -76,7 +77,7 @@ def explain(
     output.check(len(found.texts))
     ask = ask_of(target, against, scale, unit, trust)
     texts = ask.requests(found.texts, truncate)
-    reader = loaded(model, task, revision, dtype, device, trust_remote_code, allow_pickle)
+    reader = loaded(model, task, revision, dtype, device, trust_remote_code, allow_pickle, device_map)
     from exegete import front
     from exegete.cli.progress import RichProgress
 

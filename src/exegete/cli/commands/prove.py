@@ -24,6 +24,7 @@ def prove(
     revision: o.Revision = None,
     dtype: o.Dtype = None,
     device: o.Device = None,
+    device_map: o.DeviceMap = None,
     trust_remote_code: o.RemoteCode = False,
     allow_pickle: o.Pickle = False,
     out: o.Out = None,
@@ -44,7 +45,7 @@ def prove(
         from exegete.cli.ask import loaded
 
         result = front.prove(
-            loaded(str(model), task, revision, dtype, device, trust_remote_code, allow_pickle)
+            loaded(str(model), task, revision, dtype, device, trust_remote_code, allow_pickle, device_map)
         )
     output.emit([result])
     return 0 if result.ok else 1

@@ -33,6 +33,7 @@ from exegete.core.trust import Score, Trust
 from exegete.evaluate.sanity.checking import Bench, SanityStudy, settled
 from exegete.models.lab import Lab
 from exegete.models.model import Model
+from exegete.models.placement import need_here
 from exegete.ops.rank import row_correlation
 from exegete.ops.stats import bootstrap_mean
 
@@ -153,6 +154,7 @@ def _merged(steps: list[tuple[str, tuple[str, ...]]], most: int) -> list[tuple[s
 
 def cascade(model: Model, steps: list[tuple[str, tuple[str, ...]]], seed: int) -> Iterator[Model]:
     """One copy of the model after each step; every step goes on from the one before, in the same copy."""
+    need_here(model.module, f"You asked to randomise the weights of {model.name} from the output down.")
     module = copy.deepcopy(model.module)
     weights = dict(module.named_parameters())
     for _, names in steps:

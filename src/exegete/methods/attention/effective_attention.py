@@ -32,7 +32,6 @@ from exegete.methods.contracts.study import Study
 from exegete.models.capture import Trace
 from exegete.models.edit import Set
 from exegete.models.lab import Lab
-from exegete.models.matrix import linear_map
 from exegete.ops.effective import effective, narrow
 
 SAME = 1e-5  # of the largest output of a head
@@ -158,7 +157,7 @@ def _layer(lab: Lab, a: Attention, k: int, t: Trace, seen: Look, rng: np.random.
 def _out(lab: Lab, a: Attention, site: Site, heads: int) -> np.ndarray:
     """The output weights [head, dh, d] of an attention."""
     part = "cross" if a.cross else "attn"
-    weight, _ = linear_map(lab.model.map.at(lab.model.map.part_path(a.queries, site.layer, part, "proj")))
+    weight, _ = lab.model.map.linear(lab.model.map.part_path(a.queries, site.layer, part, "proj"))
     return weight.detach().double().cpu().numpy().reshape(heads, -1, weight.shape[1])
 
 

@@ -19,6 +19,7 @@ from exegete.core.request import Text
 from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.model import Model
+from exegete.models.placement import laid_off
 from exegete.models.randomise import MOST_PARAMETERS, Randomiser
 
 
@@ -54,6 +55,8 @@ def moved_copy(model: Model, other: Model, rng: np.random.Generator) -> tuple[Mo
     """`model` with its body moved at random as far as `other` is away, tensor by tensor; or None and the reason."""
     if sum(p.numel() for p in model.module.parameters()) > MOST_PARAMETERS:
         return None, "the model is too large for another copy"
+    if laid_off(model.module):
+        return None, "some of its weights lie in main memory or on disk, so that no copy of them can be moved"
     module = copy.deepcopy(model.module)
     theirs = dict(_body(other.module).named_parameters())
     with torch.no_grad():

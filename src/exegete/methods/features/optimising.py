@@ -23,6 +23,7 @@ from exegete.methods.contracts.dictionaries import flat
 from exegete.models.encode import encode
 from exegete.models.forward import replaced
 from exegete.models.lab import Lab
+from exegete.models.placement import need_here
 from exegete.models.vocabulary import usual_ids
 from exegete.ops.dictionary import Dictionary
 
@@ -46,6 +47,7 @@ def wished(
     start = ids[draw]
     frame = _frame(lab)
     embedding: Any = lab.model.embedding("")
+    need_here(lab.model.module, "You asked for texts made by gradients through the table of tokens.")
     table = embedding.weight.detach().float()
     length = float(table[ids].norm(dim=1).mean())
     points = _sphere(table[start], length).requires_grad_(True)

@@ -26,7 +26,6 @@ from exegete.core.trust import Trust
 from exegete.methods.contracts.study import Study
 from exegete.methods.mechanisms.permuted import Permuted
 from exegete.models.lab import Lab
-from exegete.models.matrix import linear_map
 from exegete.ops.structure import banding
 
 
@@ -100,6 +99,6 @@ def _written(lab: Lab, layer: int) -> list[tuple[str, np.ndarray]]:
     for part in ("attn", "mlp"):
         path = bound.part_path(bound.stacks[-1], layer, part, "proj")
         if path:
-            weight, _ = linear_map(bound.at(path))
+            weight, _ = bound.linear(path)
             found.append((part, weight.detach().float().cpu().numpy()))
     return found
