@@ -16,6 +16,7 @@ from exegete.methods.probing.prefix_probe import (
     _gated,
     _needed,
     _options,
+    _read,
     _without,
 )
 from exegete.models.lab import Lab
@@ -166,3 +167,9 @@ def test_texts_too_long_are_counted_as_failed():
     items = [*marked("subject", 24), Marked.of("the cat " * 300, "one")]
     r = PrefixProbe(n_steps=1, n_gate_steps=1, n_points=2, n_random=1, batch=2)(model, items)
     assert {s.n_failed for s in r.trust.scores} == {1}
+
+
+def test_thirty_right_answers_are_not_all_answers():
+    """An exact interval: with a share of 0.88 of right answers, thirty of thirty are met once in forty runs."""
+    score = _read(np.ones(30), 0.5, None, (None, np.zeros(30)), "", 0, 0)[0]
+    assert score.interval == pytest.approx((0.025 ** (1 / 30), 1.0))

@@ -22,7 +22,7 @@ from exegete.core.trust import Score
 from exegete.methods.attention.head_evidence import Sight
 from exegete.methods.attention.head_reading import Heads, Take
 from exegete.ops.map_kinds import FEATURES, KINDS, describe, synthetic, visible
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import share_interval
 
 LEAST, MOST, SIZES = 6, 64, 6  # tokens of training maps, and of how many sizes they are
 LEAST_JUDGED = 4  # smaller maps have no kind
@@ -114,7 +114,7 @@ def _trained(causal: bool, low: int, high: int, n: int, seed: int) -> MapClassif
         chance=1 / len(KINDS),
         control=float((control.predict(held) == truth).mean()),
         control_name="the classifier trained on shuffled labels",
-        interval=bootstrap_mean(right, seed),
+        interval=share_interval(right, seed),
         n=len(right),
     )
     return MapClassifier(forest, score)

@@ -30,7 +30,7 @@ from exegete.methods.contracts.twins import twin_of
 from exegete.models.harvest import Table, harvest, layer_sites
 from exegete.models.lab import Lab
 from exegete.ops.directions import WAYS, Way, direction, midway
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import share_interval
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class ConceptDirection(Study):
             concept=found.concept, against=found.against, methods=self.methods, sites=tuple(map(str, sites)), layers=layers,
             pool=self.pool, directions=own.directions, threshold=own.threshold, gap=gap[..., 0] - gap[..., 1],
             norm=np.linalg.norm(read, axis=-1).mean((1, 2)), accuracy=own.scored_on.mean(2),
-            interval=np.array([bootstrap_mean(r, self.seed) or (np.nan, np.nan) for r in rows]),
+            interval=np.array([share_interval(r, self.seed) or (np.nan, np.nan) for r in rows]),
             shuffled=np.mean([s.scored_on[i].mean(1) for s in shuffled], axis=0), untrained=untrained,
             chosen=(i, j), agreement=agreement, sets=names, transfer=transfer, trust=Trust(scores=scores, seed=self.seed, notes=table.notes),
         )  # fmt: skip
@@ -170,7 +170,7 @@ class ConceptDirection(Study):
         common = {
             "value": float(told.mean()),
             "chance": 0.5,
-            "interval": bootstrap_mean(told, self.seed),
+            "interval": share_interval(told, self.seed),
             "n": len(told),
             "n_failed": failed,
         }

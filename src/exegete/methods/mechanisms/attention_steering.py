@@ -36,7 +36,7 @@ from exegete.models.capture import EditMap
 from exegete.models.forward import pick
 from exegete.models.lab import Aim, Lab
 from exegete.models.rewrite import emphasised
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import bootstrap_mean, share_interval
 
 Heads = tuple[tuple[int, int], ...]
 
@@ -265,7 +265,7 @@ def _scores(cases: list[SteeringCase], n_failed: int) -> tuple[Score, ...]:
     said = np.array([c.said for c in cases], dtype=float)
     found.append(
         Score(
-            name="texts answered as wanted", value=float(said.mean()), interval=bootstrap_mean(said), n=len(cases),
+            name="texts answered as wanted", value=float(said.mean()), interval=share_interval(said), n=len(cases),
             n_failed=n_failed, chance=float(np.mean([c.said_before for c in cases])),
             control=float(np.mean([c.said_random for c in cases])), control_name="as many random heads",
         )

@@ -33,7 +33,7 @@ from exegete.methods.contracts.study import Study
 from exegete.methods.mechanisms.choice_heads import Heads, Sheet, answers, read
 from exegete.models.ask import one_token
 from exegete.models.lab import Lab
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import bootstrap_mean, share_interval
 
 
 @register
@@ -156,7 +156,7 @@ class MultipleChoiceStudy(Study):
         accuracy = Score(
             name="accuracy over letters", value=float(np.mean(right)), chance=1 / len(self.letters),
             control=float(np.mean(guessed)), control_name="the options without the question",
-            interval=bootstrap_mean(np.array(right, dtype=float)), n=len(right),
+            interval=share_interval(np.array(right, dtype=float)), n=len(right),
         )  # fmt: skip
         moved = Score(
             name=f"logit difference moved by {len(top)} heads", value=float(joint.mean()), chance=0.0,

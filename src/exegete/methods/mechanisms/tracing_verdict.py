@@ -14,7 +14,7 @@ from exegete.core.material import Fact
 from exegete.core.results.tracing import ROLES, CausalTrace, FactTrace
 from exegete.core.trust import Score, Trust
 from exegete.methods.mechanisms.traced_fact import Places, Traced
-from exegete.ops.stats import best_crowd, bootstrap_mean, midrank_percentile
+from exegete.ops.stats import best_crowd, bootstrap_mean, midrank_percentile, share_interval
 
 OTHER = "the same place of another subject's run"
 SPOTS = ("the subject's last token", "the last token")
@@ -132,7 +132,7 @@ def _shared(found: Sequence[Traced], kinds: Sequence[str], n_failed: int) -> tup
             name=f"facts whose strongest feed-forward place is at the token {every.most_common(1)[0][0]!r}",
             value=float(hit.mean()),
             chance=float(np.mean([_share(t, c) for t, c in zip(found, chosen)])),
-            interval=bootstrap_mean(hit),
+            interval=share_interval(hit),
             n=len(found),
             n_failed=n_failed,
         ),

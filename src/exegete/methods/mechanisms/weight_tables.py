@@ -40,7 +40,7 @@ from exegete.models.copying import copying
 from exegete.models.lab import Lab
 from exegete.models.tables import Tables
 from exegete.models.vocabulary import final_scale, opening
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import bootstrap_mean, share_interval
 
 _ROWS = 64  # tokens whose rows over the whole vocabulary are held at once
 _FEW = 3  # tokens named in a cell
@@ -243,7 +243,7 @@ def _copies(tables: Tables, read: dict[tuple[int, int], _Read], control: float |
         chance=0.05,
         control=control,
         control_name="" if control is None else "the best head with randomised weights",
-        interval=bootstrap_mean(hits),
+        interval=share_interval(hits),
         n=len(hits),
         skipped=skipped,
     )

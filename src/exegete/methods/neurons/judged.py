@@ -19,7 +19,7 @@ from exegete.core.results.ranked_neurons import NeuronCurves, RankedNeurons
 from exegete.core.trust import Score
 from exegete.methods.neurons.examples import Examples
 from exegete.ops.control_labels import control_labels
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import bootstrap_mean, share_interval
 from exegete.ops.subset_probe import fit
 
 UNTRAINED = "the same on the model with randomised weights"
@@ -101,7 +101,7 @@ def judge(
 
 def _intervals(hits: np.ndarray) -> np.ndarray:
     """95 % intervals [point, 2] of means of hits [point, row]."""
-    return np.array([bootstrap_mean(h, n_resamples=500) or (np.nan, np.nan) for h in hits])
+    return np.array([share_interval(h) or (np.nan, np.nan) for h in hits])
 
 
 def scores(ex: Examples, judged: Judged, seed: int, why: str) -> tuple[Score, ...]:
@@ -111,7 +111,7 @@ def scores(ex: Examples, judged: Judged, seed: int, why: str) -> tuple[Score, ..
     """
     curves, k, at = judged.curves, judged.k, judged.at
     name = f"accuracy of a probe of the first {k} neurons"
-    interval = bootstrap_mean(judged.hits, seed)
+    interval = share_interval(judged.hits, seed)
     n, failed = len(judged.hits), ex.n_failed
     selective = judged.hits - judged.remembered
     blind = float(curves.untrained[at])

@@ -29,7 +29,7 @@ from exegete.methods.neurons.rankings import by_weights
 from exegete.models.lab import Lab
 from exegete.ops.elastic_net import ElasticNet, elastic_net
 from exegete.ops.neuron_rank import heaviest
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import share_interval
 
 NAMED = 5  # neurons named for each class
 RETRAINED = 5  # random sets that a probe is trained on
@@ -76,7 +76,7 @@ class LinguisticCorrelation(RankingStudy):
             chance=ex.majority,
             control=float(random.max()),
             control_name=f"the best of {n} random sets of {len(kept)}",
-            interval=bootstrap_mean(hits, self.seed),
+            interval=share_interval(hits, self.seed),
             n=len(hits),
             n_failed=ex.n_failed,
         )

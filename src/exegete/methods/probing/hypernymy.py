@@ -31,7 +31,7 @@ from exegete.methods.contracts.study import Study
 from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.blank import Blank, answer_ids, answers, blank, ranked
 from exegete.models.lab import Lab
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import share_interval
 from exegete.terrarium import lexicon as lex
 from exegete.terrarium.inflect import plural
 
@@ -232,7 +232,7 @@ def _scores(
                 Score(
                     name=name, value=float(pool(ranks).mean()), chance=bar,
                     control=None if none else float(pool(control).mean()), control_name="" if none else called,
-                    interval=bootstrap_mean(pool(ranks), seed), n=ranks.shape[1], n_failed=failed,
+                    interval=share_interval(pool(ranks), seed), n=ranks.shape[1], n_failed=failed,
                     skipped=why if none else "",
                 )
             )  # fmt: skip

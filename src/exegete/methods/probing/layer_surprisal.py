@@ -40,7 +40,7 @@ from exegete.models.harvest import layer_sites, stream
 from exegete.models.lab import Lab
 from exegete.ops.gaussian import Gaussian, Moments
 from exegete.ops.gaussian_mixture import Mixture, chosen_mixture
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import share_interval
 
 _MIXED = 20_000  # tokens that mixtures are fitted to
 
@@ -100,7 +100,7 @@ class LayerSurprisal(Study):
         rows = [np.array([n == p for n in names]) & known for p in phenomena]
         scores = self._scores(lab, right[known], _right(twin)[known], _right(rare)[known], len(items), why)
         layers = ("embeddings", *(f"layer {s.layer}" for s in sites[1:]))
-        each = [bootstrap_mean(r, self.seed) or (np.nan, np.nan) for r in right[known].T]
+        each = [share_interval(r, self.seed) or (np.nan, np.nan) for r in right[known].T]
         return LayerSurprisalResult(
             title="In which layers does a wrong sentence look strange?",
             lede=_lede(scores, right[known].mean(0), layers, int(known.sum())),
@@ -206,7 +206,7 @@ class LayerSurprisal(Study):
                 chance=0.5,
                 control=None if np.isnan(value) else value,
                 control_name="" if np.isnan(value) else name,
-                interval=bootstrap_mean(mine, self.seed),
+                interval=share_interval(mine, self.seed),
                 n=len(right),
                 n_failed=n - len(right),
                 skipped=skipped if np.isnan(value) else "",

@@ -42,7 +42,7 @@ from exegete.models.lab import Lab
 from exegete.models.soft_prompt import Slotted, deep_start, learn, says, slotted
 from exegete.ops.hard_concrete import open_probability, sampled, settled
 from exegete.ops.split import split
-from exegete.ops.stats import bootstrap_mean, midrank_percentile
+from exegete.ops.stats import bootstrap_mean, midrank_percentile, share_interval
 
 GATE_START, GATE_RATE = 2.0, 0.2
 MOST_PLAIN, DRAWS_PLAIN = 24, 5  # texts, and random orders, that the loss on plain text is taken on
@@ -203,7 +203,7 @@ class PrefixProbe(Study):
         found = {
             "removed": sizes,
             "without": mean[0],
-            "interval": np.array([bootstrap_mean(x, self.seed) or (np.nan, np.nan) for x in right[0]]),
+            "interval": np.array([share_interval(x, self.seed) or (np.nan, np.nan) for x in right[0]]),
             "at_random": mean[1:].mean(0),
             "random_band": np.stack([mean[1:].min(0), mean[1:].max(0)], 1),
             "language": plain[0],
@@ -246,7 +246,7 @@ def _read(
     first, second = (
         Score(
             name="held-out accuracy with the prefix", value=float(right.mean()), chance=common, control=bar,
-            control_name="" if bar is None else name, interval=bootstrap_mean(right, seed), n=len(right),
+            control_name="" if bar is None else name, interval=share_interval(right, seed), n=len(right),
             n_failed=failed, skipped=f"randomised weights: {why}" if bar is None else "",
         )
         for bar, name in bars

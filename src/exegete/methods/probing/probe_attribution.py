@@ -42,7 +42,7 @@ from exegete.ops.control_labels import classes_of
 from exegete.ops.curves import bin_sizes
 from exegete.ops.softmax_regression import fit_softmax
 from exegete.ops.split import split, together
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import bootstrap_mean, share_interval
 
 SALIENT, RANDOM, RARE, TWINS = "most salient first", "random tokens", "rarest first", "saliency of randomised weights"  # fmt: skip
 _SHOWN, _WORDS = 3, 30
@@ -265,7 +265,7 @@ class ProbeAttribution(Study):
                 chance=float((y[test] == common).mean()),
                 control=None if np.isnan(twin) else twin,
                 control_name="" if np.isnan(twin) else "a probe on randomised weights",
-                interval=bootstrap_mean(whole, self.seed),
+                interval=share_interval(whole, self.seed),
                 n=n,
                 skipped=why,
             )

@@ -36,7 +36,7 @@ from exegete.methods.contracts.study import Study
 from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.blank import Blank, answer_ids, answers, blank
 from exegete.models.lab import Lab
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import share_interval
 
 TEMPLATES = (
     "{text} it was {label}.",
@@ -127,7 +127,7 @@ class PromptProbe(Study):
             labels=tuple(said),
             raw=right.mean(0),
             calibrated=fair.mean(0),
-            interval=np.array([bootstrap_mean(x, self.seed) or (np.nan, np.nan) for x in right.T]),
+            interval=np.array([share_interval(x, self.seed) or (np.nan, np.nan) for x in right.T]),
             twin=unknown if twin is None else twin[0].mean(0),
             majority=majority,
             probabilities=p,
@@ -256,7 +256,7 @@ class PromptProbe(Study):
         def score(name: str, hits: np.ndarray, control: float | None, called: str) -> Score:
             return Score(
                 name=name, value=float(hits.mean()), chance=1 / k, control=control,
-                control_name=called if control is not None else "", interval=bootstrap_mean(hits, self.seed),
+                control_name=called if control is not None else "", interval=share_interval(hits, self.seed),
                 n=len(true), n_failed=failed, skipped="" if control is not None else why,
             )  # fmt: skip
 

@@ -31,7 +31,7 @@ from exegete.models.encode import encode_target
 from exegete.models.lab import Lab
 from exegete.models.soft_prompt import Slotted, embeddings, says, slotted
 from exegete.ops.split import split
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import share_interval
 
 LEAST = 2  # subjects of a relation, so that one can be held out
 
@@ -101,7 +101,7 @@ class PromptSearch(Study):
             chance=float(np.concatenate(most).mean()),
             control=None if other is None else float(other.mean()),
             control_name="a prompt searched in the same way on randomised weights",
-            interval=bootstrap_mean(right, self.seed),
+            interval=share_interval(right, self.seed),
             n=len(right),
             n_failed=failed,
             skipped=f"randomised weights: {why}" if why else "",
@@ -113,7 +113,7 @@ class PromptSearch(Study):
             relations=tuple(r.name for r in relations),
             n=np.array([len(r.test) for r in relations]),
             found=means[0],
-            interval=np.array([bootstrap_mean(x, self.seed) or (np.nan, np.nan) for x in each]),
+            interval=np.array([share_interval(x, self.seed) or (np.nan, np.nan) for x in each]),
             written=means[1],
             majority=means[2],
             twin=_shares(theirs, relations, "test"),
