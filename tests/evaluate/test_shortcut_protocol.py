@@ -151,7 +151,10 @@ def test_methods_get_what_they_are_worth(found):
     relied = found.trust.scores[0]
     assert relied.name.startswith("reliance on single token")
     assert relied.value > 0.9
-    assert relied.beats_chance
+    assert relied.beats_chance and relied.beats_control
+    assert relied.chance == 1 / 2  # of two labels
+    assert relied.control < 0.5 and relied.control_name == "the same texts without it"
+    assert relied.interval[0] < 1 - 1 / relied.n
 
 
 def test_what_is_not_learned_is_not_scored():

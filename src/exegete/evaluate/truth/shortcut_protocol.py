@@ -32,7 +32,7 @@ from exegete.evaluate.truth.shortcuts import KINDS, Shortcut
 from exegete.methods.contracts.study import Study
 from exegete.models.lab import Lab
 from exegete.models.small_classifier import Recipe, answers
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import mean_interval
 
 USUAL = ("saliency", "input_x_gradient", "integrated_gradients", "occlusion")
 Kind = Literal["single token", "token in context", "ordered pair"]
@@ -126,11 +126,15 @@ class ShortcutProtocol(Study):
         won = [a == t.label for a, t in zip(answers(what.model, [t.text for t in texts]), texts)]
         own = [a == t.label for a, t in zip(answers(what.model, bare), texts)]
         lab.meter.forwards += 2 * len(texts)
+        lead = np.array(won, dtype=np.float64) - np.array(own, dtype=np.float64)
         return Score(
             name=f"reliance on {what.name}: counter-examples that follow it",
             value=float(np.mean(won)),
-            chance=float(np.mean(own)),
-            interval=bootstrap_mean(np.array(won, dtype=np.float64), self.seed),
+            chance=1 / len(what.model.labels),
+            control=float(np.mean(own)),
+            control_name="the same texts without it",
+            interval=mean_interval(np.array(won, dtype=np.float64), self.seed, (0, 1)),
+            over_control=mean_interval(lead, self.seed, (-1, 1)),
             n=len(won),
         )
 
