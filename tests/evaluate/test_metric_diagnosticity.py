@@ -76,10 +76,19 @@ def test_metrics_of_known_worth_get_what_they_are_worth(found):
     assert blind.value == 0.5
     assert not blind.beats_chance
     assert np.isnan(nowhere.value)
-    assert nowhere.n == nowhere.n_failed
+    assert nowhere.n == 0 and nowhere.n_failed > 0
     assert "blind, upside cannot be told from a guess" in found.lede
     np.testing.assert_allclose(found.fallen[1], 1 - found.fallen[0])
     np.testing.assert_allclose(found.fallen[2], 0.5)
+
+
+def test_four_texts_that_all_agree_are_no_proof(found):
+    sure = found.each == 1
+    assert sure.any()
+    np.testing.assert_allclose(found.interval[sure][:, 0], 0.025 ** (1 / 4))
+    np.testing.assert_allclose(found.interval[sure][:, 1], 1)
+    for s in found.trust.scores:
+        assert s.n == 0 or s.over_control[0] <= s.value - s.control <= s.over_control[1]
 
 
 def test_diagnosticity_falls_with_every_step_of_spoiling_down_to_a_guess(found):

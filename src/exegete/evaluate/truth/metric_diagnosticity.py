@@ -7,7 +7,7 @@
 3. spoilt truths: a share of the words, drawn at random, has its scores dealt anew, `n_draws` times. D must fall with the share;
 4. complexity: forward passes that the metric needs for u alone, on a question that remembers nothing.
 
-Chance is 0.5; the control is D with everything dealt anew, which must be chance; interval: over texts. D of truths that a
+Chance is 0.5; the control is D with everything dealt anew, which must be chance, text by text; interval: over texts. D of truths that a
 rule makes known is stronger than D of methods' explanations (`verdicts`), which are only held to be better than random.
 The model that is named is not used. Cost: for each text and metric at most 1 + n_draws * levels + n_random explanations.
 Reference: Chan, Kong & Liang 2022 (arXiv:2204.05514), section 3 (diagnosticity and complexity).
@@ -44,7 +44,7 @@ from exegete.models.ask import ask
 from exegete.models.forward import Meter
 from exegete.models.lab import Lab
 from exegete.models.question import Question
-from exegete.ops.stats import bootstrap_mean, midrank_percentile
+from exegete.ops.stats import mean_interval, midrank_percentile
 
 NAN = float("nan")
 CONTROL = "the truth with all scores dealt anew"
@@ -171,15 +171,16 @@ class MetricDiagnosticity(Study):
             chance=0.5,
             control=None if nothing else float(known[:, -1].mean()),
             control_name="" if nothing else CONTROL,
-            interval=None if nothing else bootstrap_mean(known[:, 0], self.seed),
-            n=max(len(known), 1),
-            n_failed=1 if nothing else len(d) - len(known),
+            interval=mean_interval(known[:, 0], self.seed, (0, 1)),
+            over_control=mean_interval(known[:, 0] - known[:, -1], self.seed, (-1, 1)),
+            n=len(known),
+            n_failed=max(1, len(d)) if nothing else len(d) - len(known),
             skipped="it is defined on no text" if nothing else "",
         )
 
     def _interval(self, values: np.ndarray) -> tuple[float, float]:
         known = values[np.isfinite(values)]
-        return (bootstrap_mean(known, self.seed) if len(known) else None) or (NAN, NAN)
+        return mean_interval(known, self.seed, (0, 1)) or (NAN, NAN)
 
 
 def spoilt(gold: np.ndarray, share: float, n: int, rng: np.random.Generator) -> np.ndarray:
