@@ -42,7 +42,7 @@ from exegete.models.model import Model
 from exegete.models.question import Question
 from exegete.models.randomise import Randomiser, asked_of
 from exegete.models.remove import Game
-from exegete.ops.stats import bootstrap_mean
+from exegete.ops.stats import mean_interval
 
 NAN = float("nan")
 USUAL = ("saliency", "input_x_gradient", "integrated_gradients", "occlusion")
@@ -71,7 +71,7 @@ class _Case:
         return float(self.matter.mean() if self.alone else (~self.matter).mean())
 
     def share(self, e: np.ndarray) -> float:
-        """Share of |scores| [U] on what matters (a word alone) or on what does not; 0 and 1 where all scores are zero."""
+        """Share of |scores| [U] on what matters (a word alone) or on what does not; 0 where all scores are zero."""
         size = float(np.abs(e).sum())
         part = float(np.abs(e[self.matter if self.alone else ~self.matter]).sum())
         return part / size if size > 0 else 0.0
@@ -209,11 +209,13 @@ class AxiomsStudy(Study):
             control_name=("scores of zero" if what == "completeness" else CONTROL)
             if np.isfinite(control)
             else "",
-            interval=None if nothing else bootstrap_mean(known, self.seed),
-            n=max(len(known), 1),
-            n_failed=1 if nothing else len(at) - len(known),
+            interval=mean_interval(known, self.seed, (0, np.inf) if what == "completeness" else (0, 1)),
+            n=len(known),
+            n_failed=max(1, len(at)) if nothing else len(at) - len(known),
             skipped=""
-            if np.isfinite(control) or what == "sensitivity"
+            if np.isfinite(control)
+            else "the axiom holds of every function"
+            if what == "sensitivity"
             else "no explanation of the model with randomised weights",
         )
 
