@@ -25,6 +25,9 @@ LETTER = 3  # the exit code of a worker that ended with a letter
 class Processes(Crew):
     """Workers as processes. `threads`: how many torch takes in each (0: as the environment says)."""
 
+    module = "exegete.run.process"
+    first: tuple[str, ...] = ()
+
     def __init__(self, threads: int = 1) -> None:
         self.threads = threads
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -36,7 +39,7 @@ class Processes(Crew):
             env["OMP_NUM_THREADS"] = str(self.threads)
         with open(folder.log / f"{name}.err", "ab") as err:
             self.running[name] = subprocess.Popen(
-                [sys.executable, "-m", "exegete.run.process", str(folder.path), name, str(os.getpid())],
+                [sys.executable, "-m", self.module, *self.first, str(folder.path), name, str(os.getpid())],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, env=env, start_new_session=True,
             )  # fmt: skip
         self._errors = folder.log
@@ -64,7 +67,10 @@ class Processes(Crew):
         self.running[name].wait()
 
     def close(self) -> None:
-        """Nothing is held but what was started."""
+        """Close what the processes spoke into."""
+        for process in self.running.values():
+            if process.stdout:
+                process.stdout.close()
         self.running.clear()
 
     def _cause(self, name: str, code: int) -> str:
