@@ -120,7 +120,7 @@ class Study(Method):
                     "Leave the request out.",
                 )
             return ()
-        return self.counted(tuple(self.item(r) for r in self._several(request)))
+        return self.counted(tuple(self.item_of(r) for r in self._several(request)))
 
     def counted(self, found: tuple[Any, ...]) -> tuple[Any, ...]:
         """The items, of which there must be as many as the study needs. Raises `InputError`."""
@@ -144,7 +144,7 @@ class Study(Method):
             return request
         return [request]
 
-    def item(self, item: Any) -> Any:
+    def item_of(self, item: Any) -> Any:
         """One item, from what people write for it. Raises `UsageError` and `InputError`."""
         kind = MATERIAL[self.asks]
         if isinstance(item, (kind, *ALSO.get(self.asks, ()))):
@@ -182,6 +182,11 @@ class Divided(Study):
     reduces: ClassVar[bool] = (
         False  # one part for all items of a stretch (sums, the highest k), in place of one an item
     )
+
+    @property
+    def whole(self) -> str:
+        """Why it looks at all its items at once with these parameters; "" where it can be divided."""
+        return ""
 
     @abstractmethod
     def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Sequence[Value]:

@@ -8,7 +8,7 @@ Cost: the study's own; every worker's share of passes is in its rows, the findin
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
 from pydantic import Field
 
@@ -25,6 +25,11 @@ from exegete.models.model import Model, lighter
 from exegete.models.reference import load_ref
 
 COSTS = ("forwards", "backwards", "tokens", "asked", "distinct")
+
+
+def divided(study: Study) -> TypeGuard[Divided]:
+    """Whether its items can be worked on apart."""
+    return isinstance(study, Divided) and not study.whole
 
 
 class Studying(Job):
@@ -44,7 +49,9 @@ class Studying(Job):
     @property
     def whole(self) -> str:
         """Why it runs in one piece."""
-        return "" if isinstance(self.study, Divided) else f"{self.method} looks at all its items at once"
+        study = self.study
+        why = study.whole if isinstance(study, Divided) else "it looks at all its items at once"
+        return f"{self.method}: {why}" if why else ""
 
     @property
     def words(self) -> str:
@@ -54,7 +61,8 @@ class Studying(Job):
     @property
     def part(self) -> type[Value] | None:
         """The type of what is kept of a row."""
-        return self.study.part if isinstance(self.study, Divided) else None
+        study = self.study
+        return study.part if divided(study) else None
 
     def open(self, model: Any = None) -> Worker:
         """A worker on the study's items."""
@@ -65,9 +73,9 @@ class Studying(Job):
         student: Student = worker()
         model, study = student.model, student.study
         found = sorted(((p.n, p.data, o) for p, o in outputs), key=lambda f: f[0])
-        items = study.counted(tuple(study.item(dict(data)) for _, data, o in found if o.error is None))
+        items = study.counted(tuple(study.item_of(dict(data)) for _, data, o in found if o.error is None))
         failed = [str(o.error) for *_, o in found if o.error is not None]
-        if not isinstance(study, Divided):
+        if not divided(study):
             finding = study(model, items, self.target)
         else:
             parts = [o.value for *_, o in found if o.error is None and o.value is not None]
@@ -96,7 +104,7 @@ class Student(Worker):
         found: dict[int, Output] = {}
         for i, row in enumerate(rows):
             try:
-                items[i] = self.study.item(dict(row))
+                items[i] = self.study.item_of(dict(row))
             except Exception as e:  # noqa: BLE001 (a row that is no item is one that failed)
                 found[i] = Output(error=e)
         found |= dict(zip(items, self._worked(tuple(items.values()))))
@@ -108,7 +116,7 @@ class Student(Worker):
 
     def _worked(self, items: tuple[Any, ...]) -> list[Output]:
         study = self.study
-        if not isinstance(study, Divided) or not items:
+        if not divided(study) or not items:
             return [Output({}) for _ in items]
         lab = Lab(self.model, seed=int(getattr(study, "seed", 0)))
         try:
