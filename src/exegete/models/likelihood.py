@@ -25,6 +25,7 @@ from torch import Tensor
 from exegete.core.errors import InputError, ModelError
 from exegete.core.request import Text
 from exegete.core.text import Token
+from exegete.core.value import Value
 from exegete.models.encode import encode
 from exegete.models.forward import Batch, Runner, buckets
 from exegete.models.infill import mask_id
@@ -45,8 +46,7 @@ class Asked:
     wanted: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Sentence:
+class Sentence(Value):
     """Log-probabilities [token] of the scored `tokens` (as the reader sees them), and their ids."""
 
     logs: np.ndarray
@@ -143,7 +143,8 @@ def sentences(
         if parts is None:
             found.append(None)
             continue
-        found.append(Sentence(np.concatenate([next(logs) for _ in parts]), tokens, ids))
+        logged = np.concatenate([next(logs) for _ in parts])
+        found.append(Sentence(logs=logged, tokens=tokens, ids=ids))
     return found
 
 

@@ -31,8 +31,9 @@ from exegete.core.results.minimal_pairs import MinimalPairs as Found
 from exegete.core.results.minimal_pairs import ReadPair
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
+from exegete.core.value import Value
 from exegete.methods.contracts.corpus import corpus
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.study import Divided
 from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.lab import Lab
 from exegete.models.likelihood import Sentence, Start, convention, sentences
@@ -42,8 +43,18 @@ _CHECKED = 4  # sentences read again alone
 Both = tuple[Sentence, Sentence]
 
 
+class SaidPair(Value):
+    """Both sentences of a pair, acceptable one first, as the model scores them and as its `twin` does; None where one cannot be
+    scored (of the twin also where there is none: `why`).
+    """
+
+    own: Both | None
+    twin: Both | None
+    why: str = ""
+
+
 @register
-class MinimalPairs(Study):
+class MinimalPairs(Divided):
     """Whether the model finds the acceptable one of two sentences more likely, by phenomenon."""
 
     id: ClassVar[str] = "minimal_pairs"
@@ -52,6 +63,7 @@ class MinimalPairs(Study):
     verb: ClassVar[str] = "pairs"
     asks: ClassVar[Any] = "minimal"
     finds: ClassVar[type] = Found
+    part: ClassVar[type[Value]] = SaidPair
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked")
     reference: ClassVar[Reference] = Reference(
         authors="Marvin & Linzen", year=2018, title="Targeted Syntactic Evaluation of Language Models", where="EMNLP",
@@ -72,15 +84,29 @@ class MinimalPairs(Study):
     )
     seed: int = Field(0, description="seed of the intervals and of the randomised weights")
 
-    def study(self, lab: Lab, items: tuple[Minimal, ...], target: Target) -> Found:
+    def work(self, lab: Lab, items: tuple[Minimal, ...], target: Target) -> list[SaidPair]:
+        """Both sentences of every pair, by the model and by its twin."""
+        twin_lab, why = twin_of(lab)
+        own = self._read(lab, items)
+        twin = self._read(twin_lab, items) if twin_lab else [None] * len(items)
+        return [SaidPair(own=a, twin=b, why=why) for a, b in zip(own, twin)]
+
+    def merge(
+        self, lab: Lab, items: tuple[Minimal, ...], parts: Sequence[SaidPair], target: Target, n_failed: int = 0
+    ) -> Found:  # fmt: skip
         """Accuracy by phenomenon beside its controls. Raises `InputError` when no pair can be scored."""
         names = [p.phenomenon or "pairs" for p in items]
-        read = self._read(lab, items)
+        read, why = [p.own for p in parts], parts[0].why
+        if not any(read):
+            raise InputError(
+                f"You asked to score {len(items)} minimal pairs.",
+                "None can be scored: the sentences are too long for the model, or hold a single token.",
+                "Give whole sentences that fit the model's context; start='bos' also scores the first token.",
+            )
         good, bad = self._totals(read)
         right = _right(good, bad)
         rows = nested_means(names, right, self.seed)
-        twin_lab, why = twin_of(lab)
-        twin = _right(*self._totals(self._read(twin_lab, items))) if twin_lab else np.full(len(items), np.nan)
+        twin = _right(*self._totals([p.twin for p in parts]))
         twin[np.isnan(right)] = np.nan  # the same pairs
         short = _of(read, lambda s: -float(len(s.ids)))
         common = self._commoner(lab, read)
@@ -89,7 +115,7 @@ class MinimalPairs(Study):
             "the shorter sentence": group_means(rows.paths, names, short),
             "the commoner words": group_means(rows.paths, names, common),
         }
-        failed = int(np.isnan(right).sum())
+        failed = n_failed + int(np.isnan(right).sum())
         scores = tuple(self._score(rows, name, y, failed, why) for name, y in controls.items())
         return Found(
             title="Does the model find what is said well more likely?",
@@ -118,16 +144,9 @@ class MinimalPairs(Study):
         """Both sentences of every pair; None where one cannot be scored."""
         texts = [t for p in items for t in (p.good, p.bad)]
         said = sentences(lab, texts, self.start, self.whole_word)
-        found: list[Both | None] = [
+        return [
             None if a is None or b is None else (a, b) for a, b in zip(said[::2], said[1::2], strict=True)
         ]
-        if not any(found):
-            raise InputError(
-                f"You asked to score {len(items)} minimal pairs.",
-                "None can be scored: the sentences are too long for the model, or hold a single token.",
-                "Give whole sentences that fit the model's context; start='bos' also scores the first token.",
-            )
-        return found
 
     def _totals(self, read: Sequence[Both | None]) -> tuple[np.ndarray, np.ndarray]:
         """What the acceptable and the other sentence score [pair], NaN where they cannot be."""
