@@ -10,7 +10,9 @@ from exegete.methods.attribution.occlusion import Occlusion
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 
-TEXTS = [f"a fine day at the lake number {i}" for i in range(4)] + ["we can do this and more than that today"] * 2
+TEXTS = [f"a fine day at the lake number {i}" for i in range(4)] + [
+    "we can do this and more than that today"
+] * 2
 
 
 class Counted(Occlusion):

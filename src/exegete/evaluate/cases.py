@@ -7,13 +7,14 @@
 Cost: what the methods cost, less the inputs they have in common.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from exegete.core.errors import ExegeteError, InputError, UsageError
+from exegete.core.job import Output, Worker, out_of_memory
 from exegete.core.method import Method, method_of
 from exegete.core.rationale import Rationale
 from exegete.core.request import Text
@@ -24,8 +25,9 @@ from exegete.evaluate.contract import judging
 from exegete.methods.contracts.attribution import AttributionMethod, explain, provenance
 from exegete.models.ask import ask
 from exegete.models.forward import Meter
-from exegete.models.model import Model
+from exegete.models.model import Model, lighter
 from exegete.models.question import Question
+from exegete.run.here import worked_here
 
 T = TypeVar("T")
 NOTHING = Cost()
@@ -148,10 +150,38 @@ def cases(what: Plan, texts: Sequence[Any], progress: "Progress | None", doing: 
     progress = Quiet() if progress is None else progress
     progress.start(len(texts) * len(what.methods), doing)
     try:
-        for i, text in enumerate(texts):
-            yield case_of(what, text, i, progress)
+        rows = [{"n": n, "text": text} for n, text in enumerate(texts)]
+        for output in worked_here(_Cases(what, progress), rows, stretch=1):
+            if (
+                output.error is not None
+            ):  # one text that there is no memory for, however little is taken at a time
+                raise output.error
+            yield output.value
     finally:
         progress.stop()
+
+
+class _Cases(Worker):
+    """Makes a case of every row."""
+
+    def __init__(self, what: Plan, progress: "Progress") -> None:
+        self.what, self.progress = what, progress
+
+    def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
+        """A case a text."""
+        return [Output(whole(case_of(self.what, r["text"], r["n"], self.progress))) for r in rows]
+
+    def halve(self) -> bool:
+        """Half as many tokens in a pass."""
+        return lighter(self.what.model)
+
+
+def whole(case: "Case") -> "Case":
+    """The case, unless a method of it had too little memory: that is raised, and less is taken at a time."""
+    short = next((e for e in case.errors if out_of_memory(e)), None)
+    if short is not None:
+        raise short
+    return case
 
 
 def case_of(what: Plan, text: Any, i: int, progress: "Progress") -> Case:

@@ -148,7 +148,7 @@ def _study(study: Study, model: ModelRef, data: Any, w: Wanted) -> tuple[Job, Ro
             for name, row in _from_file(data, w)
         )
     items = (
-        read_items(study.asks, data, study.kind) if isinstance(data, str) else [study.item(i) for i in data]
+        read_items(study.asks, data, study.kind) if isinstance(data, str) else [study.item_of(i) for i in data]
     )
     study.counted(tuple(items[: w.limit]))
     return job, lambda: _listed([_plain(i) for i in items[: w.limit]])

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from exegete.core.errors import InputError
-from exegete.core.job import Job, ModelRef, Output, Row, Worker, out_of_memory
+from exegete.core.job import Job, ModelRef, Output, Row, Worker
 from exegete.core.method import Method, method_of
 from exegete.core.rationale import Rationale
 from exegete.core.registry import METRICS
@@ -21,7 +21,7 @@ from exegete.core.request import Text
 from exegete.core.result import MetricTable
 from exegete.core.target import Target
 from exegete.core.trust import Cost
-from exegete.evaluate.cases import Case, Plan, Progress, Quiet, case_of, plan
+from exegete.evaluate.cases import Case, Plan, Progress, Quiet, case_of, plan, whole
 from exegete.evaluate.contract import ExplanationMetric, judge_of
 from exegete.evaluate.given_scores import GivenScores
 from exegete.evaluate.judged_text import Bench, sheet_of
@@ -56,10 +56,7 @@ class Judge(Worker):
         return lighter(self.model)
 
     def _one(self, row: Mapping[str, Any]) -> Output:
-        case = case_of(self.what, _text(row), int(row["n"]), self.progress)
-        short = next((e for e in case.errors if out_of_memory(e)), None)
-        if short is not None:
-            raise short
+        case = whole(case_of(self.what, _text(row), int(row["n"]), self.progress))
         sheet = sheet_of(Bench(self.what, case, self.randomiser, self.n_random), self.metrics)
         nothing = all(c is None for c in sheet.costs)
         tokens = 0 if case.question is None else len(case.question.ids)
