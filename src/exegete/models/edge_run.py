@@ -114,10 +114,12 @@ class EdgeRun:
         return found
 
     def _compare(self, layer: int, part: str, x: Tensor) -> None:
-        gap = (
-            norm_before(self.lab, self.graph, layer, part)(self.resid) - x
-        ).abs().max() / x.abs().max().clamp_min(1.0)
+        gap = (self._normed(layer, part, self.resid) - x).abs().max() / x.abs().max().clamp_min(1.0)
         self.misfit = max(self.misfit, float(gap.nan_to_num(torch.inf)))
+
+    def _normed(self, layer: int, part: str, x: Tensor) -> Tensor:
+        """What a part reads of a residual, where the residual lies."""
+        return norm_before(self.lab, self.graph, layer, part)(x).to(x.device)
 
     # -- what is changed -----------------------------------------------------------------------------------------------
 
@@ -136,7 +138,7 @@ class EdgeRun:
 
     def _mlp_in(self, layer: int, x: Tensor) -> Tensor:
         delta = self._delta(self._cut(self.graph.mlp_reader(layer)))
-        return x if delta is None else norm_before(self.lab, self.graph, layer, "mlp")(self.resid + delta)
+        return x if delta is None else self._normed(layer, "mlp", self.resid + delta)
 
     def _logits(self, x: Tensor) -> Tensor:
         delta = self._delta(self._cut(len(self.graph.readers) - 1))
@@ -184,7 +186,7 @@ class EdgeRun:
             delta = self._delta(flat.unflatten(0, (cut.shape[0], -1)))
             if delta is None:
                 continue
-            normed = norm_before(self.lab, self.graph, layer, "attn")(self.resid + delta)
+            normed = self._normed(layer, "attn", self.resid + delta)
             seen = self._seen(module, *put_input(slot, args, kwargs, normed))
             members = (which == g).nonzero()[:, 0].tolist()
             for kind in "qkv":
@@ -200,7 +202,7 @@ class EdgeRun:
         seen: dict[str, Tensor] = {}
 
         def visit(kind: str, x: Tensor) -> Tensor:
-            seen[kind] = x.clone()
+            seen[kind] = x.to(self.resid.device, copy=True)
             if len(seen) == 3:
                 raise _Enough
             return x
