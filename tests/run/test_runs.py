@@ -102,7 +102,7 @@ def test_rows_that_fail_are_told_and_the_others_go_on(tmp_path):
     run = made(tmp_path, i3="fail here", i17="fail there")
     assert len(run) == N and run.n_failed == 2
     assert [e[:2] for e in run.errors()] == [("r3", "InputError"), ("r17", "InputError")]
-    assert run.errors()[0][2] == "The text fails. Change it."
+    assert run.errors()[0][2] == "You asked for a hash. The text fails. Change it."
     with pytest.raises(RowFailed, match="The text fails"):
         run["r3"]
     assert run.result.rows[3][2] == "failed"
@@ -112,7 +112,7 @@ def test_too_many_failures_end_it_and_a_higher_rate_goes_on(tmp_path):
     bad = {f"i{i}": f"fail {i}" for i in range(0, N, 2)}
     place = prepare(toy(), rows_of(N, **bad), tmp_path, {})
     with pytest.raises(
-        BudgetError, match=r"at most 10% of rows(.|\n)*rows failed, the first so: row r\d+: The text fails"
+        BudgetError, match=r"at most 10% of rows(.|\n)*rows failed, the first so: row r\d+: You asked for a hash. The text fails"
     ):
         drive(place, Engine(), allowed=0.1)
     assert len(place.done()) < 7

@@ -117,7 +117,7 @@ def _error(error: Exception | None) -> dict[str, str]:
         return {"error_type": "", "error": ""}
     if isinstance(error, RowFailed):
         return {"error_type": error.kind, "error": error.found}
-    letter = " ".join(s for s in (error.found, error.do) if s) if isinstance(error, ExegeteError) else ""
+    letter = " ".join(error.letter().splitlines()) if isinstance(error, ExegeteError) else ""
     return {"error_type": type(error).__name__, "error": letter or str(error)[:1000] or type(error).__name__}
 
 

@@ -92,7 +92,7 @@ class Reader(Worker):
         return lighter(self.model)
 
     def _of(self, table: Table, i: int, marks: int) -> Output:
-        low, high = np.searchsorted(table.item, [i, i + 1])
+        low, high = np.searchsorted(table.item, [i, i + 1]).tolist()
         if low == high:
             return Output(error=_cut_off())
         arrays = {
@@ -100,14 +100,14 @@ class Reader(Worker):
             for s, v in table.values.items()
         }
         n = len(next(iter(arrays.values())))
-        flat = {"vectors": n, "marks": int(high - low), "failed_marks": marks - int(high - low)}
+        flat = {"vectors": n, "marks": high - low, "failed_marks": marks - high - low}
         return Output({}, flat, arrays, tokens=n)
 
 
 def _tokens(table: Table, low: int, high: int) -> tuple[int, int]:
     """Where the vectors of rows low to high stand."""
     if table.offsets is None:
-        return int(low), int(high)
+        return low, high
     each = (len(table.offsets) - 1) // len(table)  # stretches a row: 2 for pairs
     return int(table.offsets[low * each]), int(table.offsets[high * each])
 

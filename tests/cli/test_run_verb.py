@@ -1,0 +1,195 @@
+"""`exegete run` and `exegete jobs` as a user has them: real models, real processes, every letter."""
+
+import itertools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import exegete as xg
+from exegete.cli.main import dispatch as run
+from exegete.core.errors import BudgetError, ExegeteError, InputError, StoreError, UnknownName, UsageError
+from exegete.run.opened import Run
+from support.data import shared_data
+
+FAST = ["--trust", "none"]
+WORDS = ("good", "rude", "clean", "small", "dirty", "kind", "bright", "slow")
+
+
+@pytest.fixture
+def texts(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    rows = [
+        {"id": f"t{i}", "text": f"the food was {w} and the room was {v}"}
+        for i, (w, v) in enumerate(itertools.pairwise(WORDS))
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_explaining_a_file_gives_what_explaining_each_text_gives(texts, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(["run", "saliency", "--data", str(texts), "--out", str(out), *FAST]) == 0
+    said = capsys.readouterr()
+    assert "saliency over 7 rows" in said.out and "7 rows, 0 failed" in said.err
+    found = xg.open(out)
+    assert isinstance(found, Run) and found.finished
+    rows = [json.loads(line) for line in texts.read_text().splitlines()]
+    alone = xg.explain("terrarium/sentiment", [r["text"] for r in rows], "saliency", trust="none")
+    for row, a in zip(rows, alone):
+        np.testing.assert_allclose(found[row["id"]].total, a.total, rtol=1e-4, atol=1e-6)
+    assert list(found.to_frame()["text"]) == [r["text"] for r in rows]
+    assert (
+        run(["run", "saliency", "--data", str(texts), "--out", str(out), *FAST]) == 0
+    )  # it is there already
+    assert run(["jobs", "status", str(out)]) == 0
+    assert "finished" in capsys.readouterr().out
+    assert run(["jobs", "verify", str(out)]) == 0
+    assert "the same bytes" in capsys.readouterr().out
+    assert run(["jobs", "gc", str(out), "--all"]) == 0
+    assert not list((out / "log").iterdir())
+
+
+def test_two_processes_give_the_same_bytes_as_one(texts, tmp_path):
+    args = ["run", "occlusion", "--data", str(texts), *FAST]
+    assert run([*args, "--out", str(tmp_path / "a")]) == 0
+    command = [sys.executable, "-m", "exegete.cli", *args, "--out", str(tmp_path / "b")]
+    subprocess.run([*command, "--engine", "processes", "--workers", "2"], check=True, capture_output=True)
+    one, two = (Run(tmp_path / name) for name in "ab")
+    assert one.folder.manifest.read_text() == two.folder.manifest.read_text()
+    assert one.folder.result.read_bytes() == two.folder.result.read_bytes()
+
+
+def test_a_study_that_can_not_be_divided_runs_whole_and_says_so(texts, tmp_path, capsys):
+    args = ["run", "logit_lens", "--data", str(texts), "--out", str(tmp_path / "out"), "--limit", "1"]
+    assert run([*args, "--model", "terrarium/decoder"]) == 0
+    assert "It ran in one piece: logit_lens" in capsys.readouterr().err
+
+
+def test_metrics_judge_methods_and_harvest_keeps_activations(texts, tmp_path):
+    args = ["--data", str(texts), "--out"]
+    judged = ["run", "comprehensiveness", "--methods", "saliency,occlusion", "--trust", "fast"]
+    assert run([*judged, *args, str(tmp_path / "judged")]) == 0
+    table = xg.open(tmp_path / "judged").result
+    assert table.methods == ("saliency", "occlusion", "random") and table.n_texts == 7
+    assert run(["run", "harvest", "--sites", "0.resid_post,1.mlp_act", *args, str(tmp_path / "kept")]) == 0
+    found = xg.open(tmp_path / "kept")
+    ids, arrays = next(found.arrays("0.resid_post"))
+    assert len(ids) == 7 and all(a.dtype == np.float32 for a in arrays)
+    model = xg.load("terrarium/sentiment")
+    import torch
+
+    from exegete.models.capture import run as captured
+    from exegete.models.encode import encode
+
+    text = json.loads(texts.read_text().splitlines()[2])["text"]
+    tokens = encode(model, xg.Text.of(text)).tokens
+    read = captured(model, {"input_ids": torch.tensor([[t.id for t in tokens]])}, ["0.resid_post"])
+    real = [i for i, t in enumerate(tokens) if not t.special]
+    np.testing.assert_allclose(
+        arrays[ids.index("t2")], read["0.resid_post"][0, real].numpy(), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_without_a_folder_it_is_found_again_in_the_cache(texts, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXEGETE_CACHE", str(tmp_path / "cache"))
+    first = xg.run("saliency", "terrarium/sentiment", str(texts), trust="none")
+    again = xg.run("saliency", "terrarium/sentiment", str(texts), trust="none")
+    other = xg.run("saliency", "terrarium/sentiment", str(texts), trust="none", target="positive")
+    assert first.folder.path == again.folder.path != other.folder.path
+    assert len(list((tmp_path / "cache" / "runs").iterdir())) == 2
+
+
+def test_the_cache_never_gives_the_run_of_other_weights(texts, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setenv("EXEGETE_CACHE", str(tmp_path / "cache"))
+    model = xg.load("terrarium/sentiment")
+    first = xg.run("saliency", model, str(texts), trust="none")
+    with torch.no_grad():
+        next(model.module.parameters()).mul_(1.5)
+    second = xg.run("saliency", model, str(texts), trust="none")
+    assert first.folder.path != second.folder.path
+    assert not np.allclose(first["t0"].total, second["t0"].total)
+
+
+def test_texts_in_memory_and_their_ids(tmp_path):
+    found = xg.run(
+        "saliency",
+        "terrarium/sentiment",
+        ["the food was good", "the room was dirty"],
+        str(tmp_path),
+        trust="none",
+    )
+    assert [i for i, _ in found] == ["1", "2"]
+    assert found["2"].text == "the room was dirty"
+
+
+def test_each_row_may_have_its_own_target(tmp_path):
+    rows = [{"text": "the food was good", "say": s} for s in ("negative", "positive", "nonsense")]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = xg.run(
+        "saliency",
+        "terrarium/sentiment",
+        str(path),
+        str(tmp_path / "out"),
+        trust="none",
+        target_column="say",
+        max_error_rate=0.5,
+    )
+    assert [found[i].target for i in ("1", "2")] == ["negative", "positive"]
+    assert [(e[0], "nonsense" in e[2]) for e in found.errors()] == [("3", True)]
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "words"),
+    [
+        (["saliensy"], UnknownName, "Did you mean saliency"),
+        (["saliency", "--engine", "rey"], UnknownName, "ray"),
+        (["saliency", "--engine", "ray", "--address", "127.0.0.1:1"], UsageError, "Nobody answers there"),
+        (["saliency", "--workers", "2"], UsageError, "this process alone"),
+        (["saliency", "--text-column", "body"], InputError, "no column 'body'"),
+        (["saliency", "--n-steps", "3"], UsageError, "--n-steps"),
+        (["comprehensiveness"], UsageError, "none is named"),
+        (["harvest"], UsageError, "No place is named"),
+        (["harvest", "--sites", "77.resid_post"], ExegeteError, "77"),
+        (["weight_tables"], UsageError, "no rows"),
+    ],
+)
+def test_what_does_not_fit_gets_a_letter(args, error, words, texts, tmp_path):
+    with pytest.raises(error) as e:
+        run(["run", *args, "--data", str(texts), "--out", str(tmp_path / "out")])
+    assert words in str(e.value)
+
+
+def test_other_letters(texts, tmp_path):
+    out = str(tmp_path / "out")
+    with pytest.raises(InputError, match="is not JSON"):
+        (tmp_path / "bad.jsonl").write_text('{"text": "one"}\n{"text": ')
+        run(["run", "saliency", "--data", str(tmp_path / "bad.jsonl"), "--out", out])
+    with pytest.raises(StoreError, match=r"no plan\.json"):
+        run(["jobs", "status", str(tmp_path)])
+    with pytest.raises(BudgetError, match="rows failed"):
+        run(["run", "saliency", "--data", str(texts), "--out", out, "--target", "nonsense"])
+    assert run(["run", "saliency", "--data", str(texts), "--out", str(tmp_path / "b"), *FAST]) == 0
+    with pytest.raises(StoreError, match=r"job\.unit: 'word' there, 'token' now"):
+        run(["run", "saliency", "--data", str(texts), "--out", str(tmp_path / "b"), *FAST, "--unit", "token"])
+    with pytest.raises(UsageError, match="It is finished"):
+        run(["jobs", "cancel", str(tmp_path / "b")])
+
+
+def test_real_sentences_from_a_table(tmp_path):
+    data = shared_data("sst")
+    found = sorted(data.rglob("*.tsv")) or sorted(data.rglob("*.csv")) or sorted(data.rglob("*.jsonl"))
+    if not found:
+        pytest.skip("no table of sentences there")
+    assert (
+        run(
+            ["run", "saliency", "--data", str(found[0]), "--limit", "20", "--out", str(tmp_path / "o"), *FAST]
+        )
+        == 0
+    )
+    assert len(Run(tmp_path / "o")) == 20
