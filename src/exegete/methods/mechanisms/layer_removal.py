@@ -12,7 +12,7 @@ Cost: 1 + sum over layers of (layers - l) / layers, about half a forward a layer
 Reference: Veit, Wilber & Belongie 2016 (sec. 4: lesions); McGrath et al. 2023, "The Hydra Effect", sec. 2.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -27,7 +27,8 @@ from exegete.core.results.resilience import LayerRemoval
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.study import Divided
 from exegete.models.edit import Set
 from exegete.models.family import ModelMap
 from exegete.models.lab import Aim, Lab
@@ -35,8 +36,15 @@ from exegete.models.ports import Tower
 from exegete.ops.stats import bootstrap_mean
 
 
+class Removed(Value):
+    """One text: `kl` and sameness of the answer [skipped / swapped / noise, layer]; NaN where nothing was swapped."""
+
+    kl: np.ndarray
+    same: np.ndarray
+
+
 @register
-class LayerRemovalStudy(Study):
+class LayerRemovalStudy(Divided):
     """What the output loses when each layer is skipped, or swapped with the next."""
 
     id: ClassVar[str] = "layer_removal"
@@ -45,6 +53,7 @@ class LayerRemovalStudy(Study):
     verb: ClassVar[str] = "patch"
     asks: ClassVar[Any] = "texts"
     finds: ClassVar[type] = LayerRemoval
+    part: ClassVar[type[Value]] = Removed
     reference: ClassVar[Reference] = Reference(
         authors="Veit, Wilber & Belongie", year=2016, where="arXiv:1605.06431", equation="sec. 4",
         title="Residual Networks Behave Like Ensembles of Relatively Shallow Networks",
@@ -54,21 +63,26 @@ class LayerRemovalStudy(Study):
     swap: bool = Field(True, description="also swap each layer with the next")
     seed: int = Field(0, description="seed of the noise")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> LayerRemoval:
-        """Over texts."""
-        n = lab.model.map.n_layers
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Removed]:
+        """Every layer of every text."""
         aim = lab.aim(items, target)
-        rows = []
+        found = []
         with lab.working(len(aim), "removing layers") as step:
             for i in range(len(aim)):
-                rows.append(self._text(lab, aim.only(i), i))
+                found.append(self._text(lab, aim.only(i)))
                 step()
-        kl = np.stack([r[0] for r in rows], -1)
-        same = np.stack([r[1] for r in rows], -1)
-        return _finding(tuple(f"layer {i}" for i in range(n)), kl, same, aim)
+        return found
 
-    def _text(self, lab: Lab, aim: Aim, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """KL and sameness [skipped / swapped / noise, layer] of one text."""
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Removed], target: Target, n_failed: int = 0
+    ) -> LayerRemoval:
+        """Over texts."""
+        layers = tuple(f"layer {i}" for i in range(lab.model.map.n_layers))
+        kl, same = np.stack([p.kl for p in parts], -1), np.stack([p.same for p in parts], -1)
+        return _finding(layers, kl, same, n_failed)
+
+    def _text(self, lab: Lab, aim: Aim) -> Removed:
+        """One text. The noise is drawn by what it says, whichever texts stand beside it."""
         bound = lab.model.map
         stack, n = bound.stacks[-1], bound.n_layers
         before = [Site("resid_pre", layer=k, stack=stack) for k in range(n)]
@@ -77,9 +91,10 @@ class LayerRemovalStudy(Study):
         resid = [seen[s] for s in (*before, last)]
         base = _answer(seen.logits, aim)
         kl, same = np.full((3, n), np.nan), np.full((3, n), np.nan)
+        read = [v.tolist() for k, v in sorted(aim.inputs.items()) if k.endswith("input_ids")]
         for k in range(n):
             added = resid[k + 1] - resid[k]
-            noise = torch.from_numpy(lab.rng("noise", i, k).standard_normal(added.shape)).to(added)
+            noise = torch.from_numpy(lab.rng("noise", read, k).standard_normal(added.shape)).to(added)
             noise = noise * added.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True)
             for row, entering in ((0, resid[k]), (2, resid[k] + noise)):
                 kl[row, k], same[row, k] = _apart(base, self._from(lab, aim, k + 1, entering))
@@ -87,7 +102,7 @@ class LayerRemovalStudy(Study):
                 with swapped(bound, k):
                     changed = _answer(lab.run(aim.inputs, rows=aim.positions).logits, aim)
                 kl[1, k], same[1, k] = _apart(base, changed)
-        return kl, same
+        return Removed(kl=kl, same=same)
 
     def _from(self, lab: Lab, aim: Aim, layer: int, resid: Tensor) -> Tensor:
         """Log-probabilities of the pass that goes on at `layer` (n: behind the last) with this residual."""
@@ -137,7 +152,7 @@ def _apart(base: Tensor, changed: Tensor) -> tuple[float, float]:
     return float(kl), float(base.argmax() == changed.argmax())
 
 
-def _finding(layers: tuple[str, ...], kl: np.ndarray, same: np.ndarray, aim: Aim) -> LayerRemoval:
+def _finding(layers: tuple[str, ...], kl: np.ndarray, same: np.ndarray, n_failed: int) -> LayerRemoval:
     # the median layer of each text: the first layer is often a part of the embedding, and would outweigh all others
     skipped, noise = np.median(kl[0], 0), np.median(kl[2], 0)
     score = Score(
@@ -147,7 +162,8 @@ def _finding(layers: tuple[str, ...], kl: np.ndarray, same: np.ndarray, aim: Aim
         control=float(noise.mean()),
         control_name="the layer replaced by noise of the same length",
         interval=bootstrap_mean(skipped),
-        n=len(aim),
+        n=len(skipped),
+        n_failed=n_failed,
     )
     kept = same[0].mean(1)
     weakest, least = int(np.argmax(kl[0].mean(1))), int(np.argmin(kl[0].mean(1)))
