@@ -29,7 +29,9 @@ from exegete.core.results.cloze import ClozeFacts as Found
 from exegete.core.results.cloze import Filled
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import with_failed
+from exegete.methods.contracts.study import Divided
 from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.models.blank import Blank, answer_ids, answers, blank, ranked
 from exegete.models.lab import Lab
@@ -54,8 +56,18 @@ class _Asked:
     right: int = 0
 
 
+class AskedFact(Value):
+    """A fact of one token as the model fills it in, and the rank that the answer has in its `twin` (NaN: `why`), both among all tokens;
+    nothing is filled in for an answer of several tokens.
+    """
+
+    filled: Filled | None
+    twin: float
+    why: str = ""
+
+
 @register
-class ClozeFacts(Study):
+class ClozeFacts(Divided):
     """Whether the model fills in true answers to cloze prompts: P@k and mean reciprocal rank by relation."""
 
     id: ClassVar[str] = "cloze_facts"
@@ -65,6 +77,7 @@ class ClozeFacts(Study):
     asks: ClassVar[Any] = "facts"
     usual: ClassVar[int | None] = 120
     finds: ClassVar[type] = Found
+    part: ClassVar[type[Value]] = AskedFact
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked")
     reference: ClassVar[Reference] = Reference(
         authors="Petroni et al.", year=2019, title="Language Models as Knowledge Bases?", where="EMNLP",
@@ -81,14 +94,46 @@ class ClozeFacts(Study):
     )
     seed: int = Field(0, description="seed of the other subjects, the intervals and the randomised weights")
 
+    @property
+    def whole(self) -> str:
+        """Ranking among the answers of a relation wants all its facts."""
+        return "answers are ranked among those of all facts" if self.candidates == "relation" else ""
+
+    def work(self, lab: Lab, items: tuple[Fact, ...], target: Target) -> list[AskedFact]:
+        """The rank of every answer of one token among all tokens, by the model and by its twin."""
+        drafts = {i: d for i, f in enumerate(items) if (d := self._draft(lab, f)) is not None}
+        at = [i for i, d in drafts.items() if len(d.ids) == 1]
+        own, twin, why = _both(lab, [drafts[i] for i in at]) if at else ((), np.zeros(0), "")
+        known = {i: AskedFact(filled=f, twin=float(t), why=why) for i, f, t in zip(at, own, twin)}
+        return [known.get(i, AskedFact(filled=None, twin=np.nan)) for i in range(len(items))]
+
+    def merge(
+        self, lab: Lab, items: tuple[Fact, ...], parts: Sequence[AskedFact], target: Target, n_failed: int = 0
+    ) -> Found:
+        """P@k by relation beside the controls. The other subjects are asked here; so are all facts where most answers have several
+        tokens. Raises `InputError` when no fact can be asked.
+        """
+        asked, among = self._ready(lab, items)
+        if asked[0].candidates:
+            return with_failed(self._found(lab, items, asked, among, *_both(lab, asked)), n_failed)
+        known = [p for p in parts if p.filled is not None]
+        filled = tuple(p.filled for p in known if p.filled is not None)
+        twin = np.array([p.twin for p in known])
+        return with_failed(self._found(lab, items, asked, among, filled, twin, known[0].why), n_failed)
+
     def study(self, lab: Lab, items: tuple[Fact, ...], target: Target) -> Found:
         """P@k by relation beside the controls. Raises `InputError` when no fact can be asked."""
         asked, among = self._ready(lab, items)
+        return self._found(lab, items, asked, among, *_both(lab, asked))
+
+    def _found(
+        self, lab: Lab, items: Sequence[Fact], asked: Sequence[_Asked], among: str, filled: tuple[Filled, ...],
+        twin: np.ndarray, why: str,
+    ) -> Found:  # fmt: skip
+        """What is found of the facts that were asked: `filled` in by the model, ranks of the `twin` [fact]."""
         names = [a.relation for a in asked]
-        ranks, filled = _ranks(lab, asked)
+        ranks = np.array([f.rank for f in filled])
         other = self._others(lab, asked)
-        twin_lab, why = twin_of(lab)
-        twin = _ranks(twin_lab, asked)[0] if twin_lab else np.full(len(asked), np.nan)
         common = _commonest(asked)
         size = np.array([len(a.candidates) or lab.model.vocabulary for a in asked])
         rows = nested_means(names, (ranks <= KS[0]).astype(float), self.seed)
@@ -119,16 +164,18 @@ class ClozeFacts(Study):
             trust=Trust(scores=scores, seed=self.seed, notes=self._notes(items, asked, among)),
         )
 
+    def _draft(self, lab: Lab, fact: Fact) -> _Asked | None:
+        """The fact as it is asked; None for one that cannot be, which is counted as failed."""
+        try:
+            place = blank(lab.model, fact.prompt, self.ending)
+            ids = answer_ids(lab.model, place, fact.answer)
+        except (InputError, TargetError):
+            return None
+        return _Asked(fact, (fact.relation or "facts").replace("/", " "), place, ids)
+
     def _ready(self, lab: Lab, items: Sequence[Fact]) -> tuple[list[_Asked], str]:
         """The facts that can be asked, and in words what their answers are ranked in."""
-        drafts = []
-        for fact in items:
-            try:
-                place = blank(lab.model, fact.prompt, self.ending)
-                ids = answer_ids(lab.model, place, fact.answer)
-            except (InputError, TargetError):
-                continue  # counted as failed
-            drafts.append(_Asked(fact, (fact.relation or "facts").replace("/", " "), place, ids))
+        drafts = [d for fact in items if (d := self._draft(lab, fact)) is not None]
         single = [d for d in drafts if len(d.ids) == 1]
         few = self.candidates == "auto" and 2 * len(single) < len(drafts)
         if self.candidates == "relation" or few:
@@ -186,6 +233,13 @@ def _among(lab: Lab, drafts: Sequence[_Asked]) -> list[_Asked]:
             ids = tuple(answer_ids(lab.model, d.place, name) for name in names)
             found.append(_Asked(d.fact, d.relation, d.place, d.ids, ids, names, names.index(d.fact.answer)))
     return found
+
+
+def _both(lab: Lab, asked: Sequence[_Asked]) -> tuple[tuple[Filled, ...], np.ndarray, str]:
+    """What the model fills in, the ranks [fact] of the answers in its twin (NaN where there is none), and why there is none."""
+    twin_lab, why = twin_of(lab)
+    twin = _ranks(twin_lab, asked)[0] if twin_lab else np.full(len(asked), np.nan)
+    return _ranks(lab, asked)[1], twin, why
 
 
 def _ranks(lab: Lab, asked: Sequence[_Asked]) -> tuple[np.ndarray, tuple[Filled, ...]]:
