@@ -13,6 +13,7 @@ Cost a text: 2 n_steps forwards and backwards, then 26 + 13 n_draws forwards. JS
 Reference: Jain & Wallace 2019, "Attention is not Explanation", sec. 4.2.2, eq. 6.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,9 +28,10 @@ from exegete.core.results.debate import AdversarialAttention
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Check, Trust
-from exegete.methods.attention.bench import Seen, benches, probabilities
+from exegete.core.value import Value
+from exegete.methods.attention.bench import Seen, each_text, probabilities
 from exegete.methods.attention.judged import beaten, mean_score
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.study import Divided
 from exegete.models.edit import Set
 from exegete.models.lab import Lab
 from exegete.ops.divergence import jsd, tvd
@@ -40,8 +42,24 @@ MIXES = torch.linspace(1.0, 0.0, 11)
 SCALES = 2.0 ** torch.arange(-6.0, 6.0)
 
 
+class AdversarialText(Value):
+    """What was found for one text: JSD and TVD of the adversarial and of random attention; `own`, `other` [key]: mean attention of
+    the read queries. `failed`: it has too few tokens to rank.
+    """
+
+    failed: bool = False
+    name: str = ""
+    jsd: float = np.nan
+    tvd: float = np.nan
+    random_jsd: float = np.nan
+    random_tvd: float = np.nan
+    tokens: tuple[str, ...] = ()
+    own: np.ndarray = np.zeros(0)
+    other: np.ndarray = np.zeros(0)
+
+
 @register
-class AdversarialAttentionStudy(Study):
+class AdversarialAttentionStudy(Divided):
     """Attention as different as possible that leaves the output within eps, found by gradient ascent for each text."""
 
     id: ClassVar[str] = "adversarial_attention"
@@ -65,18 +83,24 @@ class AdversarialAttentionStudy(Study):
     n_draws: int = Field(4, ge=1, le=1000, description="random attentions a text, for the control")
     seed: int = Field(0, description="seed of the start and of the random attentions")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> AdversarialAttention:
-        """Over texts."""
-        seen, failed = benches(lab, items, target)
-        return self.on(lab, seen, failed)
+    part: ClassVar[type[Value]] = AdversarialText
 
-    def on(self, lab: Lab, seen: list[Seen], failed: int) -> AdversarialAttention:
-        """Over texts that were read already."""
-        found: list[_Found] = []
-        with lab.working(len(seen), "looking for adversarial attention") as step:
-            for i, text in enumerate(seen):
-                found.append(self._text(text, i))
-                step()
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[AdversarialText]:
+        """The search on each text, alone."""
+        short, words = AdversarialText(failed=True), "looking for adversarial attention"
+        return each_text(lab, items, target, self.text, short, words)
+
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[AdversarialText],
+        target: Target,
+        n_failed: int = 0,
+    ) -> AdversarialAttention:
+        """How far attention can go, over all texts."""
+        found = [p for p in parts if not p.failed]
+        failed = len(parts) - len(found) + n_failed
         jsds, tvds, random_jsd, random_tvd = (
             np.array([getattr(f, n) for f in found], dtype=np.float64)
             for n in ("jsd", "tvd", "random_jsd", "random_tvd")
@@ -95,28 +119,30 @@ class AdversarialAttentionStudy(Study):
                 control_name="random attention as divergent", failed=failed, seed=self.seed,
             ),
         )  # fmt: skip
-        best = int(jsds.argmax()) if len(found) else -1
-        shown = found[best] if found else None
+        shown = found[int(jsds.argmax())] if found else AdversarialText()
         words = "the output under the reported attention, in a plain forward, stays within eps"
         return AdversarialAttention(
             title="Can another attention give the same output?",
             lede=_words(scores, self.eps),
-            texts=tuple(s.name for s in seen),
+            texts=tuple(p.name for p in found),
             eps=self.eps,
             jsd=jsds,
             tvd=tvds,
             random_jsd=random_jsd,
             random_tvd=random_tvd,
-            tokens=seen[best].lab.pieces(seen[best].aim.inputs["input_ids"][0].tolist()) if shown else (),
-            own=shown.own if shown else np.zeros(0),
-            other=shown.other if shown else np.zeros(0),
+            tokens=shown.tokens,
+            own=shown.own,
+            other=shown.other,
             checks=(Check.at_most("output kept", float(tvds.max(initial=0.0)), self.eps, words),),
             trust=Trust(scores=scores, seed=self.seed),
         )
 
-    def _text(self, text: Seen, i: int) -> "_Found":
+    def text(self, text: Seen) -> AdversarialText:
+        """One text that was read."""
         place = _Place.of(text)
-        draw = torch.from_numpy(text.lab.rng("start", i).standard_normal((2, *place.own.shape))).to(place.own)
+        draw = torch.from_numpy(text.lab.rng("start", text.key).standard_normal((2, *place.own.shape))).to(
+            place.own
+        )
         draw[1] -= place.scores  # the second start forgets the model's own attention
         best, last = self._climb(place, draw)
         mixed = [m * x + (1 - m) * place.own for x in last for m in MIXES.to(last)]
@@ -124,9 +150,18 @@ class AdversarialAttentionStudy(Study):
         winner = candidates[_farthest(place, candidates, self.eps)]
         moved = float(place.moved(winner[None])[0])
         far = float(place.far(winner[None])[0])
-        random_jsd, random_tvd = self._random(place, i, far)
+        random_jsd, random_tvd = self._random(place, far)
         own, other = (p.double().mean((0, 1, 2)).cpu().numpy() for p in (place.own, winner))
-        return _Found(far, moved, random_jsd, random_tvd, own, other)
+        return AdversarialText(
+            name=text.name,
+            jsd=far,
+            tvd=moved,
+            random_jsd=random_jsd,
+            random_tvd=random_tvd,
+            tokens=text.lab.pieces(text.aim.inputs["input_ids"][0].tolist()),
+            own=own,
+            other=other,
+        )
 
     def _climb(self, place: "_Place", free: Tensor) -> tuple[Tensor | None, Tensor]:
         """The farthest attention met within eps (None: none was), and the last ones; `free` [start, layer, head, row, key]."""
@@ -147,12 +182,12 @@ class AdversarialAttentionStudy(Study):
             free = free.detach() + self.rate * unit
         return best, place.pattern(free).detach()
 
-    def _random(self, place: "_Place", i: int, far: float) -> tuple[float, float]:
+    def _random(self, place: "_Place", far: float) -> tuple[float, float]:
         """Largest JSD of random attention within eps, and its TVD where it is as far as `far`; means over draws."""
         reached, moved = [], []
         for d in range(self.n_draws):
             draw = torch.from_numpy(
-                place.text.lab.rng("random", i, d).standard_normal(tuple(place.own.shape))
+                place.text.lab.rng("random", place.text.key, d).standard_normal(tuple(place.own.shape))
             ).to(place.own)
             several = torch.stack([place.pattern(s * draw) for s in SCALES])
             far_each, moved_each = place.far(several), place.moved(several)
@@ -160,18 +195,6 @@ class AdversarialAttentionStudy(Study):
             reached.append(float(torch.where(fits, far_each, 0.0).max()))
             moved.append(float(place.moved(place.pattern(_scale(place, draw, far) * draw)[None])[0]))
         return float(np.mean(reached)), float(np.mean(moved))
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What was found for one text; `own`, `other` [key]: mean attention of the read queries."""
-
-    jsd: float
-    tvd: float
-    random_jsd: float
-    random_tvd: float
-    own: np.ndarray
-    other: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -67,27 +67,17 @@ class AttentionBaselinesStudy(Study):
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> AttentionBaselines:
         """Over texts."""
         seen, failed = benches(lab, items, target)
-        return self.on(lab, seen, failed)
-
-    def on(self, lab: Lab, seen: list[Seen], failed: int) -> AttentionBaselines:
-        """Over texts that were read already."""
         rows = []
         with lab.working(len(seen), "replacing attention") as step:
             for i, text in enumerate(seen):
                 new = torch.stack([uniform(text.visible, text.pattern.dtype), frozen(seen, i)])
-                rows.append(self._text(text, i, new))
+                rows.append(self._text(text, KINDS, new))
                 step()
         between, twin = self._others(lab, seen)
         whole = np.array([r[0] for r in rows]).reshape(-1, 5, len(KINDS))
         layers = np.array([r[1] for r in rows])
         changed, flipped, loss, noise, noise_flipped = whole.transpose(1, 2, 0)
-        scores = [
-            mean_score(
-                f"decisions that change with {kind} attention", f, control=n, control_name=NOISE,
-                failed=failed, seed=self.seed,
-            )
-            for kind, f, n in zip(KINDS, flipped, noise_flipped)
-        ]  # fmt: skip
+        scores = [self.flips(k, f, n, failed) for k, f, n in zip(KINDS, flipped, noise_flipped)]
         moves = [
             mean_score(
                 f"change of the output (TVD) with {kind} attention", c, control=n, control_name=NOISE,
@@ -114,10 +104,22 @@ class AttentionBaselinesStudy(Study):
             trust=Trust(scores=(*scores, *moves, *same), seed=self.seed),
         )
 
-    def _text(self, text: Seen, i: int, new: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    def flips(self, kind: str, flipped: np.ndarray, noise: np.ndarray, failed: int) -> Score:
+        """The score of decisions [text] that change with a kind of attention, against noise."""
+        name = f"decisions that change with {kind} attention"
+        return mean_score(name, flipped, control=noise, control_name=NOISE, failed=failed, seed=self.seed)
+
+    def evened(self, text: Seen) -> tuple[float, float]:
+        """Of one text: 1 where the decision changes with uniform attention in all layers, and with noise."""
+        whole, _ = self._text(text, KINDS[:1], uniform(text.visible, text.pattern.dtype)[None])
+        return float(whole[1, 0]), float(whole[4, 0])
+
+    def _text(self, text: Seen, kinds: tuple[str, ...], new: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """(TVD, flips, log-probability lost, TVD and flips of noise) [5, kind], and by layer [own / noise, kind, layer]."""
         change = (new - text.pattern) @ text.v
-        noise = torch.stack([noise_like(c, text.lab.rng("noise", i, kind)) for c, kind in zip(change, KINDS)])
+        noise = torch.stack(
+            [noise_like(c, text.lab.rng("noise", text.key, kind)) for c, kind in zip(change, kinds)]
+        )
         every = tuple(range(text.n_layers))
         own, other = _runs(text, new, noise, every)
         mine = text.label
@@ -129,7 +131,7 @@ class AttentionBaselinesStudy(Study):
         table = (
             torch.stack([torch.stack(pair) for pair in layers], -1)
             if layers
-            else torch.zeros(2, len(KINDS), 0)
+            else torch.zeros(2, len(kinds), 0)
         )
         whole = torch.stack([moved[0], flips[0], lost, moved[1], flips[1]])
         return whole.cpu().numpy(), table.cpu().numpy()

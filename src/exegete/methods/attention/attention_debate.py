@@ -15,9 +15,11 @@ Cost: the sum of the studies, lightly: see their pages. References: Jain & Walla
 Pinter 2019; Liu et al. 2022; the frame is Bibal et al. 2022, "Is Attention Explanation? An Introduction to the Debate".
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field
 
 from exegete.core.method import Need, register
@@ -25,14 +27,16 @@ from exegete.core.reference import Reference
 from exegete.core.results.debate import AttentionDebate
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.attention.adversarial_attention import AdversarialAttentionStudy
+from exegete.core.value import Value
+from exegete.methods.attention.adversarial_attention import AdversarialAttentionStudy, AdversarialText
 from exegete.methods.attention.attention_baselines import AttentionBaselinesStudy
-from exegete.methods.attention.attention_erasure import AttentionErasureStudy
-from exegete.methods.attention.attention_permutation import AttentionPermutationStudy
-from exegete.methods.attention.bench import benches
+from exegete.methods.attention.attention_erasure import AttentionErasureStudy, ErasedText
+from exegete.methods.attention.attention_permutation import AttentionPermutationStudy, PermutedText
+from exegete.methods.attention.bench import Seen, each_text
 from exegete.methods.attention.judged import beaten, passed_by
-from exegete.methods.attention.polarity_violation import PolarityViolationStudy
-from exegete.methods.contracts.study import Study
+from exegete.methods.attention.polarity_violation import PolarityViolationStudy, PolarText, polar_text
+from exegete.methods.contracts.study import Divided
+from exegete.methods.contracts.twins import twin_of
 from exegete.models.lab import Lab
 
 STRONG = 0.5  # Kendall's tau below this is no common order, whatever it beats
@@ -52,8 +56,20 @@ class _Test:
     score: Score
 
 
+class DebatedText(Value):
+    """What the tests gave for one text; `evened`: 1 where the decision changes with uniform attention, and with noise. As it is
+    without anything: it has too few tokens to rank.
+    """
+
+    permuted: PermutedText = PermutedText(failed=True)
+    adversary: AdversarialText = AdversarialText(failed=True)
+    erased: ErasedText = ErasedText(failed=True)
+    evened: tuple[float, float] | None = None
+    polar: PolarText = PolarText(failed=True)
+
+
 @register
-class AttentionDebateStudy(Study):
+class AttentionDebateStudy(Divided):
     """Whether attention may be read as explanation of these texts: the tests of the debate, a verdict each."""
 
     id: ClassVar[str] = "attention_debate"
@@ -81,20 +97,56 @@ class AttentionDebateStudy(Study):
     n_draws: int = Field(3, ge=1, le=1000, description="random orders and random attentions a text")
     seed: int = Field(0, description="seed of every draw")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> AttentionDebate:
-        """Over texts."""
-        seen, failed = benches(lab, items, target)
-        seed, draws = self.seed, self.n_draws
-        permuted = AttentionPermutationStudy(n_permutations=self.n_permutations, by_layer=False, seed=seed)
-        adversary = AdversarialAttentionStudy(eps=self.eps, n_steps=self.n_steps, n_draws=draws, seed=seed)
-        found = [
-            study.on(lab, seen, failed)
-            for study in (
-                permuted, adversary, AttentionErasureStudy(n_draws=draws, seed=seed),
-                AttentionBaselinesStudy(by_layer=False, seed=seed), PolarityViolationStudy(seed=seed),
+    part: ClassVar[type[Value]] = DebatedText
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[DebatedText]:
+        """Each text, read once for all tests."""
+        permuted, adversary, erased, _ = self._studies
+        baselines = AttentionBaselinesStudy(by_layer=False, seed=self.seed)
+        twin, why = twin_of(lab, self.seed)
+
+        def text(seen: Seen) -> DebatedText:
+            return DebatedText(
+                permuted=permuted.text(seen, twin, why),
+                adversary=adversary.text(seen),
+                erased=erased.text(seen),
+                evened=baselines.evened(seen),
+                polar=polar_text(seen),
             )
-        ]  # fmt: skip
-        tests = _tests([f.trust.scores for f in found])
+
+        return each_text(lab, items, target, text, DebatedText(), "the tests of the debate")
+
+    @property
+    def _studies(
+        self,
+    ) -> tuple[
+        AttentionPermutationStudy, AdversarialAttentionStudy, AttentionErasureStudy, PolarityViolationStudy
+    ]:
+        seed, draws = self.seed, self.n_draws
+        return (
+            AttentionPermutationStudy(n_permutations=self.n_permutations, by_layer=False, seed=seed),
+            AdversarialAttentionStudy(eps=self.eps, n_steps=self.n_steps, n_draws=draws, seed=seed),
+            AttentionErasureStudy(n_draws=draws, seed=seed),
+            PolarityViolationStudy(seed=seed),
+        )
+
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[DebatedText],
+        target: Target,
+        n_failed: int = 0,
+    ) -> AttentionDebate:
+        """The answers, over all texts."""
+        seed = self.seed
+        each = zip(self._studies, ("permuted", "adversary", "erased", "polar"))
+        found = [s.merge(lab, items, [getattr(p, n) for p in parts], target, n_failed) for s, n in each]
+        evened = np.array([p.evened for p in parts if p.evened is not None]).reshape(-1, 2)
+        failed = len(parts) - len(evened) + n_failed
+        needed = AttentionBaselinesStudy(seed=seed).flips("uniform", evened[:, 0], evened[:, 1], failed)
+        *first, polar = (f.trust.scores for f in found)
+        tests = _tests([*first, (needed,), polar])
         verdict = _verdict(tests)
         return AttentionDebate(
             title="May attention be read as explanation here?",

@@ -12,6 +12,7 @@ Cost a text: 2 forwards, 1 backward, at most tokens (3 + n_draws) forwards, in b
 Reference: Serrano & Smith 2019, "Is Attention Interpretable?", sec. 3-5.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,9 +26,10 @@ from exegete.core.results.debate import AttentionErasure
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Trust
-from exegete.methods.attention.bench import Seen, benches, gradients
+from exegete.core.value import Value
+from exegete.methods.attention.bench import Seen, each_text, gradients
 from exegete.methods.attention.judged import beaten, mean_score
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.rank import descending, random_orders
 from exegete.ops.reattend import erased
@@ -35,8 +37,19 @@ from exegete.ops.reattend import erased
 ORDERS = ("attention", "gradient x attention", "gradient", "random")
 
 
+class ErasedText(Value):
+    """Of one text, by order: the share of tokens that is erased at the flip, and of runs that never flip. `failed`: it has too few
+    tokens to rank.
+    """
+
+    failed: bool = False
+    name: str = ""
+    fraction: tuple[float, ...] = ()
+    never: tuple[float, ...] = ()
+
+
 @register
-class AttentionErasureStudy(Study):
+class AttentionErasureStudy(Divided):
     """How many tokens must be erased from attention, in the order of attention, until the decision flips."""
 
     id: ClassVar[str] = "attention_erasure"
@@ -55,20 +68,21 @@ class AttentionErasureStudy(Study):
     n_draws: int = Field(5, ge=1, le=1000, description="random orders a text")
     seed: int = Field(0, description="seed of the random orders")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> AttentionErasure:
-        """Over texts."""
-        seen, failed = benches(lab, items, target)
-        return self.on(lab, seen, failed)
+    part: ClassVar[type[Value]] = ErasedText
 
-    def on(self, lab: Lab, seen: list[Seen], failed: int) -> AttentionErasure:
-        """Over texts that were read already."""
-        found = []
-        with lab.working(len(seen), "erasing attention") as step:
-            for i, text in enumerate(seen):
-                found.append(self._text(text, i))
-                step()
-        table = np.array(found).reshape(-1, len(ORDERS), 2)
-        fraction, never = table[..., 0].T, table[..., 1].T
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[ErasedText]:
+        """Each text in all orders, alone."""
+        return each_text(lab, items, target, self.text, ErasedText(failed=True), "erasing attention")
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[ErasedText], target: Target, n_failed: int = 0
+    ) -> AttentionErasure:
+        """When decisions flip, over all texts."""
+        found = [p for p in parts if not p.failed]
+        failed = len(parts) - len(found) + n_failed
+        fraction, never = (
+            np.array([getattr(p, n) for p in found]).reshape(-1, len(ORDERS)).T for n in ("fraction", "never")
+        )
         names = [f"share erased at the flip, by {o}" for o in ORDERS[:-1]]
         scores = tuple(
             mean_score(name, f, "lower", control=fraction[-1], control_name="a random order", failed=failed)
@@ -77,22 +91,24 @@ class AttentionErasureStudy(Study):
         return AttentionErasure(
             title="How many tokens must be erased from attention?",
             lede=_words(scores, float(never.mean(1)[-1]) if len(found) else 0.0),
-            texts=tuple(s.name for s in seen),
+            texts=tuple(p.name for p in found),
             orders=ORDERS,
             fraction=fraction,
             never=never.mean(1) if len(found) else np.zeros(len(ORDERS)),
             trust=Trust(scores=scores, seed=self.seed),
         )
 
-    def _text(self, text: Seen, i: int) -> list[tuple[float, float]]:
-        """(share erased at the flip, 1 if it never flips) of every order."""
+    def text(self, text: Seen) -> ErasedText:
+        """One text that was read."""
         at = np.flatnonzero(text.words)
-        draws = random_orders(len(at), self.n_draws, text.lab.rng("orders", i))
+        draws = random_orders(len(at), self.n_draws, text.lab.rng("orders", text.key))
         known: dict[bytes, float] = {}
         found = [flip(text, at[descending(s[at])], known) for s in importances(text)]
         rest = [flip(text, at[order], known) for order in draws]
         each = [*([f] for f in found), rest]
-        return [(float(np.minimum(e, 1.0).mean()), float((np.array(e) > 1).mean())) for e in each]
+        fraction = tuple(float(np.minimum(e, 1.0).mean()) for e in each)
+        never = tuple(float((np.array(e) > 1).mean()) for e in each)
+        return ErasedText(name=text.name, fraction=fraction, never=never)
 
 
 def importances(text: Seen) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

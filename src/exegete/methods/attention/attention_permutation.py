@@ -12,6 +12,7 @@ Cost a text: 2 + tokens forwards, 1 backward, 2 n_permutations forwards and, by 
 Reference: Jain & Wallace 2019, "Attention is not Explanation", alg. 1 and sec. 4.1.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,18 +26,19 @@ from exegete.core.reference import Reference
 from exegete.core.results.debate import AttentionPermutation
 from exegete.core.target import Target
 from exegete.core.trust import Trust
+from exegete.core.value import Value
 from exegete.methods.attention.bench import (
     Seen,
-    benches,
     deleted,
     distance,
+    each_text,
     gradients,
     noise_like,
     reader,
     see,
 )
 from exegete.methods.attention.judged import beaten, mean_score
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.study import Divided
 from exegete.methods.contracts.twins import twin_of
 from exegete.models.edit import Add, Set
 from exegete.models.lab import Lab
@@ -47,8 +49,23 @@ NOISE = "random changes of the same length in every head's output"
 TWIN = "the attention of the model with randomised weights"
 
 
+class PermutedText(Value):
+    """What one text gave: median TVD shuffled and under noise, of all layers and by layer; Kendall's tau of attention with
+    gradient and with removal, then those of the twin's attention. `failed`: it has too few tokens to rank.
+    """
+
+    failed: bool = False
+    name: str = ""
+    tvd: float = np.nan
+    noise: float = np.nan
+    layer_tvd: np.ndarray = np.zeros(0)
+    layer_noise: np.ndarray = np.zeros(0)
+    taus: tuple[float, float, float, float] = (np.nan, np.nan, np.nan, np.nan)
+    no_twin: str = ""
+
+
 @register
-class AttentionPermutationStudy(Study):
+class AttentionPermutationStudy(Divided):
     """What the output loses when attention is shuffled, and whether attention agrees with gradients and with removal."""
 
     id: ClassVar[str] = "attention_permutation"
@@ -71,23 +88,27 @@ class AttentionPermutationStudy(Study):
     )
     by_layer: bool = Field(True, description="also shuffle each layer alone")
     seed: int = Field(0, description="seed of permutations, random changes and randomised weights")
+    part: ClassVar[type[Value]] = PermutedText
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> AttentionPermutation:
-        """Over texts."""
-        seen, failed = benches(lab, items, target)
-        return self.on(lab, seen, failed)
-
-    def on(self, lab: Lab, seen: list[Seen], failed: int) -> AttentionPermutation:
-        """Over texts that were read already."""
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[PermutedText]:
+        """Each text, read and shuffled alone."""
         self._check(lab)
         twin, why = twin_of(lab, self.seed)
-        moved, taus = [], []
-        with lab.working(len(seen), "shuffling attention") as step:
-            for i, text in enumerate(seen):
-                moved.append(self._moved(text, i))
-                taus.append(_agreement(text, twin))
-                step()
-        return self._finding(seen, moved, np.array(taus).reshape(-1, 4), failed, why)
+        short = PermutedText(failed=True)
+        return each_text(lab, items, target, lambda t: self.text(t, twin, why), short, "shuffling attention")
+
+    def text(self, text: Seen, twin: Lab | None, why: str) -> PermutedText:
+        """One text that was read, and what there is no twin for, where there is none."""
+        tvd, noise, by_layer, noise_by_layer = self._moved(text)
+        return PermutedText(
+            name=text.name,
+            tvd=tvd,
+            noise=noise,
+            layer_tvd=by_layer,
+            layer_noise=noise_by_layer,
+            taus=_agreement(text, twin),
+            no_twin=why,
+        )
 
     def _check(self, lab: Lab) -> None:
         tower = lab.model.map.tower(reader(lab))
@@ -103,16 +124,18 @@ class AttentionPermutationStudy(Study):
                     f"Count from 0 to {size - 1}.",
                 )
 
-    def _moved(self, text: Seen, i: int) -> tuple[float, float, np.ndarray, np.ndarray]:
+    def _moved(self, text: Seen) -> tuple[float, float, np.ndarray, np.ndarray]:
         """Median TVD shuffled and under noise: of all chosen layers at once, and of each layer."""
         chosen = self.layers or tuple(range(text.n_layers))
         alone = chosen if self.by_layer else ()
         found: dict[int | None, list[Tensor]] = {k: [] for k in (None, *alone)}
         for part in text.lab.chunks(self.n_permutations, text.length):
             draws = range(self.n_permutations)[part]
-            new = torch.stack([self._shuffled(text, i, p, chosen) for p in draws])
+            new = torch.stack([self._shuffled(text, p, chosen) for p in draws])
             change = (new - text.pattern) @ text.v
-            noise = torch.stack([noise_like(c, text.lab.rng("noise", i, p)) for c, p in zip(change, draws)])
+            noise = torch.stack(
+                [noise_like(c, text.lab.rng("noise", text.key, p)) for c, p in zip(change, draws)]
+            )
             for k, each in found.items():
                 each.append(_both(text, new, noise, chosen if k is None else (k,)))
         medians = {k: torch.cat(v, 1).median(1).values.cpu().numpy() for k, v in found.items()}
@@ -120,9 +143,9 @@ class AttentionPermutationStudy(Study):
         by_layer = np.array([medians[k] for k in alone]).reshape(-1, 2)
         return float(whole[0]), float(whole[1]), by_layer[:, 0], by_layer[:, 1]
 
-    def _shuffled(self, text: Seen, i: int, p: int, chosen: tuple[int, ...]) -> Tensor:
+    def _shuffled(self, text: Seen, p: int, chosen: tuple[int, ...]) -> Tensor:
         """Patterns [layer, head, query, key] of one permutation."""
-        draw = text.lab.rng("permute", i, p).random(tuple(text.pattern.shape), dtype=np.float32)
+        draw = text.lab.rng("permute", text.key, p).random(tuple(text.pattern.shape), dtype=np.float32)
         new = shuffled(text.pattern, text.visible, torch.from_numpy(draw).to(text.pattern.device))
         keep = torch.ones(text.pattern.shape[:2], dtype=torch.bool)
         heads = list(self.heads) or list(range(text.pattern.shape[1]))
@@ -130,11 +153,24 @@ class AttentionPermutationStudy(Study):
             keep[k, heads] = False
         return torch.where(keep[..., None, None].to(new.device), text.pattern, new)
 
-    def _finding(
-        self, seen: list[Seen], moved: list[Any], taus: np.ndarray, failed: int, why: str
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[PermutedText],
+        target: Target,
+        n_failed: int = 0,
     ) -> AttentionPermutation:
-        whole = np.array([m[:2] for m in moved]).reshape(-1, 2)
-        layers = [np.array([m[j] for m in moved]).reshape(len(moved), -1) for j in (2, 3)]
+        """The medians and correlations of all texts."""
+        known = [p for p in parts if not p.failed]
+        failed = len(parts) - len(known) + n_failed
+        why = next((p.no_twin for p in known if p.no_twin), "")
+        whole = np.array([(p.tvd, p.noise) for p in known]).reshape(-1, 2)
+        taus = np.array([p.taus for p in known]).reshape(-1, 4)
+        layers = [
+            np.array([getattr(p, n) for p in known]).reshape(len(known), -1)
+            for n in ("layer_tvd", "layer_noise")
+        ]
         scores = (
             mean_score(
                 "change of the output (TVD) when attention is shuffled", whole[:, 0],
@@ -152,7 +188,7 @@ class AttentionPermutationStudy(Study):
         return AttentionPermutation(
             title="Does it matter where the model looks?",
             lede=_words(scores),
-            texts=tuple(s.name for s in seen),
+            texts=tuple(p.name for p in known),
             tvd=whole[:, 0],
             noise=whole[:, 1],
             layer_tvd=layers[0],

@@ -12,9 +12,9 @@ padded. Shapes: patterns [layer, head, query, key]; outputs [copy, row, class], 
 Cost: `see` 1 forward, `deleted` a forward a token, `gradients` 1 forward + 1 backward.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ ROUNDING = (
     1e-6  # probabilities of a float32 model differ by this much when it runs the same thing in another batch
 )
 LEAST_TOKENS = 2  # fewer tokens that can be ranked make no order
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ class Seen:
         """The text, shortened, as a reader knows it."""
         text = self.aim.encoded[0].text
         return text if len(text) <= 60 else text[:57] + "..."
+
+    @property
+    def key(self) -> str:
+        """The ids that are read: what random draws for this text are named by."""
+        read = (self.aim.inputs[k] for k in ("input_ids", "decoder_input_ids") if k in self.aim.inputs)
+        return "|".join(",".join(map(str, ids[0].tolist())) for ids in read)
 
     @property
     def label(self) -> int:
@@ -120,6 +127,19 @@ def benches(lab: Lab, items: Sequence[Any], target: Any, least: int = LEAST_TOKE
     seen = [see(lab, aim.only(i)) for i in range(len(aim))]
     usable = [s for s in seen if int(s.words.sum()) >= least]
     return usable, len(seen) - len(usable)
+
+
+def each_text(
+    lab: Lab, items: Sequence[Any], target: Any, work: Callable[[Seen], T], short: T, words: str
+) -> list[T]:
+    """What `work` makes of each text, alone; `short` for those with fewer than `LEAST_TOKENS` tokens to rank."""
+    aim, found = lab.aim(items, target), []
+    with lab.working(len(aim), words) as step:
+        for i in range(len(aim)):
+            seen = see(lab, aim.only(i))
+            found.append(work(seen) if int(seen.words.sum()) >= LEAST_TOKENS else short)
+            step()
+    return found
 
 
 def see(lab: Lab, aim: Aim) -> Seen:

@@ -11,6 +11,7 @@ Cost a text: 2 + tokens forwards, 1 backward. Reference: Liu et al. 2022, "Rethi
 Faithfulness Violation Test" (arXiv:2201.12114), sec. 3; rollout: Abnar & Zuidema 2020, eq. 1.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,17 +22,31 @@ from exegete.core.reference import Reference
 from exegete.core.results.debate import PolarityViolation
 from exegete.core.target import Target
 from exegete.core.trust import Trust
-from exegete.methods.attention.bench import ROUNDING, Seen, benches, deleted, gradients
+from exegete.core.value import Value
+from exegete.methods.attention.bench import ROUNDING, Seen, deleted, each_text, gradients
 from exegete.methods.attention.judged import beaten, mean_score
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.routes import carried, single
 
 SCORES = ("attention", "rollout", "gradient x attention")
 
 
+class PolarText(Value):
+    """Of one text, by score: the token looked at, whether it violates, the share of all tokens that do, the effect. `failed`: it has
+    too few tokens to rank.
+    """
+
+    failed: bool = False
+    name: str = ""
+    top: tuple[str, ...] = ()
+    violated: tuple[float, ...] = ()
+    chance: tuple[float, ...] = ()
+    effect: tuple[float, ...] = ()
+
+
 @register
-class PolarityViolationStudy(Study):
+class PolarityViolationStudy(Divided):
     """How often removing the most attended token moves the output against the sign of its score."""
 
     id: ClassVar[str] = "polarity_violation"
@@ -49,17 +64,21 @@ class PolarityViolationStudy(Study):
     passes: ClassVar[str] = "3 + tokens forwards + 1 backward a text"
     seed: int = Field(0, description="seed of the bootstrap")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> PolarityViolation:
-        """Over texts."""
-        seen, failed = benches(lab, items, target)
-        return self.on(lab, seen, failed)
+    part: ClassVar[type[Value]] = PolarText
 
-    def on(self, lab: Lab, seen: list[Seen], failed: int) -> PolarityViolation:
-        """Over texts that were read already."""
-        rows = [_text(text) for text in seen]
-        at = np.array([r[0] for r in rows], dtype=np.int64).reshape(-1, len(SCORES)).T
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[PolarText]:
+        """Each text without each of its tokens."""
+        return each_text(lab, items, target, polar_text, PolarText(failed=True), "removing tokens")
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[PolarText], target: Target, n_failed: int = 0
+    ) -> PolarityViolation:
+        """How often signs are wrong, over all texts."""
+        known = [p for p in parts if not p.failed]
+        failed = len(parts) - len(known) + n_failed
         violated, chance, effect = (
-            np.array([r[j] for r in rows], dtype=np.float64).reshape(-1, len(SCORES)).T for j in (1, 2, 3)
+            np.array([getattr(p, name) for p in known], dtype=np.float64).reshape(-1, len(SCORES)).T
+            for name in ("violated", "chance", "effect")
         )
         scores = tuple(
             mean_score(
@@ -71,18 +90,18 @@ class PolarityViolationStudy(Study):
         return PolarityViolation(
             title="Does the sign of attention say where the output moves?",
             lede=_words(scores),
-            texts=tuple(s.name for s in seen),
+            texts=tuple(p.name for p in known),
             scores=SCORES,
             violated=violated,
             chance=chance,
-            top=tuple(tuple(_piece(text, int(k)) for text, k in zip(seen, each)) for each in at),
+            top=tuple(tuple(p.top[k] for p in known) for k in range(len(SCORES))),
             effect=effect,
             trust=Trust(scores=scores, seed=self.seed),
         )
 
 
-def _text(text: Seen) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Of each score: the token looked at, whether it violates, the share of all tokens that do, the effect."""
+def polar_text(text: Seen) -> PolarText:
+    """One text that was read."""
     values, _ = deleted(text)
     whole = float(text.lab.measure(text.aim)[0])
     lost = whole - values
@@ -90,16 +109,15 @@ def _text(text: Seen) -> tuple[list[int], list[float], list[float], list[float]]
     _, slope = gradients(text)
     each = (text.weights(), rollout(text), text.weights(slope * text.pattern))
     places = np.flatnonzero(text.words)
-    out: tuple[list, list, list, list] = ([], [], [], [])
-    for score in each:
-        mine = score[places]
-        wrong = (1 - np.sign(np.sign(mine) * lost)) / 2
-        top = int(np.abs(mine).argmax())
-        for found, value in zip(
-            out, (int(places[top]), float(wrong[top]), float(wrong.mean()), float(lost[top]))
-        ):
-            found.append(value)
-    return out
+    tops = [int(np.abs(score[places]).argmax()) for score in each]
+    wrong = [(1 - np.sign(np.sign(score[places]) * lost)) / 2 for score in each]
+    return PolarText(
+        name=text.name,
+        top=tuple(_piece(text, int(places[k])) for k in tops),
+        violated=tuple(float(w[k]) for w, k in zip(wrong, tops)),
+        chance=tuple(float(w.mean()) for w in wrong),
+        effect=tuple(float(lost[k]) for k in tops),
+    )
 
 
 def rollout(text: Seen) -> np.ndarray:
