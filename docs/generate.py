@@ -21,6 +21,8 @@ def entry(cls: type) -> str:
     lines.append(f"- **source** {cls.reference}")
     if hasattr(cls, "verb"):
         lines.append(f"- **verb** `exegete {cls.verb}`, asked about {cls.asks}")
+        if cls.asks != "nothing":
+            lines.append(f"- **over a data set** {cls.over_data}")
     lines.append(f"- **techniques** {', '.join(cls.techniques)}")
     if cls.passes:
         lines.append(f"- **cost** {cls.passes}")

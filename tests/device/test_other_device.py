@@ -19,6 +19,7 @@ from exegete.core.errors import SiteError
 from exegete.methods.contracts.attribution import explain
 from exegete.models.load import load
 from exegete.models.model import Model
+from support import studies as generic
 from support.pretend_gpu import NAME, Pretend, differentiates, moved, ready
 
 GPU = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"))
@@ -109,7 +110,7 @@ DRIFTS = {"sparse_autoencoder", "transcoder"}
 def test_a_study_says_the_same(name, device, monkeypatch):
     cls = studies.ALL[name]
     here = studies.made(cls)
-    models = elsewhere(monkeypatch, studies, device)
+    models = elsewhere(monkeypatch, generic, device)
     with shown(device):
         there = studies.made(cls)
     assert name in DRIFTS or apart(here.model_dump(), there.model_dump()) == []

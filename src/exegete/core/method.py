@@ -26,6 +26,7 @@ class Method(Given):
     reference: ClassVar[Reference]
     needs: ClassVar[tuple[Need, ...]] = ("text",)
     passes: ClassVar[str] = ""  # cost in model passes, as a formula in words
+    over_data: ClassVar[str] = "in one piece"  # how `exegete run` does it over a data set
 
     @classmethod
     def summary(cls) -> str:

@@ -1,8 +1,8 @@
 """Watching over workers in other processes, whatever engine starts them.
 
 1. as many workers as were asked for are started on the folder; they find their own work;
-2. one that dies is replaced. The shard it held is tried again; a shard that `TRIES` workers died of is given up and written down,
-   so that one bad text costs three workers and not the night;
+2. one that dies is replaced. The shard it held is tried again, after those that nobody died of; a shard that `TRIES` workers died of is
+   given up and written down, so that one bad text costs three workers and not the night;
 3. one that ends with a letter (a full disk, other weights, a model that cannot be loaded) stops all: it would meet the others too.
 
 An engine is a `Crew`: it starts a worker by name and says what became of it. The rules are here, once.
@@ -64,7 +64,8 @@ class Watchman:
     left: Callable[[], bool]
     log: Log
     tries: Counter[int] = field(default_factory=Counter)
-    idle: int = 0  # workers that died one after another before they had a shard
+    idle: int = 0  # workers that died one after another before they had a shard, while nobody got on
+    done: int = 0
     started: int = 0
     alive: list[str] = field(default_factory=list)
 
@@ -108,12 +109,14 @@ class Watchman:
     def _died(self, name: str, why: str) -> None:
         held = [k for k, told in self.folder.held().items() if told.get("worker") == name]
         self.log.tell("died", {"who": name, "why": why, "shard": held[0] if held else -1})
-        self.idle = 0 if held else self.idle + 1
+        before, self.done = self.done, len(self.folder.done())
+        self.idle = 0 if held or self.done > before else self.idle + 1
         for k in held:
             self.tries[k] += 1
             if self.tries[k] >= TRIES and not self.folder.shard(k).exists():
                 self.log.tell("poison", {"shard": k})
                 self.folder.poison(k, f"{TRIES} workers died of it, the last of: {why}")
+            self.folder.put_last(k, self.tries[k])
             self.folder.release(k)
         if self.idle >= TRIES:
             raise ModelError(

@@ -136,7 +136,8 @@ class Folder:
 
     def unstop(self) -> None:
         """Take back what `write_stop` said, and try again what was given up."""
-        for path in (self.path / "stop.json", *(self.path / "poison").glob("*.json")):
+        deaths = (self.path / "claims").glob("*.deaths")
+        for path in (self.path / "stop.json", *(self.path / "poison").glob("*.json"), *deaths):
             path.unlink(missing_ok=True)
 
     # ---- claims ------------------------------------------------------------------------------------------------------
@@ -181,6 +182,19 @@ class Folder:
     def held(self) -> dict[int, dict[str, Any]]:
         """Who works on what, by shard."""
         return {k: _told(self._claim(k)) for k in _numbers(self.path / "claims", ".json")}
+
+    def put_last(self, k: int, deaths: int) -> None:
+        """Have shard k, that some have died of, taken up after all others."""
+        with suppress(OSError):  # a full disk: the order is not kept
+            (self.path / "claims" / f"{k:06}.{deaths}.deaths").touch()
+
+    def deaths(self) -> dict[int, int]:
+        """How many died of a shard, for those that some have died of."""
+        found: dict[int, int] = {}
+        for path in (self.path / "claims").glob("*.deaths"):
+            k, n, _ = path.name.split(".")
+            found[int(k)] = max(int(n), found.get(int(k), 0))
+        return found
 
     def poison(self, k: int, why: str) -> None:
         """Give shard k up."""

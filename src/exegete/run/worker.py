@@ -1,7 +1,7 @@
 """One worker: it works off a folder, shard by shard, until nothing is left, and needs nobody to tell it which.
 
 1. read the plan, make the job, load the model once; the weights must be those of every other worker of this run;
-2. take the first shard that is neither done nor held by another, claim it, work on its rows;
+2. take the first shard that is neither done nor held by another (those that workers died of come last), claim it, work on its rows;
 3. commit the outputs (exactly one of those who made a shard succeeds; the bytes are the same), give the claim back, tell the log;
 4. where memory is wanting: take less at a time (`Worker.halve`), then the shard by halves, down to a row, which then is an error row;
 5. when others hold all that is left, wait for them: their claims run out when they die.
@@ -72,7 +72,10 @@ def _over(here: Here, stop: Callable[[], bool]) -> bool:
 
 def _left(here: Here) -> list[int]:
     gone = here.folder.done() | here.folder.poisoned()
-    return [k for k in range(here.plan.n_shards) if k not in gone]
+    deaths = here.folder.deaths()
+    return sorted(
+        (k for k in range(here.plan.n_shards) if k not in gone), key=lambda k: (deaths.get(k, 0), k)
+    )
 
 
 def _one(here: Here, worker: Worker, k: int) -> bool:

@@ -82,6 +82,8 @@ def methods(verb: str | None = None) -> "Listing":
         (name, getattr(m, "verb", "explain"), m.family, KINDS.get(asks[name], asks[name]), m.summary())
         for name, m in METHODS
     ]
+    if verb == "run":
+        return runnable()
     shown = [r for r in rows if verb in (None, r[1])]
     return Listing(
         title=f"{len(shown)} method{'' if len(shown) == 1 else 's'}"
@@ -89,6 +91,21 @@ def methods(verb: str | None = None) -> "Listing":
         columns=("method", "verb", "family", "asked about", "what it does"),
         rows=tuple(sorted(shown, key=lambda r: (r[1] != "explain", r[1], r[2], r[0]))),
         footer=DETAILS.format("methods"),
+    )
+
+
+def runnable() -> "Listing":
+    """How each method is done over a data set by `exegete run`."""
+    from exegete.core.registry import METHODS
+    from exegete.core.result import Listing
+
+    known = [(name, m) for name, m in METHODS if getattr(m, "asks", "") != "nothing"]
+    rows = [(name, getattr(m, "asks", "texts"), m.over_data) for name, m in known]
+    return Listing(
+        title=f"{len(rows)} methods for `exegete run`",
+        columns=("method", "a row is one of", "over data"),
+        rows=tuple(sorted(rows, key=lambda r: (r[2] == "in one piece", r[2], r[0]))),
+        footer="In one piece: it looks at all its rows at once; one process makes it. Also: metrics (with --methods), evaluate, harvest.",
     )
 
 
@@ -183,6 +200,8 @@ def method_listing(name: str, metric: bool = False) -> "Listing":
         f"Reference: {method.reference}",
         f"Cost in model passes: {method.passes or 'see its page'}",
     ]
+    if not metric:
+        lines.append(f"Over a data set (exegete run): {method.over_data}")
     lines += [f"Needs: {', '.join(method.needs)}", f"Techniques: {', '.join(method.techniques) or 'none'}"]
     return Listing(
         title=f"{method.id} ({method.family})",

@@ -57,6 +57,7 @@ class Scores:
 class AttributionMethod(Method):
     """Base of all attribution methods. `family`: perturbation, gradient, surrogate, decomposition or attention."""
 
+    over_data: ClassVar[str] = "row by row"
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq", "sequence", "token")
     hooks: ClassVar[bool] = (
         False  # whether it places hooks or modes on the model, so that texts cannot share passes

@@ -154,12 +154,18 @@ class Study(Method):
         if kind is Pair and isinstance(item, (list, tuple)) and len(item) == 2:
             return Pair.of(*item)
         if isinstance(item, dict):
-            return kind(**item) if kind is not Pair else Pair.of(**item)
+            return kind(**(item if kind is not Pair else {**item, **_sides(item)}))
         raise UsageError(
             f"You asked for the study {self.id!r} of a {type(item).__name__}.",
             f"It is asked about {self.asks}: {kind.__name__} values.",
             f"Give a {kind.__name__}(...), or a list of them.",
         )
+
+
+def _sides(pair: dict[str, Any]) -> dict[str, Any]:
+    """The texts of a pair written as a record: strings, ids, or records themselves."""
+    given = {k: pair[k] for k in ("clean", "corrupt") if pair.get(k) is not None}
+    return {k: Text(**x) if isinstance(x, dict) else Text.of(x) for k, x in given.items()}
 
 
 def _probe(model: Model) -> torch.Tensor:
@@ -178,6 +184,7 @@ class Divided(Study):
     the item holds. Work that is the same for all items belongs into `merge`, or is made again for each stretch.
     """
 
+    over_data: ClassVar[str] = "in shards"
     part: ClassVar[type[Value]]
     reduces: ClassVar[bool] = (
         False  # one part for all items of a stretch (sums, the highest k), in place of one an item
