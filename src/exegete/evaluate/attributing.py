@@ -148,14 +148,17 @@ class _Gathered:
         few = Check.at_most(
             "rows whose self-checks failed", self.unsound, 0, "explanations of which a self-check failed"
         )
+        leads = self._leads()
         return Attributions(
+            lede=_lede(leads, self.n, self.n_failed),
+            context=tuple(("failed", words) for words in self.failures),
             title=f"{job.method} over {self.n + self.n_failed:,} rows",
             method=job.method,
             model=job.model.source,
             n=self.n,
             n_failed=self.n_failed,
             predicted=dict(self.predicted.most_common(20)),
-            leads=self._leads(),
+            leads=leads,
             failures=tuple(self.failures),
             forwards=self.passes[0],
             backwards=self.passes[1],
@@ -194,6 +197,16 @@ class _Gathered:
             )
         found.sort(key=lambda w: (-max(w.interval[0], -w.interval[1], 0.0), -abs(w.lead), w.word))
         return tuple(found[:MOST])
+
+
+def _lede(leads: tuple[WordLead, ...], n: int, n_failed: int) -> str:
+    """What the rows say, in one sentence."""
+    failed = f" ({n_failed:,} more failed)" if n_failed else ""
+    sure = [w for w in leads if w.interval[0] > 0 or w.interval[1] < 0]
+    if not sure:
+        return f"Of {n:,} rows{failed}: no word surely stands out from the other words of its texts."
+    told = ", ".join(f"{w.word!r} {'for' if w.lead > 0 else 'against'} {w.target}" for w in sure[:4])
+    return f"Of {n:,} rows{failed}: what surely stands out from the other words of its texts is {told}."
 
 
 _KEPT = ("", ".chance", ".control", ".percentile", ".skipped", ".better", ".control_name")

@@ -30,7 +30,6 @@ class Attributions(Finding):
     failures: tuple[str, ...] = ()
     forwards: int = 0
     backwards: int = 0
-    lede: str = ""
 
     def figures(self) -> tuple[AnyFigure, ...]:
         """The words, and what the model said."""
@@ -43,7 +42,7 @@ class Attributions(Finding):
         )
         said = Table(
             title="What the model said",
-            columns=("prediction", "rows"),
-            rows=tuple((k, v) for k, v in self.predicted.items()),
+            columns=("prediction", "rows", "share"),
+            rows=tuple((k, v, v / max(self.n, 1)) for k, v in self.predicted.items()),
         )
         return (*([words] if self.leads else []), *([said] if self.predicted else []))
