@@ -46,6 +46,8 @@ def test_explaining_a_file_gives_what_explaining_each_text_gives(texts, tmp_path
     )  # it is there already
     assert run(["jobs", "status", str(out)]) == 0
     assert "finished" in capsys.readouterr().out
+    assert run(["show", str(out), "--row", "t2"]) == 0
+    assert "clean" in capsys.readouterr().out
     assert run(["jobs", "verify", str(out)]) == 0
     assert "the same bytes" in capsys.readouterr().out
     assert run(["jobs", "gc", str(out), "--all"]) == 0

@@ -112,7 +112,8 @@ def test_too_many_failures_end_it_and_a_higher_rate_goes_on(tmp_path):
     bad = {f"i{i}": f"fail {i}" for i in range(0, N, 2)}
     place = prepare(toy(), rows_of(N, **bad), tmp_path, {})
     with pytest.raises(
-        BudgetError, match=r"at most 10% of rows(.|\n)*rows failed, the first so: row r\d+: You asked for a hash. The text fails"
+        BudgetError,
+        match=r"at most 10% of rows(.|\n)*rows failed, the first so: row r\d+: You asked for a hash. The text fails",
     ):
         drive(place, Engine(), allowed=0.1)
     assert len(place.done()) < 7
@@ -226,6 +227,15 @@ def test_workers_with_other_weights_are_refused(tmp_path):
     place = prepare(toy(), rows_of(N), tmp_path, {})
     (tmp_path / "weights.txt").write_text("other weights")
     with pytest.raises(ModelError, match="not those it began with"):
+        drive(place, Engine())
+
+
+def test_halves_by_two_versions_are_refused(tmp_path):
+    place = prepare(toy(), rows_of(N), tmp_path, {})
+    plan = json.loads(place.plan.read_text())
+    plan["code"]["torch"] = "1.0"
+    place.plan.write_text(json.dumps(plan))
+    with pytest.raises(StoreError, match=r"begun by other code \(.* torch 1\.0"):
         drive(place, Engine())
 
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exegete.core.errors import ModelError
+from exegete.core.errors import ModelError, StoreError
 from exegete.core.job import Job, Output, Row, Worker, out_of_memory
 from exegete.core.store import in_order
 from exegete.run.events import Log
 from exegete.run.folder import LEASE, Folder
-from exegete.run.plan import Plan, read_plan
+from exegete.run.plan import Plan, code, read_plan
 from exegete.run.rows import Rows
 from exegete.run.shard import encode
 
@@ -45,7 +45,17 @@ class Here:
         """All that stands in a folder. `job` is one that is made already."""
         folder = Folder(path)
         plan = read_plan(folder)
+        if plan.code != code():
+            raise StoreError(
+                f"You asked to go on with the run in {str(path)!r}.",
+                f"It was begun by other code ({_code(plan.code)} there, {_code(code())} now), and halves by two versions do not fit.",
+                "Go on with the version that began it, or begin in another folder.",
+            )
         return cls(folder, plan, job or plan.make_job(), Rows(plan.file(folder)), name, Log(folder.log, name))
+
+
+def _code(told: dict[str, str]) -> str:
+    return " ".join(f"{name} {version}" for name, version in told.items())
 
 
 def work_off(here: Here, worker: Worker, stop: Callable[[], bool]) -> None:
