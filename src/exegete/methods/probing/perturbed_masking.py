@@ -27,9 +27,12 @@ from exegete.core.material import Parsed
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.tree_by_layer import TreeByLayer
+from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import with_failed
+from exegete.methods.contracts.study import Divided
 from exegete.methods.contracts.twins import TWIN, twin_of
 from exegete.methods.probing.impact import Impact, Metric
 from exegete.methods.probing.tree_table import FEWEST_WORDS, counting
@@ -43,8 +46,18 @@ UUAS, UAS = MEASURES = ("UUAS", "UAS")
 TOTALS = (1, 3)  # columns of counts: edges right, edges, heads right, words
 
 
+class MaskedTree(Value):
+    """Heads [word] of the words of one sentence that count, after every layer, from the model and from its randomised `twin` (none: `why`);
+    nothing of a sentence that is left out, or whose words cannot be matched with tokens.
+    """
+
+    own: tuple[np.ndarray, ...] = ()
+    twin: tuple[np.ndarray, ...] = ()
+    why: str = ""
+
+
 @register
-class PerturbedMasking(Study):
+class PerturbedMasking(Divided):
     """Trees from how much masking one word changes what a masked model makes of another, with no probe."""
 
     id: ClassVar[str] = "perturbed_masking"
@@ -55,6 +68,7 @@ class PerturbedMasking(Study):
     least: ClassVar[int] = 2
     usual: ClassVar[int | None] = 60
     finds: ClassVar[type] = TreeByLayer
+    part: ClassVar[type[Value]] = MaskedTree
     home: ClassVar[str] = "terrarium/encoder"
     tasks: ClassVar[tuple[str, ...]] = ("masked",)
     reference: ClassVar[Reference] = Reference(
@@ -71,18 +85,28 @@ class PerturbedMasking(Study):
     most_words: int = Field(30, ge=3, le=1000, description="longer sentences are left out")
     seed: int = Field(0, description="seed of the randomised weights and the intervals")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
-        """Over parsed sentences."""
-        usable = [t for t in items if FEWEST_WORDS <= counting(t).sum() <= self.most_words]
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[MaskedTree]:
+        """The trees of every sentence that is neither too short nor too long."""
+        sites = self._sites(lab)
+        twin, why = twin_of(lab)
+        own = self._trees(Impact(lab, sites, self.metric), items, "masking pairs of words")
+        plain = [()] * len(items)
+        if twin is not None:
+            plain = self._trees(Impact(twin, sites, self.metric), items, "masking, with randomised weights")
+        return [MaskedTree(own=a, twin=b, why=why) for a, b in zip(own, plain)]
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[MaskedTree], target: Target, n_failed: int = 0
+    ) -> TreeByLayer:  # fmt: skip
+        """Over parsed sentences. Raises `InputError` where too few can be used."""
+        usable = [t for t in items if self._usable(t)]
         if len(usable) < self.least:
             raise _few(len(items), f"{len(usable)} of them have {FEWEST_WORDS} to {self.most_words} words.")
-        sites = () if self.metric == "probability" else layer_sites(lab.model, first=False)
-        names = tuple(f"layer {s.layer}" for s in sites) or ("output",)
-        own = self._trees(Impact(lab, sites, self.metric), usable, "masking pairs of words")
-        twin, reason = twin_of(lab)
-        plain = None
-        if twin is not None:
-            plain = self._trees(Impact(twin, sites, self.metric), usable, "masking, with randomised weights")
+        names = tuple(f"layer {s.layer}" for s in self._sites(lab)) or ("output",)
+        read = [(t, p) for t, p in zip(items, parts) if p.own]
+        trees = tuple(t for t, _ in read)
+        own, reason = _Found(trees, tuple(p.own for _, p in read)), parts[0].why
+        plain = _Found(trees, tuple(p.twin for _, p in read)) if any(p.twin for p in parts) else None
         if len(own.trees) < self.least:
             raise _few(len(items), f"The words of {len(own.trees)} of them could be matched with tokens.")
         guess = _guess(own)
@@ -90,7 +114,7 @@ class PerturbedMasking(Study):
             _score(lab, m, own, plain, guess[m], reason, len(usable) - len(own.trees)) for m in MEASURES
         )
         at = own.best(UUAS)
-        return TreeByLayer(
+        found = TreeByLayer(
             title="Are the words that matter most to each other joined in the tree?",
             lede=_words(scores, names[at]),
             layers=names,
@@ -107,22 +131,27 @@ class PerturbedMasking(Study):
             sentences=_examples(own, at),
             trust=Trust(scores=scores, seed=self.seed, notes=self._notes(len(items) - len(usable))),
         )  # fmt: skip
+        return with_failed(found, n_failed)
+
+    def _usable(self, tree: Parsed) -> bool:
+        return bool(FEWEST_WORDS <= counting(tree).sum() <= self.most_words)
+
+    def _sites(self, lab: Lab) -> tuple[Site, ...]:
+        return () if self.metric == "probability" else layer_sites(lab.model, first=False)
 
     def _notes(self, out: int) -> tuple[str, ...]:
         words = f"{FEWEST_WORDS} to {self.most_words} words that count (most_words)"
         return (f"{out} sentences that do not have {words} were left out.",) if out else ()
 
-    def _trees(self, impact: Impact, items: Sequence[Parsed], words: str) -> "_Found":
-        """The trees of every sentence after every layer."""
-        trees, heads = [], []
+    def _trees(self, impact: Impact, items: Sequence[Parsed], words: str) -> list[tuple[np.ndarray, ...]]:
+        """The trees of every sentence after every layer; none of one that is not usable."""
+        heads: list[tuple[np.ndarray, ...]] = []
         with impact.lab.working(len(items), words) as done:
             for tree in items:
-                f = impact.of(tree, counting(tree))
-                if f is not None:
-                    trees.append(tree)
-                    heads.append([self._decoded(layer) for layer in f])
+                f = impact.of(tree, counting(tree)) if self._usable(tree) else None
+                heads.append(() if f is None else tuple(self._decoded(layer) for layer in f))
                 done()
-        return _Found(tuple(trees), tuple(map(tuple, heads)))
+        return heads
 
     def _decoded(self, f: np.ndarray) -> np.ndarray:
         """Heads [word] from impact [word, other]."""
