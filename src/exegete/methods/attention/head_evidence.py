@@ -23,6 +23,7 @@ from torch import Tensor
 
 from exegete.core.request import Text
 from exegete.core.site import Stack
+from exegete.core.value import Value
 from exegete.methods.attention.head_reading import Heads, Take, watch
 from exegete.methods.attention.look import Read, reread, shifted
 from exegete.models.encode import encode, limit
@@ -44,6 +45,30 @@ class Evidence:
     usual: np.ndarray
 
 
+class TextEvidence(Value):
+    """What one text shows: `value` and `chance` [head, type] (of "fixed distance" not yet), `far` [head, query] the distance of the most
+    attended key, and which keys are seen: different `views` [query, key], and which of them a head has, `view` [head].
+    """
+
+    value: np.ndarray
+    chance: np.ndarray
+    far: np.ndarray
+    views: tuple[np.ndarray, ...]
+    view: np.ndarray
+
+    def kept_distance(self, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Share of odd queries at the usual distance of each head, and that of uniform attention [head]."""
+        value, chance = np.full((2, len(usual)), np.nan)
+        for head, k in enumerate(self.view):
+            seen = self.views[k]
+            odd = np.arange(1, len(seen), 2)
+            counted = odd[~np.isnan(self.far[head, odd])]
+            if len(counted):
+                value[head] = (self.far[head, counted] == usual[head]).mean()
+                chance[head] = _by_chance(seen, counted, usual[head])
+        return value, chance
+
+
 @dataclass(frozen=True)
 class Sight:
     """The patterns of one layer on one text: number of the text, stack, layer, [head, query, key] and the keys seen."""
@@ -55,11 +80,18 @@ class Sight:
     seen: np.ndarray
 
 
-def on_texts(
-    lab: Lab, heads: Heads, items: Sequence[Text], also: Callable[[Sight], None] | None = None
-) -> Evidence:
-    """The types seen on texts. `also`, where given, is shown every layer of every text, at no extra pass."""
-    found = [_OnText(heads, i, lab, text, also) for i, text in enumerate(items)]
+def on_texts(lab: Lab, heads: Heads, items: Sequence[Text]) -> Evidence:
+    """The types seen on texts."""
+    return gathered([on_text(lab, heads, text) for text in items])
+
+
+def on_text(lab: Lab, heads: Heads, text: Text, also: Callable[[Sight], None] | None = None) -> TextEvidence:
+    """What one text shows. `also`, where given, is shown every layer, at no extra pass."""
+    return _OnText(heads, lab, text, also).found()
+
+
+def gathered(found: Sequence[TextEvidence]) -> Evidence:
+    """The types seen on several texts: the usual distance of a head is that of all."""
     usual = _usual([f.far for f in found])
     value, chance = (np.stack([getattr(f, name) for f in found]) for name in ("value", "chance"))
     for i, f in enumerate(found):
@@ -70,16 +102,15 @@ def on_texts(
 class _OnText:
     """What one text shows, taken layer by layer: `value` and `chance` [head, type], `far` [head, query] distances."""
 
-    def __init__(
-        self, heads: Heads, i: int, lab: Lab, text: Text, also: Callable[[Sight], None] | None
-    ) -> None:
+    def __init__(self, heads: Heads, lab: Lab, text: Text, also: Callable[[Sight], None] | None) -> None:
         look = reread(lab, text)
-        self.heads, self.i, self.also = heads, i, also
+        self.heads, self.also = heads, also
         self.rules = {stack: _rules(read) for stack, read in look.reads.items()}
         longest = max(len(r.pieces) for r in look.reads.values())
         self.value, self.chance = np.full((2, len(heads), len(ON_TEXTS)), np.nan)
         self.far = np.full((len(heads), longest), np.nan)
-        self.views: dict[tuple[Stack, int], np.ndarray] = {}
+        self.views: list[np.ndarray] = []
+        self.view = np.zeros(len(heads), np.int64)
         watch(lab, heads, look.inputs, self.take)
 
     def take(self, stack: Stack, layer: int, pattern: np.ndarray, seen: np.ndarray) -> None:
@@ -88,22 +119,17 @@ class _OnText:
         for t, rule in enumerate(self.rules[stack]):
             self.value[at, t], self.chance[at, t] = mass(p, s, rule)
         self.far[at, : p.shape[1]] = offsets(p, s)
-        self.views[stack, layer] = s[0]
+        known = next((k for k, v in enumerate(self.views) if np.array_equal(v, s[0])), len(self.views))
+        if known == len(self.views):
+            self.views.append(s[0].copy())
+        self.view[at] = known
         if self.also is not None:
-            self.also(Sight(self.i, stack, layer, p, s))
+            self.also(Sight(0, stack, layer, p, s))
 
-    def kept_distance(self, usual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Share of odd queries at the usual distance of each head, and that of uniform attention [head]."""
-        value, chance = np.full((2, len(usual)), np.nan)
-        for place in self.heads.layers:
-            at, seen = self.heads.slice(*place), self.views[place]
-            odd = np.arange(1, len(seen), 2)
-            for head in range(at.start, at.stop):
-                counted = odd[~np.isnan(self.far[head, odd])]
-                if len(counted):
-                    value[head] = (self.far[head, counted] == usual[head]).mean()
-                    chance[head] = _by_chance(seen, counted, usual[head])
-        return value, chance
+    def found(self) -> TextEvidence:
+        """All layers."""
+        views = tuple(self.views)
+        return TextEvidence(value=self.value, chance=self.chance, far=self.far, views=views, view=self.view)
 
 
 def on_repeats(lab: Lab, heads: Heads, n: int, length: int) -> Evidence:

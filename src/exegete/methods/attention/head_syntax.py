@@ -20,23 +20,34 @@ import numpy as np
 from pydantic import Field
 
 from exegete.core.errors import InputError
-from exegete.core.material import Parsed
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.head_syntax import HeadSyntax
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.methods.attention.bench import reader
-from exegete.methods.attention.head_reading import heads_of
-from exegete.methods.attention.head_trees import TOTAL, Choice, Corpus, ratio, read_corpus
-from exegete.methods.contracts.study import Study
+from exegete.methods.attention.head_reading import Heads, heads_of
+from exegete.methods.attention.head_trees import TOTAL, Choice, Corpus, corpus_of, ratio, read_sentence
+from exegete.methods.contracts.study import Divided
 from exegete.methods.contracts.twins import twin_of
 from exegete.models.lab import Lab
 from exegete.ops.syntax import ratio_interval
 
 
+class SyntaxSentence(Value):
+    """Attention [head, word, word] of one sentence, which words are seen [word, word], and attention under shuffled weights (None: and
+    why there is no such model). Nothing at all where its words could not be matched with tokens.
+    """
+
+    attention: np.ndarray | None = None
+    seen: np.ndarray | None = None
+    random: np.ndarray | None = None
+    no_twin: str = ""
+
+
 @register
-class HeadSyntaxStudy(Study):
+class HeadSyntaxStudy(Divided):
     """The best head for every dependency relation, against a fixed distance, and a parser that sees attention alone."""
 
     id: ClassVar[str] = "head_syntax"
@@ -59,14 +70,42 @@ class HeadSyntaxStudy(Study):
     n_steps: int = Field(200, ge=1, description="most steps of the fit of the probe")
     seed: int = Field(0, description="seed of the intervals and the shuffled weights")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> HeadSyntax:
-        """Over parsed sentences."""
-        own, failed = _corpus(lab, items)
+    part: ClassVar[type[Value]] = SyntaxSentence
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[SyntaxSentence]:
+        """Every sentence, read by the model and by that with shuffled weights."""
         twin, reason = twin_of(lab, self.seed)
-        other = None if twin is None else _corpus(twin, items)[0]
+        found = []
+        for item in items:
+            own = read_sentence(lab, _heads(lab), item)
+            other = None if twin is None or own is None else read_sentence(twin, _heads(twin), item)
+            found.append(
+                SyntaxSentence(no_twin=reason)
+                if own is None
+                else SyntaxSentence(
+                    attention=own[0], seen=own[1], random=None if other is None else other[0], no_twin=reason
+                )
+            )
+        return found
+
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[SyntaxSentence],
+        target: Target,
+        n_failed: int = 0,
+    ) -> HeadSyntax:
+        """Choices on every other sentence, judged on the rest."""
+        reason = next((p.no_twin for p in parts if p.no_twin), "")
+        own = corpus_of(_heads(lab), items, [_sight(p.attention, p.seen) for p in parts])
+        other = None if reason else corpus_of(_heads(lab), items, [_sight(p.random, p.seen) for p in parts])
+        failed = len(items) - len(own.trees) + n_failed
         if len(own.trees) < 2:
             raise _letter(
-                self, len(items), f"The words of {failed} of them could not be matched with tokens."
+                self,
+                len(items) + n_failed,
+                f"{failed} of them could not be read, or their words not matched with tokens.",
             )
         relations = own.common(self.least_arcs)
         if not relations:
@@ -138,8 +177,12 @@ class HeadSyntaxStudy(Study):
         return score, weights
 
 
-def _corpus(lab: Lab, items: Sequence[Parsed]) -> tuple[Corpus, int]:
-    return read_corpus(lab, heads_of(lab, [reader(lab)]), items)
+def _heads(lab: Lab) -> Heads:
+    return heads_of(lab, [reader(lab)])
+
+
+def _sight(attention: np.ndarray | None, seen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray] | None:
+    return None if attention is None or seen is None else (attention, seen)
 
 
 def _letter(study: HeadSyntaxStudy, n: int, found: str) -> InputError:

@@ -136,18 +136,18 @@ class Choice:
         return cls(tuple(best), tuple(way), tuple(distance), np.array(counts), np.array(places))
 
 
-def read_corpus(lab: Lab, heads: Heads, items: Sequence[Parsed]) -> tuple[Corpus, int]:
-    """The sentences whose words have tokens, and how many have not."""
-    found = [(p, read_sentence(lab, heads, p)) for p in items]
-    kept = [(p, *s) for p, s in found if s is not None]
-    corpus = Corpus(
+def corpus_of(
+    heads: Heads, items: Sequence[Parsed], found: Sequence[tuple[np.ndarray, np.ndarray] | None]
+) -> Corpus:
+    """The sentences whose words have tokens, from what `read_sentence` gave for each."""
+    kept = [(p, *s) for p, s in zip(items, found, strict=True) if s is not None]
+    return Corpus(
         heads,
         [p for p, _, _ in kept],
         [a for _, a, _ in kept],
         [pointed(a, s) for _, a, s in kept],
         [s for _, _, s in kept],
     )
-    return corpus, len(items) - len(kept)
 
 
 def read_sentence(lab: Lab, heads: Heads, parsed: Parsed) -> tuple[np.ndarray, np.ndarray] | None:

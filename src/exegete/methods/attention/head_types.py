@@ -30,19 +30,44 @@ from exegete.core.results.heads import NO_TYPE, HeadTypes
 from exegete.core.seed import derive
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.attention.head_evidence import Evidence, mean, on_repeats, on_texts
+from exegete.core.value import Value
+from exegete.methods.attention.head_evidence import (
+    Evidence,
+    TextEvidence,
+    gathered,
+    mean,
+    on_repeats,
+    on_text,
+)
 from exegete.methods.attention.head_reading import Heads, heads_of
 from exegete.methods.attention.judged import mean_score
 from exegete.methods.attention.map_classifier import Album
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.study import Divided
 from exegete.methods.contracts.twins import twin_of
 from exegete.models.lab import Lab
 from exegete.ops.map_kinds import KINDS
 from exegete.ops.stats import bootstrap_mean
 
 
+class MapPage(Value):
+    """The maps of one text, described: `features` [head, feature], `causal` [head], and (whether causal, tokens) of those that were."""
+
+    features: np.ndarray
+    causal: np.ndarray
+    sizes: tuple[tuple[bool, int], ...]
+
+
+class TypedText(Value):
+    """What one text shows in the model and in those with shuffled weights, and its maps in the model and in the last of these."""
+
+    own: TextEvidence
+    page: MapPage
+    twins: tuple[TextEvidence, ...] = ()
+    random_page: MapPage | None = None
+
+
 @register
-class HeadTypesStudy(Study):
+class HeadTypesStudy(Divided):
     """The type of every head: previous-token, duplicate-token, induction, sink, positional ..., and the kind of its map."""
 
     id: ClassVar[str] = "head_types"
@@ -66,15 +91,39 @@ class HeadTypesStudy(Study):
     n_maps: int = Field(120, ge=5, description="maps of each kind that the classifier is trained on")
     seed: int = Field(0, description="seed of the repeats, the maps and the shuffled weights")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> HeadTypes:
+    part: ClassVar[type[Value]] = TypedText
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[TypedText]:
+        """Each text, in the model and in those with shuffled weights."""
+        own = [_seen(lab, item) for item in items]
+        others = [[_seen(twin, item) for item in items] for twin, _ in self._twins(lab) if twin]
+        return [
+            TypedText(
+                own=evidence,
+                page=page,
+                twins=tuple(twin[i][0] for twin in others),
+                random_page=others[-1][i][1] if others else None,
+            )
+            for i, (evidence, page) in enumerate(own)
+        ]
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[TypedText], target: Target, n_failed: int = 0
+    ) -> HeadTypes:
         """The types of all heads."""
         heads = heads_of(lab)
-        evidence, album = self._see(lab, items)
-        others, random_album, reason = self._twins(lab, items)
+        evidence = (gathered([p.own for p in parts]), self._repeats(lab))
+        others, reason = [], ""
+        for k, (twin, reason) in enumerate(self._twins(lab)):  # noqa: B007 (why there is none)
+            if twin is not None:
+                others.append((gathered([p.twins[k] for p in parts]), self._repeats(twin)))
+        album = _bound(heads, [p.page for p in parts])
+        random = [p.random_page for p in parts if p.random_page is not None]
+        random_album = _bound(heads, random) if random else None
         judge = Judge.of(evidence, others, self.threshold)
         classifiers = album.classifiers(self.n_maps, self.seed)
         kinds, agreement = album.judged(classifiers)
-        scores = (*judge.scores(heads, reason), *(c.score for c in classifiers.values()))
+        scores = (*judge.scores(heads, reason, n_failed), *(c.score for c in classifiers.values()))
         labels = judge.labels()
         return HeadTypes(
             title="What does each head look at?",
@@ -96,24 +145,36 @@ class HeadTypesStudy(Study):
             trust=Trust(scores=scores),
         )
 
-    def _twins(
-        self, lab: Lab, items: Sequence[Any]
-    ) -> tuple[list[tuple[Evidence, Evidence]], Album | None, str]:
-        """What the models with shuffled weights show, the maps of one of them; none, and why."""
-        found, album, reason = [], None, ""
+    def _twins(self, lab: Lab) -> Iterator[tuple[Lab | None, str]]:
+        """The models with shuffled weights, one at a time; or None, and why there is none."""
         for k in range(self.n_twins):
             twin, reason = twin_of(lab, derive(self.seed, "twin", k))
+            yield twin, reason
             if twin is None:
-                break
-            evidence, album = self._see(twin, items)
-            found.append(evidence)
-        return found, album, reason
+                return
 
-    def _see(self, lab: Lab, items: Sequence[Any]) -> tuple[tuple[Evidence, Evidence], Album]:
-        heads = heads_of(lab)
-        album = Album(heads, len(items))
-        texts = on_texts(lab, heads, items, album.keep)
-        return (texts, on_repeats(lab, heads, self.n_repeats, self.repeat_length)), album
+    def _repeats(self, lab: Lab) -> Evidence:
+        return on_repeats(lab, heads_of(lab), self.n_repeats, self.repeat_length)
+
+
+def _seen(lab: Lab, item: Any) -> tuple[TextEvidence, MapPage]:
+    """One text in one model."""
+    heads = heads_of(lab)
+    album = Album(heads, 1)
+    found = on_text(lab, heads, item, album.keep)
+    sizes = tuple((causal, n) for causal, each in sorted(album.lengths.items()) for n in sorted(set(each)))
+    return found, MapPage(features=album.features[0], causal=album.masks, sizes=sizes)
+
+
+def _bound(heads: Heads, pages: Sequence[MapPage]) -> Album:
+    """The maps of all texts."""
+    album = Album(heads, len(pages))
+    for i, page in enumerate(pages):
+        album.features[i] = page.features
+        album.masks |= page.causal
+        for causal, size in page.sizes:
+            album.lengths.setdefault(causal, []).append(size)
+    return album
 
 
 @dataclass(frozen=True)
@@ -156,12 +217,13 @@ class Judge:
         best = lift.argmax(-1)
         return tuple(self.types[t] if lift[i, t] > -np.inf else NO_TYPE for i, t in enumerate(best))
 
-    def scores(self, heads: Heads, reason: str) -> Iterator[Score]:
+    def scores(self, heads: Heads, reason: str, failed: int) -> Iterator[Score]:
         """The best head of every type that the model has a place for."""
         for i, e in enumerate(self.own):
             for t, name in enumerate(e.types):
                 if np.isfinite(e.value[:, :, t]).any():
-                    yield _best(name, heads, e, [twin[i] for twin in self.twins], t, reason)
+                    lost = 0 if i else failed  # repeats are no texts
+                    yield _best(name, heads, e, [twin[i] for twin in self.twins], t, reason, lost)
 
 
 def _most(values: np.ndarray) -> np.ndarray:
@@ -177,7 +239,9 @@ def _low(values: np.ndarray) -> float:
     return float(good.mean()) if found is None else found[0]
 
 
-def _best(name: str, heads: Heads, own: Evidence, twins: Sequence[Evidence], t: int, reason: str) -> Score:
+def _best(
+    name: str, heads: Heads, own: Evidence, twins: Sequence[Evidence], t: int, reason: str, failed: int
+) -> Score:
     """The score of one type."""
     head, held, chance = _chosen(own, t)
     others = [_chosen(twin, t)[1] for twin in twins]
@@ -187,6 +251,7 @@ def _best(name: str, heads: Heads, own: Evidence, twins: Sequence[Evidence], t: 
         chance=float(mean(chance)),
         control=max(others, key=lambda v: float(np.nan_to_num(mean(v)))) if others else None,
         control_name=f"the best head of {len(twins)} models with shuffled weights",
+        failed=failed,
         skipped=reason,
     )
 
