@@ -27,11 +27,12 @@ from exegete.core.results.attention_compare import AttentionComparison
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
+from exegete.core.value import Value
 from exegete.methods.attention.bench import reader
 from exegete.methods.attention.judged import beaten, mean_score
 from exegete.methods.attention.token_routes import SUMS
 from exegete.methods.attention.two_models import moved_copy, other_model, same_tokens
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.divergence import jsd, tvd
 from exegete.ops.routes import carried, single
@@ -48,8 +49,25 @@ class _Read:
     flow: np.ndarray
 
 
+class ComparedText(Value):
+    """One text in both models: divergence of attention [layer, head] and distance of flows [level], the same from copies moved at
+    random (mean over them; NaN and why where there are none); `entropy` [model, layer, head], `flow` [model, level, token] from `token`.
+    """
+
+    other: str
+    tokens: tuple[str, ...]
+    token: int
+    change: np.ndarray
+    flow_change: np.ndarray
+    random: np.ndarray
+    flow_random: np.ndarray
+    no_copy: str
+    entropy: np.ndarray
+    flow: np.ndarray
+
+
 @register
-class AttentionCompareStudy(Study):
+class AttentionCompareStudy(Divided):
     """Which heads attend otherwise in another model (before and after fine-tuning), and how influence flows in each."""
 
     id: ClassVar[str] = "attention_compare"
@@ -71,57 +89,86 @@ class AttentionCompareStudy(Study):
     n_twins: int = Field(3, ge=1, le=100, description="copies moved at random, for the control")
     seed: int = Field(0, description="seed of the random moves")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> AttentionComparison:
-        """Over texts."""
+    part: ClassVar[type[Value]] = ComparedText
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[ComparedText]:
+        """Each text as both models and the moved copies attend to it."""
         model = other_model(lab, self.other, self.seed)
         other = Lab(model, seed=self.seed, meter=lab.meter)
         for item in items:
             same_tokens(lab, other, item, lab.read([item]).inputs["input_ids"])
         ours, theirs = ([_read(x, item) for item in items] for x in (lab, other))
-        change, flow = _apart(ours, theirs)
-        random, flow_random, why = self._moved(lab, model, items, ours, change, flow)
-        scores = self._scores(change, random, flow, flow_random, why)
+        apart = [_apart(a, b) for a, b in zip(ours, theirs)]
+        random, why = self._moved(lab, model, items, ours)
+        return [
+            ComparedText(
+                other=model.name,
+                tokens=lab.pieces(lab.read([item]).inputs["input_ids"][0].tolist()),
+                token=a.token,
+                change=change,
+                flow_change=flow,
+                random=np.mean([x[i][0] for x in random], 0) if random else np.full_like(change, np.nan),
+                flow_random=np.mean([x[i][1] for x in random], 0) if random else np.full_like(flow, np.nan),
+                no_copy=why,
+                entropy=np.stack([_entropy(a), _entropy(b)]),
+                flow=np.stack([a.flow, b.flow]),
+            )
+            for i, (item, a, b, (change, flow)) in enumerate(zip(items, ours, theirs, apart))
+        ]
+
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[ComparedText],
+        target: Target,
+        n_failed: int = 0,
+    ) -> AttentionComparison:
+        """What is different over all texts; the flow of the first is shown."""
+        first = parts[0]
+        change, random = (np.stack([getattr(p, n) for p in parts]) for n in ("change", "random"))
+        flow, flow_random = (np.stack([getattr(p, n) for p in parts]) for n in ("flow_change", "flow_random"))
+        scores = self._scores(change, random, flow, flow_random, first.no_copy, n_failed)
         moved = _beyond(change, random, self.seed)
-        names = (lab.model.name, model.name)
+        names = (lab.model.name, first.other)
         return AttentionComparison(
             title=f"What is different in the attention of {names[1]}?",
             lede=_words(names[1], change, moved, scores),
             models=names,
             change=change,
             random=random,
-            entropy=np.stack([np.mean([_entropy(r) for r in each], 0) for each in (ours, theirs)]),
-            tokens=lab.pieces(lab.read([items[0]]).inputs["input_ids"][0].tolist()),
-            token=ours[0].token,
-            flow=np.stack([ours[0].flow, theirs[0].flow]),
+            entropy=np.mean([p.entropy for p in parts], 0),
+            tokens=first.tokens,
+            token=first.token,
+            flow=first.flow,
             flow_change=flow,
             flow_random=flow_random,
             moved=moved,
-            checks=(_sums((*ours, *theirs)),),
+            checks=(_sums([p.flow for p in parts]),),
             trust=Trust(scores=scores, seed=self.seed),
         )
 
     def _moved(
-        self,
-        lab: Lab,
-        other: Any,
-        items: tuple[Any, ...],
-        ours: list[_Read],
-        change: np.ndarray,
-        flow: np.ndarray,
-    ) -> tuple[np.ndarray, np.ndarray, str]:
-        """Change and flow between the model and copies moved at random, mean over copies; NaN and why where skipped."""
+        self, lab: Lab, other: Any, items: tuple[Any, ...], ours: list[_Read]
+    ) -> tuple[list[list[tuple[np.ndarray, np.ndarray]]], str]:
+        """Change and flow [copy][text] between the model and copies moved at random; none, and why, where skipped."""
         found = []
         for i in range(self.n_twins):
             twin, why = moved_copy(lab.model, other, lab.rng("moved", i))
             if twin is None:
-                return np.full_like(change, np.nan), np.full_like(flow, np.nan), why
+                return [], why
             by = Lab(twin, seed=self.seed, meter=lab.meter)
-            found.append(_apart(ours, [_read(by, item) for item in items]))
-        changes, flows = zip(*found)
-        return np.mean(changes, 0), np.mean(flows, 0), ""
+            found.append([_apart(a, _read(by, item)) for a, item in zip(ours, items)])
+        return found, ""
 
     def _scores(
-        self, change: np.ndarray, random: np.ndarray, flow: np.ndarray, flow_random: np.ndarray, why: str
+        self,
+        change: np.ndarray,
+        random: np.ndarray,
+        flow: np.ndarray,
+        flow_random: np.ndarray,
+        why: str,
+        failed: int,
     ) -> tuple[Score, ...]:
         every = (
             ("change of attention (JSD, nats), mean over heads", change.mean((1, 2)), random.mean((1, 2))),
@@ -129,7 +176,7 @@ class AttentionCompareStudy(Study):
         )
         name = "weights moved as far at random"
         return tuple(
-            mean_score(label, x, control=y, control_name=name, skipped=why, seed=self.seed)
+            mean_score(label, x, control=y, control_name=name, failed=failed, skipped=why, seed=self.seed)
             for label, x, y in every
         )
 
@@ -155,11 +202,10 @@ def _read(lab: Lab, text: Any) -> _Read:
     return _Read(pattern, sees, token, np.concatenate(levels))
 
 
-def _apart(ours: Sequence[_Read], theirs: Sequence[_Read]) -> tuple[np.ndarray, np.ndarray]:
-    """Divergence of attention [text, layer, head] and distance of flows [text, level]."""
-    change = [_rows(jsd(a.pattern, b.pattern), a.sees) for a, b in zip(ours, theirs)]
-    flow = [tvd(torch.from_numpy(a.flow), torch.from_numpy(b.flow)).numpy() for a, b in zip(ours, theirs)]
-    return np.stack(change), np.stack(flow)
+def _apart(a: _Read, b: _Read) -> tuple[np.ndarray, np.ndarray]:
+    """Divergence of attention [layer, head] and distance of flows [level]."""
+    flow = tvd(torch.from_numpy(a.flow), torch.from_numpy(b.flow)).numpy()
+    return _rows(jsd(a.pattern, b.pattern), a.sees), flow
 
 
 def _rows(values: Tensor, sees: Tensor) -> np.ndarray:
@@ -173,9 +219,9 @@ def _entropy(read: _Read) -> np.ndarray:
     return _rows(-(p * p.clamp_min(1e-30).log()).sum(-1), read.sees)
 
 
-def _sums(reads: Sequence[_Read]) -> Check:
+def _sums(flows: Sequence[np.ndarray]) -> Check:
     """The check that no influence is lost on the way down."""
-    gap = max(float(np.abs(r.flow.sum(1) - 1).max()) for r in reads)
+    gap = max(float(np.abs(f.sum(2) - 1).max()) for f in flows)
     return Check.at_most(
         "flow kept", gap, SUMS, "shares of each level sum to 1; largest difference over levels and texts"
     )

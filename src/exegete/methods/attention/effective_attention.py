@@ -8,10 +8,11 @@
 Control: the effective share of the same attention under random values of the same shape, which is about rank / keys.
 Effective weights may be negative and need not sum to 1.
 
-Cost: 2 forwards a text (and those of a target that an encoder-decoder chooses).
+Cost: 2 forwards a text, 2 more for the first, whose maps are shown (and those of a target that an encoder-decoder chooses).
 Reference: Brunner et al. 2020, "On Identifiability in Transformers", sec. 3 (arXiv:1908.04211).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -26,9 +27,10 @@ from exegete.core.results.identifiability import EffectiveAttention, EffectiveMa
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Check, Trust
+from exegete.core.value import Value
 from exegete.methods.attention.judged import mean_score
 from exegete.methods.attention.look import Attention, Look, attentions, by_head, first_row, look
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.study import Divided
 from exegete.models.capture import Trace
 from exegete.models.edit import Set
 from exegete.models.lab import Lab
@@ -51,6 +53,11 @@ class _Layer:
     special: tuple[float, float]
 
     @property
+    def open(self) -> np.ndarray:
+        """Share of queries with other weights of the same output [head]."""
+        return (self.free > 0).mean(1)
+
+    @property
     def kept(self) -> np.ndarray:
         """Effective share of the squared norm [head]."""
         return (self.effective**2).sum((1, 2)) / (self.pattern**2).sum((1, 2))
@@ -64,8 +71,23 @@ class _Layer:
         return np.array([_correlation(x, y) for x, y in pairs])
 
 
+class EffectiveText(Value):
+    """One text, by attention: effective share, correlation with raw weights, share of open queries [head]; weight of special tokens
+    [attention, raw / effective]. `control`: effective share under random values; `wrong`, `moved`: how far outputs are changed.
+    """
+
+    attentions: tuple[str, ...]
+    kept: tuple[np.ndarray, ...]
+    agree: tuple[np.ndarray, ...]
+    open: tuple[np.ndarray, ...]
+    special: np.ndarray
+    control: float
+    wrong: float
+    moved: float
+
+
 @register
-class EffectiveAttentionStudy(Study):
+class EffectiveAttentionStudy(Divided):
     """How much of attention is effective: what is left without the part that no value carries."""
 
     id: ClassVar[str] = "effective_attention"
@@ -80,61 +102,82 @@ class EffectiveAttentionStudy(Study):
         where="ICLR; arXiv:1908.04211", equation="sec. 3",
     )  # fmt: skip
     needs: ClassVar[tuple[Need, ...]] = ("text", "sites", "weights")
-    passes: ClassVar[str] = "2 forwards a text"
+    passes: ClassVar[str] = "2 forwards a text, and 2"
     seed: int = Field(0, description="seed of the random values")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> EffectiveAttention:
-        """Over texts."""
-        found, moved, maps = [], [], ()
+    part: ClassVar[type[Value]] = EffectiveText
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[EffectiveText]:
+        """Every attention of each text."""
+        found = []
         with lab.working(len(items), "effective attention") as step:
-            for i, item in enumerate(items):
-                layers, gap, drawn = self._text(lab, item, target, i)
-                found.append(layers)
-                moved.append(gap)
-                maps = maps or drawn
+            for item in items:
+                found.append(self._text(lab, item, target)[0])
                 step()
-        table = {name: _table(found, name) for name in ("kept", "agree", "open")}
-        kept = np.array([np.mean([layer.kept.mean() for layer in layers]) for layers in found])
-        control = np.array([np.mean([layer.control for layer in layers]) for layers in found])
+        return found
+
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[EffectiveText],
+        target: Target,
+        n_failed: int = 0,
+    ) -> EffectiveAttention:
+        """Means over texts; the maps of the first are made again, for they are too large to be kept of all."""
+        table = {name: _table(parts, name) for name in ("kept", "agree", "open")}
+        kept = np.array([np.mean([x.mean() for x in p.kept]) for p in parts])
+        control = np.array([p.control for p in parts])
         name = "effective share of attention (squared norm), mean over heads"
-        score = mean_score(name, kept, control=control, control_name="random values", seed=self.seed)
-        wrong = max(layer.wrong for layers in found for layer in layers)
-        special = np.array([[layer.special for layer in layers] for layers in found]).mean(0)
+        score = mean_score(
+            name, kept, control=control, control_name="random values", failed=n_failed, seed=self.seed
+        )
+        special = np.mean([p.special for p in parts], 0)
         return EffectiveAttention(
             title="How much of attention can matter?",
             lede=_words(table, score.value, score.control or 0.0),
-            attentions=tuple(str(layer.site) for layer in found[0]),
+            attentions=parts[0].attentions,
             kept=table["kept"],
             agree=table["agree"],
             open=table["open"],
             special_raw=special[:, 0],
             special_effective=special[:, 1],
-            maps=maps,
+            maps=self._text(lab, items[0], target)[1],
             checks=(
-                Check.at_most("same output of each head", wrong, SAME, "A T with effective and raw A, relative"),
+                Check.at_most("same output of each head", max(p.wrong for p in parts), SAME, "A T with effective and raw A, relative"),
                 Check.at_most(
-                    "model runs on effective attention", max(moved), max(THROUGH, 8 * torch.finfo(lab.model.dtype).eps),
+                    "model runs on effective attention", max(p.moved for p in parts), max(THROUGH, 8 * torch.finfo(lab.model.dtype).eps),
                     "change of the last residual with effective attention in the place of the model's own, relative",
                 ),
             ),
             trust=Trust(scores=(score,), seed=self.seed),
         )  # fmt: skip
 
-    def _text(
-        self, lab: Lab, item: Any, target: Target, i: int
-    ) -> tuple[list[_Layer], float, tuple[EffectiveMaps, ...]]:
+    def _text(self, lab: Lab, item: Any, target: Target) -> tuple[EffectiveText, tuple[EffectiveMaps, ...]]:
         seen, every = look(lab, item, target), attentions(lab)
         kinds = ("pattern", "scores", "v")
         last = Site("final_in", stack=lab.model.map.stacks[-1])
         sites = [s for a in every for kind in kinds for s in a.kin(kind)]
         t = lab.run(seen.inputs, read=[*sites, last], rows=first_row(seen))
-        rng = lab.rng("values", i)
+        rng = lab.rng(
+            "values", *(seen.inputs[k].tolist() for k in sorted(seen.inputs) if k.endswith("input_ids"))
+        )
         groups = [[_layer(lab, a, k, t, seen, rng) for k in range(len(a.sites))] for a in every]
         layers = [layer for group in groups for layer in group]
         edit = {x.site: Set(torch.from_numpy(x.effective)[None]) for x in layers}
         other = lab.run(seen.inputs, read=[last], edit=edit, rows=first_row(seen))
         maps = tuple(_maps(a, group, seen) for a, group in zip(every, groups))
-        return layers, _relative(other[last], t[last]), maps
+        found = EffectiveText(
+            attentions=tuple(str(layer.site) for layer in layers),
+            kept=tuple(layer.kept for layer in layers),
+            agree=tuple(layer.agree for layer in layers),
+            open=tuple(layer.open for layer in layers),
+            special=np.array([layer.special for layer in layers]),
+            control=float(np.mean([layer.control for layer in layers])),
+            wrong=max(layer.wrong for layer in layers),
+            moved=_relative(other[last], t[last]),
+        )
+        return found, maps
 
 
 def _layer(lab: Lab, a: Attention, k: int, t: Trace, seen: Look, rng: np.random.Generator) -> _Layer:
@@ -178,17 +221,13 @@ def _relative(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max().clamp_min(1e-30))
 
 
-def _table(found: list[list[_Layer]], name: str) -> np.ndarray:
+def _table(found: Sequence[EffectiveText], name: str) -> np.ndarray:
     """Mean over texts [attention, head], NaN where an attention has fewer heads."""
-    rows = [np.mean([_number(layers[k], name) for layers in found], 0) for k in range(len(found[0]))]
+    rows = [np.mean(each, 0) for each in zip(*(getattr(p, name) for p in found))]
     out = np.full((len(rows), max(map(len, rows))), np.nan)
     for line, row in zip(out, rows):
         line[: len(row)] = row
     return out
-
-
-def _number(layer: _Layer, name: str) -> np.ndarray:
-    return (layer.free > 0).mean(1) if name == "open" else getattr(layer, name)
 
 
 def _maps(a: Attention, group: list[_Layer], seen: Look) -> EffectiveMaps:

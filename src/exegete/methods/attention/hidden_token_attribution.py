@@ -7,7 +7,7 @@
 
 Control: the same model with randomised weights. Before the first layer a token is all its own: that is checked.
 
-Cost a text of n tokens, twice (model and control): n forwards, n (layers + 1) n_draws backwards.
+Cost a text of n tokens, twice (model and control; once more for the first, whose shares are shown): n forwards, n (layers + 1) n_draws backwards.
 Reference: Brunner et al. 2020, "On Identifiability in Transformers", sec. 5 (arXiv:1908.04211).
 """
 
@@ -27,17 +27,32 @@ from exegete.core.results.identifiability import HiddenTokenAttribution
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
+from exegete.core.value import Value
 from exegete.methods.attention.bench import reader
 from exegete.methods.attention.judged import mean_score
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.study import Divided
 from exegete.methods.contracts.twins import twin_of
 from exegete.models.lab import Lab
 
 ALONE = 1e-5  # float32: what other tokens may seem to contribute before any layer has run
 
 
+class MixedText(Value):
+    """One text, by layer: the mean share of the own token, and of states to which their own contributes most; the same with
+    randomised weights (NaN, and why, where there are none); `even`: 1 / tokens that contribute. `failed`: it has a single token.
+    """
+
+    failed: bool = False
+    own: np.ndarray = np.zeros(0)
+    first: np.ndarray = np.zeros(0)
+    own_control: np.ndarray = np.zeros(0)
+    first_control: np.ndarray = np.zeros(0)
+    even: float = np.nan
+    no_twin: str = ""
+
+
 @register
-class HiddenTokenAttributionStudy(Study):
+class HiddenTokenAttributionStudy(Divided):
     """Which input tokens each hidden state consists of, layer by layer, and how much of it is its own token."""
 
     id: ClassVar[str] = "hidden_token_attribution"
@@ -58,25 +73,45 @@ class HiddenTokenAttributionStudy(Study):
     )
     seed: int = Field(0, description="seed of the directions and of the randomised weights")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> HiddenTokenAttribution:
-        """Over texts of two tokens or more; shorter ones count as failed."""
-        texts = [item for item in items if lab.read([item]).lengths[0] > 1]
-        if not texts:
+    part: ClassVar[type[Value]] = MixedText
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[MixedText]:
+        """Every text of two tokens or more."""
+        twin, why = twin_of(lab, self.seed)
+        return [
+            self._text(lab, twin, why, item) if lab.read([item]).lengths[0] > 1 else MixedText(failed=True)
+            for item in items
+        ]
+
+    def _text(self, lab: Lab, twin: Lab | None, why: str, item: Text) -> MixedText:
+        found = self._shares(lab, item)
+        other = self._shares(twin, item) if twin else np.full_like(found, np.nan)
+        return MixedText(
+            own=_own(found),
+            first=_first(found),
+            own_control=_own(other),
+            first_control=_first(other),
+            even=_even(found),
+            no_twin=why,
+        )
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[MixedText], target: Target, n_failed: int = 0
+    ) -> HiddenTokenAttribution:
+        """Over texts; shorter ones count as failed. The shares of the first are made again, for they are too large to be kept of all."""
+        known = [p for p in parts if not p.failed]
+        if not known:
             raise InputError(
                 "You asked which tokens the hidden states of texts consist of.",
                 "No text has two tokens, so there is nothing to mix.",
                 "Give longer texts.",
             )
-        twin, why = twin_of(lab, self.seed)
-        found = [self._shares(lab, text) for text in texts]
-        other = [
-            self._shares(twin, text) if twin else np.full_like(f, np.nan) for text, f in zip(texts, found)
-        ]
-        own, first = (np.stack([measure(f) for f in found]) for measure in (_own, _first))
-        own_control, first_control = (np.stack([measure(f) for f in other]) for measure in (_own, _first))
-        even = np.array([_even(f) for f in found])
-        layers = ("input", *(f"layer {k}" for k in range(found[0].shape[0] - 1)))
-        failed = len(items) - len(texts)
+        names = ("own", "first", "own_control", "first_control")
+        own, first, own_control, first_control = (np.stack([getattr(p, n) for p in known]) for n in names)
+        even, why = np.array([p.even for p in known]), known[0].no_twin
+        layers = ("input", *(f"layer {k}" for k in range(own.shape[1] - 1)))
+        failed = len(items) - len(known) + n_failed
+        shown = next(item for item, p in zip(items, parts) if not p.failed)
         scores = self._scores((own, first), (own_control, first_control), even, failed, why)
         gap = float(1 - own[:, 0].min())
         words = (
@@ -91,8 +126,8 @@ class HiddenTokenAttributionStudy(Study):
             own_control=own_control,
             first_control=first_control,
             even=even,
-            tokens=lab.pieces(lab.read([texts[0]]).inputs["input_ids"][0].tolist()),
-            shares=found[0].astype(np.float32),
+            tokens=lab.pieces(lab.read([shown]).inputs["input_ids"][0].tolist()),
+            shares=self._shares(lab, shown).astype(np.float32),
             checks=(Check.at_most("tokens alone at first", gap, ALONE, words),),
             trust=Trust(scores=scores, seed=self.seed),
         )
