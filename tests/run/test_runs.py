@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exegete.core.errors import BudgetError, ModelError, StoreError, UnknownName, UsageError
+from exegete.core.errors import BudgetError, InputError, ModelError, StoreError, UnknownName, UsageError
 from exegete.core.job import RowFailed
 from exegete.run import folder as folders
 from exegete.run.drive import Engine, Stopped, drive, prepare
@@ -228,6 +228,20 @@ def test_workers_with_other_weights_are_refused(tmp_path):
     (tmp_path / "weights.txt").write_text("other weights")
     with pytest.raises(ModelError, match="not those it began with"):
         drive(place, Engine())
+
+
+def test_a_folder_with_other_things_is_refused_and_one_of_a_failed_plan_is_not(tmp_path):
+    def broken():
+        yield "a", {"text": "one"}
+        raise InputError("You asked to read rows.", "Line 2 is broken.", "Mend it.")
+
+    with pytest.raises(InputError):
+        prepare(toy(), broken, tmp_path / "a", {})
+    assert len(made(tmp_path / "a")) == N
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.tex").write_text("x")
+    with pytest.raises(StoreError, match=r"holds other things \(thesis\.tex\)"):
+        made(tmp_path / "b")
 
 
 def test_halves_by_two_versions_are_refused(tmp_path):

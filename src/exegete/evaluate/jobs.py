@@ -53,6 +53,9 @@ class Wanted:
     text_column: str | None = None
     id_column: str | None = None
     target_column: str = ""
+    label_column: str | None = None
+    group_column: str | None = None
+    spans: str | None = None
     limit: int | None = None
     seed: int = 0
 
@@ -147,17 +150,22 @@ def _study(study: Study, model: ModelRef, data: Any, w: Wanted) -> tuple[Job, Ro
             )
             for name, row in _from_file(data, w)
         )
-    items = (
-        read_items(study.asks, data, study.kind) if isinstance(data, str) else [study.item_of(i) for i in data]
-    )
+    items = read_items(study, data, w) if isinstance(data, str) else [study.item_of(i) for i in data]
     study.counted(tuple(items[: w.limit]))
     return job, lambda: _listed([_plain(i) for i in items[: w.limit]])
 
 
-def read_items(asks: str, path: str, kind: str = "") -> list[Any]:
-    """The items of a file, as a study asks for them. Raises `InputError`."""
+def read_items(study: Study, path: str, w: Wanted) -> list[Any]:
+    """The items of a file, as the study asks for them. Raises `InputError`."""
+    asks = study.asks
     if asks == "marked":
-        return list(read_marked(path, numbers=kind == "number"))
+        if w.spans not in (None, "word", "character"):
+            raise UnknownName("unit of spans", str(w.spans), ("word", "character"))
+        found = read_marked(
+            path, text=w.text_column, label=w.label_column, group=w.group_column,
+            unit=w.spans, numbers=study.kind == "number",  # type: ignore[arg-type]
+        )  # fmt: skip
+        return list(found)
     if asks == "questions":
         return list(read_questions(path)[0])
     if asks == "pairs":

@@ -21,7 +21,7 @@ from exegete.core.request import Text
 from exegete.core.result import MetricTable
 from exegete.core.target import Target
 from exegete.core.trust import Cost
-from exegete.evaluate.cases import Case, Plan, Progress, Quiet, case_of, plan, whole
+from exegete.evaluate.cases import Case, Plan, Progress, Quiet, case_of, plan, whole, words
 from exegete.evaluate.contract import ExplanationMetric, judge_of
 from exegete.evaluate.given_scores import GivenScores
 from exegete.evaluate.judged_text import Bench, sheet_of
@@ -54,6 +54,15 @@ class Judge(Worker):
     def halve(self) -> bool:
         """Half as many tokens in a pass."""
         return lighter(self.model)
+
+    def sheet(self, output: Output, name: str) -> Sheet:
+        """The sheet of an output; of a text that no method could explain one without scores, with the reason."""
+        if output.value is not None:
+            return output.value
+        nothing = (None,) * len(self.what.methods)
+        where = str(output.flat.get("text") or name)
+        case = Case(where, nothing, failures=(f"{where}: {words(output.error)}",))
+        return Sheet.of(case, [[None] * len(self.metrics)] * (len(nothing) + 2), (), Cost())
 
     def _one(self, row: Mapping[str, Any]) -> Output:
         case = whole(case_of(self.what, _text(row), int(row["n"]), self.progress))
@@ -123,15 +132,8 @@ class Judging(Job):
         """The table of the suite."""
         judge: Judge = worker()
         found = sorted(((place.n, place.id, output) for place, output in outputs), key=lambda f: f[0])
-        sheets = [self._failed(name, o, len(judge.metrics)) if o.error else o.value for _, name, o in found]
+        sheets = [judge.sheet(o, f"text {name}") for _, name, o in found]
         return table_of(judge.what, sheets, judge.metrics, self.told, judge.by)
-
-    def _failed(self, name: str, output: Output, n_metrics: int) -> Sheet:
-        """The sheet of a text that no method could explain."""
-        nothing = (None,) * len(self.methods)
-        where = str(output.flat.get("text") or f"text {name}")
-        case = Case(where, nothing, failures=(f"{where}: {output.error}",))
-        return Sheet.of(case, [[None] * n_metrics] * (len(nothing) + 2), (), Cost())
 
 
 def row_of(text: Any, n: int) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from exegete.evaluate.cases import Progress, Quiet, Texts, plan, texts_of
 from exegete.evaluate.contract import ExplanationMetric, faithfulness_metrics, judge_of, plausibility_metrics
 from exegete.evaluate.judging import Judge, Judging, row_of
 from exegete.evaluate.removals import removing
-from exegete.evaluate.sheet import Sheet
 from exegete.evaluate.suite_table import table_of
 from exegete.models.model import Model
 from exegete.run.drive import Engine, drive, prepare
@@ -82,7 +81,7 @@ def evaluate(
         judge.progress.stop()
     if all(o.error is not None for o in outputs):
         raise next(o.error for o in outputs if o.error is not None)
-    sheets: list[Sheet] = [o.value for o in outputs]
+    sheets = [judge.sheet(o, f"text {n + 1}") for n, o in enumerate(outputs)]
     return table_of(what, sheets, chosen, told, by)
 
 

@@ -7,7 +7,10 @@ see all of it or none; what another process holds open stays readable to it when
 
 import os
 import shutil
+import time
 from pathlib import Path
+
+FORGOTTEN = 7 * 86400.0  # seconds
 
 
 def root(kind: str) -> Path | None:
@@ -19,11 +22,12 @@ def root(kind: str) -> Path | None:
 
 
 def shrink(folder: Path, newest: str, sign: str) -> None:
-    """Remove what was used longest ago until the folder is under its bound. Only folders with the file `sign` are finished, and may go;
-    the newest stays whatever its size.
+    """Remove what was used longest ago until the folder is under its bound. Only folders with the file `sign` are finished, and may go,
+    and others that nobody has touched for a week; the newest stays whatever its size.
     """
     limit = float(os.environ.get("EXEGETE_CACHE_GB", "10")) * 2**30
-    found = [p for p in folder.iterdir() if (p / sign).exists()]
+    now = time.time()
+    found = [p for p in folder.iterdir() if (p / sign).exists() or now - _used(p) > FORGOTTEN]
     sizes = {p: _size(p) for p in found}
     total = sum(sizes.values())
     for p in sorted(found, key=_used):

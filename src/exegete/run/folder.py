@@ -30,6 +30,7 @@ from typing import Any
 
 from exegete.core.errors import StoreError
 
+ROOMS = ("shards", "claims", "poison", "log")
 LEASE = 60.0  # seconds without a touch after which a claim counts for nothing
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 
@@ -70,9 +71,16 @@ class Folder:
         return self.path / "shards" / f"{k:06}.{kind}"
 
     def make(self) -> None:
-        """Make what is missing. Raises `StoreError` where that cannot be."""
+        """Make what is missing. Raises `StoreError` where that cannot be, or where other things are."""
         try:
-            for name in ("shards", "claims", "poison", "log"):
+            strange = [] if self.plan.exists() or not self.path.exists() else self._strange()
+            if strange:
+                raise StoreError(
+                    f"You asked to run a job in {str(self.path)!r}.",
+                    f"The folder holds other things ({', '.join(sorted(strange)[:3])}).",
+                    "Choose another folder; nothing was computed yet.",
+                )
+            for name in ROOMS:
                 (self.path / name).mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise StoreError(
@@ -80,6 +88,12 @@ class Folder:
                 f"The system refused ({e.strerror}).",
                 "Choose another folder.",
             ) from e
+
+    def _strange(self) -> list[str]:
+        """What is none of ours; another driver may be planning here."""
+        ours = (*ROOMS, "weights.txt")
+        names = [f.name for f in self.path.iterdir()]
+        return [n for n in names if n not in ours and not n.endswith(".part") and not n.startswith("rows-")]
 
     def done(self) -> set[int]:
         """The shards that are committed."""

@@ -49,6 +49,22 @@ def run(
     target_column: Annotated[
         str, typer.Option("--target-column", help="Where each row's own target is.", rich_help_panel=DATA)
     ] = "",
+    label_column: Annotated[
+        str | None,
+        typer.Option("--label-column", help="Where the label of a labelled text is.", rich_help_panel=DATA),
+    ] = None,
+    group_column: Annotated[
+        str | None,
+        typer.Option(
+            "--group-column", help="Texts of one group stay on one side of a split.", rich_help_panel=DATA
+        ),
+    ] = None,
+    spans: Annotated[
+        str | None,
+        typer.Option(
+            "--spans", help="Spans of labelled texts count word or character.", rich_help_panel=DATA
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Take so many rows.", rich_help_panel=DATA)
     ] = None,
@@ -133,7 +149,8 @@ def run(
     wanted = Wanted(
         target=goal.target, unit=unit, trust=trust, truncate=truncate, methods=tuple(names(methods) or ()),
         sites=tuple(names(sites) or ()), pool=pool, text_column=text_column, id_column=id_column,
-        target_column=target_column, limit=limit, seed=seed,
+        target_column=target_column, label_column=label_column, group_column=group_column, spans=spans, limit=limit,
+        seed=seed,
     )  # fmt: skip
     ref = ModelRef(
         source=model, task=task, revision=revision, dtype=dtype, device=device, device_map=device_map,
