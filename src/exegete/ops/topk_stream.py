@@ -4,8 +4,8 @@
 2. value and text become one integer, in the order of values and, at ties, of earlier texts, so that holding the k strongest is
    sorting integers; only units where a text passes the k-th held there are sorted, and only there is its position looked up;
 3. counts above a bar, sums and sums of squares are added up over all tokens;
-4. a sample of texts (their largest values) and one of tokens are kept by a hash of their names, the same for every unit and for
-   every order of the stream: quantile examples and histograms are read off these. While the stream is smaller than the sample,
+4. a sample of texts (their largest values) and one of tokens are kept by a hash of their names (or of what the texts hold, `by`), the
+   same for every unit and for every order of the stream: quantile examples and histograms are read off these. While the stream is smaller than the sample,
    the sample is the stream.
 
 Shapes: values [token, unit]; held [unit, k]; samples [sample, unit]. Cost: about five passes over the values (count, sum, squares,
@@ -25,6 +25,7 @@ from exegete.core.errors import InputError
 
 EMPTY = np.iinfo(np.int64).min  # no text; below every key
 LOW = 0xFFFFFFFF  # texts are numbered below 2 ** 32
+POSITION_BITS = 24  # tokens of a text are numbered below 2 ** 24
 BYTE = 255  # tokens counted at a time, so that a count fits one byte
 
 
@@ -51,8 +52,12 @@ class UnitStream:
         self._of_texts = _Sample(self.n_texts, self.units)
         self._of_tokens = _Sample(self.n_tokens, self.units)
 
-    def add(self, values: Tensor, text: np.ndarray, position: np.ndarray) -> None:
-        """A chunk: values [token, unit] of whole texts; `text` and `position` [token] say where, tokens of a text side by side."""
+    def add(
+        self, values: Tensor, text: np.ndarray, position: np.ndarray, by: np.ndarray | None = None
+    ) -> None:
+        """A chunk: values [token, unit] of whole texts; `text` and `position` [token] say where, tokens of a text side by side.
+        `by` [token]: a number of what the text holds, that samples are drawn by in place of the text's own number.
+        """
         starts = np.flatnonzero(np.r_[True, text[1:] != text[:-1]])
         bounds = np.r_[starts, len(text)]
         ids = text[starts]
@@ -60,8 +65,13 @@ class UnitStream:
         most = torch.cat([x.amax(1) for _, x in _runs(values, bounds)])
         self.seen += len(ids)
         host = most.cpu().numpy()
-        self._of_texts.add(host, ids)
-        self._of_tokens.add(values, text * (1 << 24) + position)
+        name = token_name(text, position)
+        if by is None:
+            self._of_texts.add(host, ids, _hash(ids))
+            self._of_tokens.add(values, name, _hash(name))
+        else:
+            self._of_texts.add(host, ids, _hash(by[starts]))
+            self._of_tokens.add(values, name, _hash(_hash(by) ^ position.astype(np.uint64)))
         self._top(values, most, host, ids, bounds, position)
 
     def _count(self, values: Tensor) -> None:
@@ -90,6 +100,21 @@ class UnitStream:
         where = row[at, rank]
         place[at, rank] = position[bounds[where] + first[where, at]]
         self._key[units], self._place[units] = held, place
+
+    @property
+    def samples(self) -> "tuple[_Sample, _Sample]":
+        """Of texts, and of tokens."""
+        return self._of_texts, self._of_tokens
+
+    @property
+    def held(self) -> tuple[np.ndarray, np.ndarray]:
+        """Keys and places of the texts held [unit, k], rising."""
+        return self._key, self._place
+
+    def hold(self, key: np.ndarray, place: np.ndarray) -> None:
+        """Hold these texts [unit, at most k], rising, and no others."""
+        n = key.shape[1]
+        self._key[:, self.k - n :], self._place[:, self.k - n :] = key, place
 
     @property
     def value(self) -> np.ndarray:
@@ -121,9 +146,9 @@ class UnitStream:
         """Standard deviation over tokens [unit]."""
         return np.sqrt(np.maximum(self.squares / max(self.tokens, 1) - self.mean**2, 0.0))
 
-    def enough(self) -> "UnitStream":
-        """Itself. Raises `InputError` where fewer texts came than are to be held of each unit."""
-        if self.seen < self.k:
+    def enough(self, least: int | None = None) -> "UnitStream":
+        """Itself. Raises `InputError` where fewer texts came than `least`: usually as many as are to be held of each unit."""
+        if self.seen < (self.k if least is None else least):
             raise InputError(
                 f"You asked for the {self.k} strongest texts of every unit.",
                 f"The corpus has {self.seen} texts that could be read.",
@@ -159,16 +184,28 @@ class _Sample:
         """What is sampled so far [sample, unit], in no order."""
         return self._rows[: self.n]
 
-    def add(self, values: Tensor | np.ndarray, name: np.ndarray) -> None:
-        """Rows [row, unit] called `name` [row]; those that enter take the places of the largest hashes."""
-        key = _hash(name)
+    @property
+    def names(self) -> tuple[np.ndarray, np.ndarray]:
+        """What the rows are called [sample], and the hashes that they were drawn by."""
+        return self._name[: self.n], self._key[: self.n]
+
+    def name_all(self, name: np.ndarray, key: np.ndarray) -> None:
+        """Of rows called `name` with the hashes `key` the sample, in order, without values as yet (NaN)."""
+        keep = np.lexsort((name, key))[: self.size]
+        self.n = len(keep)
+        self._name[: self.n], self._key[: self.n] = name[keep], key[keep]
+        self._rows[: self.n] = np.nan
+
+    def add(self, values: Tensor | np.ndarray, name: np.ndarray, key: np.ndarray) -> None:
+        """Rows [row, unit] called `name` [row], of the hash `key` [row]; those that enter take the places of the largest hashes."""
         if self.n == self.size:
-            some = np.flatnonzero(key < self._key.max(initial=0))
+            some = np.flatnonzero(key <= self._key.max(initial=0))
         else:
             some = np.arange(len(key))
-        some = some[np.argsort(key[some], kind="stable")[: self.size]]
+        some = some[np.lexsort((name[some], key[some]))[: self.size]]
         joined = np.concatenate([self._key[: self.n], key[some]])
-        keep = np.argsort(joined, kind="stable")[: self.size]
+        called = np.concatenate([self._name[: self.n], name[some]])
+        keep = np.lexsort((called, joined))[: self.size]
         came = some[np.sort(keep[keep >= self.n]) - self.n]
         gone = np.setdiff1d(np.arange(self.n), keep[keep < self.n])
         more = len(came) - len(gone)
@@ -185,6 +222,11 @@ class _Sample:
     def column(self, unit: int) -> tuple[np.ndarray, np.ndarray]:
         """Values and names [sample] of one unit."""
         return self._rows[: self.n, unit], self._name[: self.n]
+
+
+def token_name(text: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """What a token is called in samples."""
+    return text * (1 << POSITION_BITS) + position
 
 
 def _above(values: Tensor, bar: float) -> np.ndarray:

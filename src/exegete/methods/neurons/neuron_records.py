@@ -17,6 +17,7 @@ Cost: 3 forwards a text, 1 an excerpt. References: Bills et al. 2023, "Language 
 Nanda 2022, Neuroscope; of features Bricken et al. 2023.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -31,21 +32,37 @@ from exegete.core.results.neuron_records import Excerpt, NeuronRecords, UnitReco
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import with_failed
+from exegete.methods.contracts.study import Divided
 from exegete.methods.contracts.twins import twin_of
 from exegete.methods.neurons.pushed import pushed
 from exegete.methods.neurons.unit_sources import Source, random_like, source_of
-from exegete.methods.neurons.unit_texts import Unit, chosen, peaks, read_units, record, shuffled
+from exegete.methods.neurons.unit_texts import Unit, chosen, numbers, peaks, read_units, record, shuffled
 from exegete.models.harvest import sites_at
 from exegete.models.lab import Lab
 from exegete.ops.stats import bootstrap_mean
+from exegete.ops.topk_parts import StreamPart, filled, joined, part_of, sampled
 from exegete.ops.topk_stream import UnitStream
 
+Records = Mapping[Site, UnitStream]
 MOST_JUDGED = 4000  # units that the scores are taken over; a random choice where there are more
 
 
+class UnitParts(Value):
+    """What units of all sites do on the texts of a stretch: `own`, on the same tokens in random order (`blind`), and of the model with
+    randomised weights (`random`; none: `why`). `numbers` [text] say which texts these are.
+    """
+
+    numbers: np.ndarray
+    own: tuple[StreamPart, ...]
+    blind: tuple[StreamPart, ...]
+    random: tuple[StreamPart, ...] = ()
+    why: str = ""
+
+
 @register
-class RecordedNeurons(Study):
+class RecordedNeurons(Divided):
     """On which texts single units are strongest, how often they fire, and which tokens they push up."""
 
     id: ClassVar[str] = "neuron_records"
@@ -56,6 +73,8 @@ class RecordedNeurons(Study):
     least: ClassVar[int] = 2
     usual: ClassVar[int | None] = 400
     finds: ClassVar[type] = NeuronRecords
+    part: ClassVar[type[Value]] = UnitParts
+    reduces: ClassVar[bool] = True
     reference: ClassVar[Reference] = Reference(
         authors="Bills et al.", year=2023, title="Language models can explain neurons in language models",
         where="OpenAI",
@@ -81,15 +100,64 @@ class RecordedNeurons(Study):
     n_bins: int = Field(24, ge=2, le=1000, description="bins of the histograms")
     seed: int = Field(0, description="seed of the shuffled tokens and the randomised weights")
 
+    @property
+    def whole(self) -> str:
+        """The random units beside those of a source are made like these."""
+        return (
+            "the random units beside them are on as often as they are on all texts" if self.units_from else ""
+        )
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[UnitParts]:
+        """What all units do on a stretch of the texts."""
+        sites, by = sites_at(lab.model, self.site, self.layers), numbers(items)
+        twin, why = twin_of(lab)
+
+        def parts(lab: Lab, texts: Sequence[Text]) -> tuple[StreamPart, ...]:
+            found = record(lab, texts, sites, self.k, by=by, least=0)
+            return tuple(part_of(found[s]) for s in sites)
+
+        random = () if twin is None else parts(twin, items)
+        return [UnitParts(numbers=by, own=parts(lab, items), blind=parts(lab, shuffled(lab, items)), random=random, why=why)]  # fmt: skip
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[UnitParts], target: Target, n_failed: int = 0
+    ) -> NeuronRecords:  # fmt: skip
+        """Over all texts; excerpts, and the sampled texts of the units shown, are read now."""
+        sites = sites_at(lab.model, self.site, self.layers)
+        called = _called(numbers(items), [p.numbers for p in parts])
+        k = self._k(items)
+
+        def together(which: str) -> dict[Site, UnitStream]:
+            some = [getattr(p, which) for p in parts]
+            return {s: joined([x[i] for x in some], called, k).enough() for i, s in enumerate(sites)}
+
+        found, blind = together("own"), together("blind")
+        random = together("random") if all(p.random for p in parts) else None
+        units = chosen(found, self.units, self.n_shown)
+        _fill(lab, items, found, units)
+        return with_failed(self._found(lab, items, (found, blind, random), units, None, parts[0].why), n_failed)  # fmt: skip
+
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> NeuronRecords:
         """Over all texts."""
         source = source_of(self.units_from, lab.model, self._asked()) if self.units_from else None
         sites = (source.site,) if source else sites_at(lab.model, self.site, self.layers)
-        k = max(2, min(self.k, len(items) // 2))
-        found = record(lab, items, sites, k, source)
+        k, by = self._k(items), numbers(items)
+        found = record(lab, items, sites, k, source, by)
         units = chosen(found, self.units, self.n_shown, source.letter if source else "u")
         blind = record(lab, shuffled(lab, items), sites, k, source)
         random, why = _random(lab, items, sites, k, source, found)
+        return self._found(lab, items, (found, blind, random), units, source, why)
+
+    def _k(self, items: Sequence[Text]) -> int:
+        return max(2, min(self.k, len(items) // 2))
+
+    def _found(
+        self, lab: Lab, items: Sequence[Text], records: tuple[Records, Records, Records | None], units: Sequence[Unit],
+        source: Source | None, why: str,
+    ) -> NeuronRecords:  # fmt: skip
+        """The finding from the records of the units, on shuffled tokens, and of units that nothing was learned for."""
+        found, blind, random = records
+        sites = tuple(found)
         told = self._units(lab, items, found, blind, units, source)
         scores = self._scores(lab, found, blind, random, why, _name(source))
         first = found[sites[0]]
@@ -197,6 +265,26 @@ class RecordedNeurons(Study):
             score("mean peak of all units, in standard deviations", blind, "the same tokens in random order"),
             score(f"the same, against {name}", random, name),
         )
+
+
+def _called(items: np.ndarray, parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The numbers in the whole of the texts of every part; equal texts take theirs in turn."""
+    where: dict[int, deque[int]] = {}
+    for i, n in enumerate(items.tolist()):
+        where.setdefault(n, deque()).append(i)
+    return [np.array([where[n].popleft() for n in p.tolist()], dtype=np.int64) for p in parts]
+
+
+def _fill(lab: Lab, items: Sequence[Text], found: Records, units: Sequence[Unit]) -> None:
+    """Read the sampled texts once more, for the values of the units shown."""
+    texts, of, position = sampled(next(iter(found.values())))
+    wanted = sorted({*texts.tolist(), *of.tolist()})
+    read = dict(zip(wanted, read_units(lab, [items[t] for t in wanted], units)))
+    places = {t: {p: row for row, p in enumerate(r.positions)} for t, r in read.items()}
+    for i, u in enumerate(units):
+        most = np.array([read[t].values[:, i].max() for t in texts.tolist()])
+        each = np.array([read[t].values[places[t][p], i] for t, p in zip(of.tolist(), position.tolist())])
+        filled(found[u.site], u.unit, most, each)
 
 
 def _random(

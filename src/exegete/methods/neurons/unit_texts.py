@@ -15,6 +15,7 @@ import numpy as np
 
 from exegete.core.errors import InputError, UsageError
 from exegete.core.request import Text
+from exegete.core.seed import derive
 from exegete.core.site import Site
 from exegete.methods.neurons.unit_sources import Source
 from exegete.models.encode import encode
@@ -37,19 +38,24 @@ class Unit:
 
 @dataclass(frozen=True)
 class Read:
-    """One text as read: its tokens (those that stand for text) and what the units do at each, values [token, unit]; the tokens' `ids`."""
+    """One text as read: its tokens (those that stand for text) and what the units do at each, values [token, unit]; the tokens' `ids`,
+    and their positions in what the model reads.
+    """
 
     tokens: tuple[str, ...]
     values: np.ndarray
     ids: tuple[int, ...] = ()
+    positions: tuple[int, ...] = ()
 
 
 def record(
-    lab: Lab, texts: Sequence[Text], sites: Sequence[Site], k: int, source: Source | None = None
+    lab: Lab, texts: Sequence[Text], sites: Sequence[Site], k: int, source: Source | None = None,
+    by: np.ndarray | None = None, least: int | None = None,
 ) -> dict[Site, UnitStream]:  # fmt: skip
     """What every unit of `sites` does on `texts`, `k` strongest of them held; of the units of a `source` instead, which reads its own site.
+    `by` [text]: numbers of what the texts hold (`numbers`), that samples are drawn by.
 
-    Raises `InputError` for fewer texts than `k`.
+    Raises `InputError` for fewer texts than `least`; usually `k`.
     """
     held: dict[Site, UnitStream] = {}
     with lab.working(len(texts), "reading texts") as done:
@@ -58,13 +64,13 @@ def record(
                 values = read if source is None else source.units(read)
                 if site not in held:
                     held[site] = UnitStream(values.shape[1], k)
-                held[site].add(values, chunk.text, chunk.position)
+                held[site].add(values, chunk.text, chunk.position, None if by is None else by[chunk.text])
             done(len(set(chunk.text.tolist())))
     if not held:
         raise InputError(
             "You asked what units do on texts.", "No text has a token.", "Give texts with words."
         )
-    return {s: held[s].enough() for s in sites}
+    return {s: held[s].enough(least) for s in sites}
 
 
 def read_units(
@@ -90,16 +96,22 @@ def _note(
     for i in np.unique(chunk.text):
         rows = chunk.text == i
         ids = tuple(chunk.ids[rows].tolist())
-        found[int(i)] = Read(lab.pieces(ids), values[rows], ids)
+        found[int(i)] = Read(lab.pieces(ids), values[rows], ids, tuple(chunk.position[rows].tolist()))
+
+
+def numbers(texts: Sequence[Text]) -> np.ndarray:
+    """A number of each text that says what it holds, whatever stands beside it [text]."""
+    return np.array([derive(0, t.model_dump_json()) for t in texts], dtype=np.int64)
 
 
 def shuffled(lab: Lab, texts: Sequence[Text]) -> tuple[Text, ...]:
-    """The texts with the tokens that stand for text in random order; special tokens stay where they are."""
-    rng, found = lab.rng("shuffled tokens"), []
+    """The texts with the tokens that stand for text in random order, which a text itself decides; special tokens stay where they are."""
+    found = []
     for t in texts:
         tokens = encode(lab.model, t.model_copy(update={"truncate": True})).tokens
         ids = np.array([x.id for x in tokens])
         plain = np.array([not x.special for x in tokens])
+        rng = lab.rng("shuffled tokens", ids.tolist())
         ids[plain] = rng.permutation(ids[plain])
         found.append(Text(ids=tuple(int(i) for i in ids)))
     return tuple(found)
