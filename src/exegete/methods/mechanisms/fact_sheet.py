@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from exegete.core.errors import ExegeteError, InputError
+from exegete.core.errors import ExegeteError
 from exegete.core.material import Fact
 from exegete.core.site import Site
 from exegete.core.target import Target
@@ -45,8 +45,8 @@ class Sheet:
 
 def fact_sheet(
     lab: Lab, facts: Sequence[Fact], layers: Sequence[int]
-) -> tuple[Sheet, list[tuple[Fact, str]]]:
-    """The facts that can be asked, ready; and those that cannot, with the reason."""
+) -> tuple[Sheet | None, list[tuple[Fact, str]]]:
+    """The facts that can be asked, ready (None where there is none); and those that cannot, with the reason."""
     asked: list[tuple[Fact, list[str]]] = []
     failed: list[tuple[Fact, str]] = []
     for fact in facts:
@@ -56,13 +56,8 @@ def fact_sheet(
             asked.append((fact, texts))
         except ExegeteError as letter:
             failed.append((fact, letter.found))
-    if len(asked) < 2:
-        why = failed[0][1] if failed else "There is one fact."
-        raise InputError(
-            f"You asked which weight is better reduced for {len(facts)} facts.",
-            f"Two are needed, one to choose and one to be held out: {why}",
-            "Give more facts that the model can be asked.",
-        )
+    if not asked:
+        return None, failed
     rows = [(i, t, fact.answer) for i, (fact, texts) in enumerate(asked) for t in texts]
     longest = max(len(t.split()) for _, t, _ in rows) * 2
     aims, resid, heard = [], [], []

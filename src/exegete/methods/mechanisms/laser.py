@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from exegete.core.errors import UsageError
+from exegete.core.errors import InputError, UsageError
 from exegete.core.material import Fact
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
@@ -29,7 +29,8 @@ from exegete.core.results.edits import WeightDelta
 from exegete.core.results.low_rank import LowRank
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.fact_sheet import Sheet, fact_sheet
 from exegete.models.lab import Lab
 from exegete.models.rank_reduction import Matrix, matrices, truncated
@@ -38,8 +39,18 @@ from exegete.ops.stats import bootstrap_mean
 RANDOM, OTHERS = "a random projection of the same rank", "the same share kept of another weight"
 
 
+class Lowered(Value):
+    """One fact: log-probability of its answer and share of wordings answered rightly, `before` [2] and with every matrix at every
+    rank, `after` [matrix, share, 2]; or `why` it was not asked.
+    """
+
+    before: np.ndarray = np.zeros(0)
+    after: np.ndarray = np.zeros(0)
+    why: str = ""
+
+
 @register
-class Laser(Study):
+class Laser(Divided):
     """Finds the weight whose rank is better reduced: facts choose it, others that were held out say whether it helps."""
 
     id: ClassVar[str] = "laser"
@@ -49,6 +60,7 @@ class Laser(Study):
     asks: ClassVar[Any] = "facts"
     least: ClassVar[int] = 2
     finds: ClassVar[type] = LowRank
+    part: ClassVar[type[Value]] = Lowered
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq")
     reference: ClassVar[Reference] = Reference(
         authors="Sharma, Ash & Misra", year=2023, where="arXiv:2312.13558", equation="sec. 4",
@@ -66,8 +78,8 @@ class Laser(Study):
     n_draws: int = Field(5, ge=1, le=1000, description="random projections, the control")
     seed: int = Field(0, description="seed of the halves and the random projections")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> LowRank:
-        """Every matrix and rank on all facts; one half chooses."""
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Lowered]:
+        """Every matrix and rank on all facts."""
         if not all(0 < k <= 1 for k in self.keep):
             raise UsageError(
                 f"You asked to keep the shares {self.keep} of the rank.",
@@ -76,14 +88,46 @@ class Laser(Study):
             )
         tried = self._matrices(lab)
         sheet, failed = fact_sheet(lab, items, sorted({m.layer for m in tried}))
-        chooses = np.zeros(len(sheet.facts), dtype=bool)
+        before, after = np.zeros((0, 2)), np.zeros((0, 0, 0, 2))
+        if sheet is not None:
+            before = sheet.before
+            after = np.stack([self._of_matrix(lab, sheet, m) for m in _shown(lab, tried)], 0).transpose(
+                2, 0, 1, 3
+            )
+        why, asked = {id(fact): words for fact, words in failed}, iter(zip(before, after))
+        parts = []
+        for fact in items:
+            if id(fact) in why:
+                parts.append(Lowered(why=why[id(fact)]))
+                continue
+            own, changed = next(asked)
+            parts.append(Lowered(before=own, after=changed))
+        return parts
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Lowered], target: Target, n_failed: int = 0
+    ) -> LowRank:
+        """One half of the facts chooses; the other is held out, and asked with random projections too."""
+        failed = [(fact, p.why) for fact, p in zip(items, parts) if p.why]
+        facts, kept = [f for f, p in zip(items, parts) if not p.why], [p for p in parts if not p.why]
+        if len(kept) < 2:
+            why = failed[0][1] if failed else "There is one fact."
+            raise InputError(
+                f"You asked which weight is better reduced for {len(items)} facts.",
+                f"Two are needed, one to choose and one to be held out: {why}",
+                "Give more facts that the model can be asked.",
+            )
+        tried = self._matrices(lab)
+        chooses = np.zeros(len(facts), dtype=bool)
         chooses[lab.rng("halves").permutation(len(chooses))[: len(chooses) // 2]] = True
-        before = sheet.before
-        change = np.stack([self._of_matrix(lab, sheet, m) for m in _shown(lab, tried)]) - before
+        before = np.stack([p.before for p in kept])
+        change = np.stack([p.after for p in kept], 2) - before
         best = np.unravel_index(int(change[:, :, chooses, 0].mean(-1).argmax()), change.shape[:2])
         chosen, share = tried[int(best[0])], int(best[1])
-        random = self._random(lab, sheet, chosen)[:, :, ~chooses] - before[~chooses]
-        return _Found(tried, self.keep, change, chooses, chosen, share, random, before).finding(failed)
+        held = [f for f, c in zip(facts, chooses) if not c]
+        random = self._random(lab, held, chosen) - before[~chooses]
+        found = _Found(tried, self.keep, change, chooses, chosen, share, random, before)
+        return found.finding(failed, n_failed)
 
     def _matrices(self, lab: Lab) -> tuple[Matrix, ...]:
         every = matrices(lab.model.map)
@@ -107,9 +151,12 @@ class Laser(Study):
         parts = m.decomposed()
         return np.stack([sheet.asked(lab, m, truncated(parts, m.rank(k))) for k in self.keep])
 
-    def _random(self, lab: Lab, sheet: Sheet, m: Matrix) -> np.ndarray:
+    def _random(self, lab: Lab, facts: Sequence[Fact], m: Matrix) -> np.ndarray:
         """The same [draw, share, fact, 2] with random projections."""
         rng = lab.rng("projections", m.name)
+        sheet, _ = fact_sheet(lab, facts, [m.layer])
+        if sheet is None:
+            return np.zeros((self.n_draws, len(self.keep), 0, 2))
         return np.stack([
             np.stack([sheet.asked(lab, m, m.projected(m.rank(k), rng)) for k in self.keep]) for _ in range(self.n_draws)
         ])  # fmt: skip
@@ -136,7 +183,7 @@ class _Found:
     random: np.ndarray
     before: np.ndarray
 
-    def finding(self, failed: list[tuple[Fact, str]]) -> LowRank:
+    def finding(self, failed: list[tuple[Fact, str]], n_failed: int) -> LowRank:
         """The edit with its scores."""
         types = tuple(dict.fromkeys(m.type for m in self.tried))
         layers = sorted({m.layer for m in self.tried})
@@ -144,7 +191,7 @@ class _Found:
         m, k = self.chosen, self.chosen.rank(self.keep[self.share])
         new = truncated(m.decomposed(), k)
         delta = WeightDelta(parameter=m.name, whole=(new - m.parameter.detach().double()).cpu().numpy())
-        scores = self._scores(len(failed))
+        scores = self._scores(len(failed) + n_failed)
         return LowRank(
             title="Is a weight better made smaller?",
             lede=self._lede(scores, k),
