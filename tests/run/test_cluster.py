@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -84,3 +86,28 @@ def test_an_address_where_nobody_answers_is_a_letter():
         _answers(f"127.0.0.1:{port}")
     with pytest.raises(UsageError, match="Nobody answers there"):
         _answers("127.0.0.1:port")
+
+
+def test_the_command_begins_a_cluster_of_its_own_and_makes_the_same_bytes(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("\n".join(f"the food was {w} and the room was small" for w in ("good", "bad", "rude")))
+    env = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    for name, more in (("local", []), ("ray", ["--engine", "ray", "--workers", "2"])):
+        command = [
+            sys.executable,
+            "-m",
+            "exegete.cli",
+            "run",
+            "saliency",
+            "--data",
+            str(path),
+            "--trust",
+            "none",
+        ]
+        out = subprocess.run(
+            [*command, "--out", str(tmp_path / name), *more], env=env, capture_output=True, text=True
+        )
+        assert out.returncode == 0, out.stderr
+    here, there = Run(tmp_path / "local"), Run(tmp_path / "ray")
+    assert here.folder.manifest.read_bytes() == there.folder.manifest.read_bytes()
+    assert here.folder.result.read_bytes() == there.folder.result.read_bytes()

@@ -11,7 +11,6 @@ An actor that dies, or whose machine does, is replaced elsewhere by the rules of
 import logging
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,27 +103,32 @@ class RayCrew(Crew):
     def _connect(self, address: str | None) -> None:
         if address and address != "auto" and "://" not in address:
             _answers(address)
+        if address is None:
+            self._begin(None)  # in this thread: what it starts is made to die with the thread that started it
+            return
         failed: list[BaseException] = []
-        begin: Callable[[], Any] = lambda: self.ray.init(  # noqa: E731 (given to a thread)
-            address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False
-        )
 
         def connect() -> None:
             try:
-                begin()
+                self._begin(address)
             except Exception as e:  # noqa: BLE001 (told below, in the thread that asked)
                 failed.append(e)
 
         thread = threading.Thread(target=connect, daemon=True)
         thread.start()
-        thread.join(DEADLINE if address else 4 * DEADLINE)
+        thread.join(DEADLINE)
         if thread.is_alive() or failed:
             why = str(failed[0]).strip().splitlines()[0] if failed else f"no answer within {DEADLINE:.0f} s"
             raise UsageError(
-                f"You asked for the Ray cluster at {address or 'this machine'!r}.",
+                f"You asked for the Ray cluster at {address!r}.",
                 f"It cannot be reached ({why:.200}).",
                 "Start one with `ray start --head`, check the address, or leave --address out.",
             ) from (failed[0] if failed else None)
+
+    def _begin(self, address: str | None) -> None:
+        self.ray.init(
+            address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False
+        )
 
     def _fits(self, gpus: float) -> None:
         """A worker that asks for more than any machine has would wait for ever. Raises `UsageError`."""
