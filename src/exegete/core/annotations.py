@@ -68,14 +68,8 @@ def annotate(sentences: Sequence[Parsed], task: str = "pos", seed: int = 0) -> t
         found = _features(sentences, task[len(FEATURE) :])
     elif task == "top_constituents":
         found = _tops(sentences)
-    elif task == "bigram_shift":
-        found = [_shifted(s, seed, i) for i, s in enumerate(sentences)]
-    elif task in _WORDS:
-        found = [_marked(s, _WORDS[task](s)) for s in sentences]
-    elif task == "relation":
-        found = [_arcs(s) for s in sentences]
     else:
-        found = [_whole(s, _SENTENCES[task](s)) for s in sentences]
+        found = [marks_of(s, task, seed) for s in sentences]
     kept = tuple(m for m in found if m is not None)
     labels = {m.label for k in kept for m in k.marks}
     if len(labels) < 2:
@@ -85,6 +79,23 @@ def annotate(sentences: Sequence[Parsed], task: str = "pos", seed: int = 0) -> t
             "Give more sentences, or choose another task.",
         )
     return kept
+
+
+def marks_of(s: Parsed, task: str, seed: int = 0) -> Marked | None:
+    """What a task marks in one sentence, which no other sentence changes (but for labels of "top_constituents", where rare orders become
+    "other"); None: nothing. Raises `UnknownName` for a task that there is not.
+    """
+    words_for(task)  # that there is one
+    if task.startswith(FEATURE):
+        name = task[len(FEATURE) :]
+        return _marked(s, [s.feature(i, name) or None for i in range(len(s.words))])
+    if task == "bigram_shift":
+        return _shifted(s, seed)
+    if task == "relation":
+        return _arcs(s)
+    if task == "top_constituents":
+        return _whole(s, _order(s))
+    return _marked(s, _WORDS[task](s)) if task in _WORDS else _whole(s, _SENTENCES[task](s))
 
 
 # ---- words ---------------------------------------------------------------------------------------------------------
@@ -132,7 +143,7 @@ def _features(sentences: Sequence[Parsed], name: str) -> list[Marked | None]:
     known = {f.split("=", 1)[0] for s in sentences for row in s.features for f in row.split("|") if "=" in f}
     if name not in known:
         raise UnknownName("morphological feature", name, known)
-    return [_marked(s, [s.feature(i, name) or None for i in range(len(s.words))]) for s in sentences]
+    return [marks_of(s, f"{FEATURE}{name}") for s in sentences]
 
 
 # ---- sentences -----------------------------------------------------------------------------------------------------
@@ -179,18 +190,21 @@ _SENTENCES: dict[str, Callable[[Parsed], Tag | None]] = {
 
 def _tops(sentences: Sequence[Parsed]) -> list[Marked | None]:
     """What stands around the root, in its order; all but the most frequent orders are "other"."""
-    orders = []
-    for s in sentences:
-        root = _root(s)
-        kept = [i for i, h in enumerate(s.heads) if i == root or (h == root and s.relations[i] != "punct")]
-        orders.append(" ".join("ROOT" if i == root else _base(s.relations[i]) for i in kept))
+    orders = [_order(s) for s in sentences]
     own = {order for order, _ in Counter(orders).most_common(_TOP)}
     return [_whole(s, order if order in own else "other") for s, order in zip(sentences, orders)]
 
 
-def _shifted(s: Parsed, seed: int, at: int) -> Marked | None:
+def _order(s: Parsed) -> str:
+    """The root and what stands around it."""
+    root = _root(s)
+    kept = [i for i, h in enumerate(s.heads) if i == root or (h == root and s.relations[i] != "punct")]
+    return " ".join("ROOT" if i == root else _base(s.relations[i]) for i in kept)
+
+
+def _shifted(s: Parsed, seed: int) -> Marked | None:
     """The sentence as it is, or with two neighbours swapped that are different words and no marks."""
-    rng = generator(seed, "bigram shift", at, s.text)
+    rng = generator(seed, "bigram shift", s.text)
     words = list(s.words)
     able = [
         i

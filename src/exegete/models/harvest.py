@@ -53,6 +53,7 @@ class Table:
     offsets  pool "all": tokens of stretch i are values[offsets[i]:offsets[i + 1]]; a pair has two stretches, 2 r and 2 r + 1
     n_failed marks whose tokens the context cut off, or that no token stands for; they have no row, but whole texts that were cut
     n_cut    those of the failed: whole texts with a row that knows their beginning only
+    cut      which rows these are [row]
     """
 
     values: dict[Site, np.ndarray]
@@ -63,6 +64,7 @@ class Table:
     offsets: np.ndarray | None = None
     n_failed: int = 0
     n_cut: int = 0
+    cut: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,6 +76,19 @@ class Table:
             return ()
         return (
             f"{self.n_cut} of {len(self)} texts are longer than the model's context: only their beginning was read.",
+        )
+
+
+class NothingRead(InputError):
+    """No token of the model stands for any of the marks."""
+
+    @classmethod
+    def of(cls, items: Sequence[Marked]) -> "NothingRead":
+        """The letter about the marks of `items`."""
+        return cls(
+            f"You asked for the activations of {sum(len(i.marks) for i in items)} marks.",
+            "No token of the model stands for any of them.",
+            "Check that the spans are character positions of the text.",
         )
 
 
@@ -142,11 +157,7 @@ def harvest(
     plan = _plan(items, encoded, pair)
     store = kept(_identity(lab.model, encoded, plan, places, pool)) if keep else Kept("", None)
     if not plan.item.size:
-        raise InputError(
-            f"You asked for the activations of {sum(len(i.marks) for i in items)} marks.",
-            "No token of the model stands for any of them.",
-            "Check that the spans are character positions of the text.",
-        )
+        raise NothingRead.of(items)
     values = store.open() or _read(lab, encoded, places, plan, pool, store)
     table = Table(
         values=dict(zip(places, values)),
@@ -155,7 +166,8 @@ def harvest(
         mark=plan.mark,
         words=tuple(items[i].words[m] for i, m in zip(plan.item, plan.mark)),
         n_failed=plan.n_failed,
-        n_cut=plan.n_cut,
+        n_cut=int(plan.cut.sum()),
+        cut=plan.cut,
     )
     if pool == "all":
         return replace(table, offsets=plan.offsets)
@@ -201,7 +213,7 @@ class _Plan:
     offsets: np.ndarray
     pair: bool
     n_failed: int
-    n_cut: int
+    cut: np.ndarray
 
     def stretches(self, text: int) -> range:
         """The stretches of one text, which stand together."""
@@ -210,7 +222,7 @@ class _Plan:
 
 
 def _plan(items: Sequence[Marked], encoded: Sequence[Encoded], pair: bool) -> _Plan:
-    item, mark, tokens, lengths, failed, cut = [], [], [], [], 0, 0
+    item, mark, tokens, lengths, cut, failed = [], [], [], [], [], 0
     for i, (marked, e) in enumerate(zip(items, encoded)):
         at = [(n, t.start, t.end) for n, t in enumerate(e.tokens) if not t.special and t.end > t.start >= 0]
         whole = [n for n, t in enumerate(e.tokens) if not t.special]
@@ -220,14 +232,14 @@ def _plan(items: Sequence[Marked], encoded: Sequence[Encoded], pair: bool) -> _P
             if not all(found) or any(end > ends for _, end in one.spans):
                 failed += 1
                 continue
-            cut += e.cut and not one.spans
+            cut.append(bool(e.cut and not one.spans))
             item.append(i)
             mark.append(m)
             for stretch in found:
                 tokens += stretch
                 lengths.append(len(stretch))
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-    return _Plan(np.array(item, dtype=np.int64), np.array(mark, dtype=np.int64), np.array(tokens, dtype=np.int64), offsets, pair, failed + cut, cut)  # fmt: skip
+    return _Plan(np.array(item, dtype=np.int64), np.array(mark, dtype=np.int64), np.array(tokens, dtype=np.int64), offsets, pair, failed + sum(cut), np.array(cut, dtype=bool))  # fmt: skip
 
 
 def _pairs(items: Sequence[Marked]) -> bool:

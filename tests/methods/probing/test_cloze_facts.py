@@ -159,3 +159,17 @@ def test_ranks_are_whole_numbers_but_where_a_place_is_shared():
     assert isinstance(rank, int) and rank == found.filled[0].rank
     half = found.model_copy(update={"filled": (found.filled[0].model_copy(update={"rank": 2.5}),)})
     assert next(f for f in half.figures() if f.title == "Prompt by prompt").rows[0][2] == 2.5
+
+
+def test_facts_ranked_in_the_vocabulary_can_be_asked_apart():
+    lab, study, items = Lab(bigram(FOLLOWS)), ClozeFacts(), facts()
+    parts = [*study.work(lab, items[:1], Target()), *study.work(lab, items[1:], Target())]
+    whole, found = study.study(lab, items, Target()), study.merge(lab, items, parts, Target(), 2)
+    assert found.filled == whole.filled
+    for name in ("hits", "mrr", "twin", "other", "majority", "chance"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert [s.n_failed - 2 for s in found.trust.scores] == [s.n_failed for s in whole.trust.scores]
+    lab.meter.forwards = 0
+    study.merge(lab, items, parts, Target())
+    assert lab.meter.forwards <= 2  # the other subjects alone
+    assert ClozeFacts(candidates="relation").whole

@@ -22,12 +22,13 @@ from pydantic import Field
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.concept_direction import ConceptDirections
+from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.concepts.contrast import Contrast, contrast
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import twin_of
-from exegete.models.harvest import Table, harvest, layer_sites
+from exegete.methods.contracts.harvested import Harvested
+from exegete.models.harvest import Table, layer_sites
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.directions import WAYS, Way, direction, midway
 from exegete.ops.stats import share_interval
@@ -51,7 +52,7 @@ class Learned:
 
 
 @register
-class ConceptDirection(Study):
+class ConceptDirection(Harvested):
     """A direction that tells texts of a concept from others, by five methods at every layer, and how far it can be trusted."""
 
     id: ClassVar[str] = "concept_direction"
@@ -78,14 +79,19 @@ class ConceptDirection(Study):
     n_shuffles: int = Field(5, ge=1, le=1000, description="draws of shuffled labels")
     seed: int = Field(0, description="seed of the pairs, parts, shuffles and randomised weights")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> ConceptDirections:
+    def where(self, lab: Lab) -> tuple[Site, ...]:
+        """Every layer, and what enters the first."""
+        return layer_sites(lab.model)
+
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> ConceptDirections:
         """Directions between the two labels."""
         found = contrast(items, self.concept, self.against, lab.rng("pairs"))
         parts = found.parts(lab.rng("parts"))
-        sites = layer_sites(lab.model)
-        read, table = _read(lab, found, sites, self.pool)
-        twin, why = twin_of(lab, self.seed)
-        there = self._learn(_read(twin, found, sites, self.pool)[0], parts, lab) if twin else None
+        sites = self.where(lab)
+        table = tables.own(found.items, sites, self.pool)
+        read, there = _paired(table, found), None
+        if tables.twinned:
+            there = self._learn(_paired(tables.other(found.items, sites, self.pool), found), parts, lab)
         own = self._learn(read, parts, lab)
         shuffled = [
             self._learn(_turned(read, flip), parts, lab) for flip in self._flips(lab, len(found.pairs))
@@ -95,7 +101,7 @@ class ConceptDirection(Study):
         agreement = self._agreement(read[j], parts[0], own.directions[:, j], lab)
         names, transfer = self._transfer(read[j], found, parts, self.methods[i], lab)
         layers = tuple("embeddings" if s.kind == "resid_pre" else f"layer {s.layer}" for s in sites)
-        scores = self._scores(own, there, why, shuffled, layers, table.n_failed)
+        scores = self._scores(own, there, tables.why, shuffled, layers, table.n_failed)
         learn = read[:, parts[0]]
         untrained = there.scored_on[i].mean(1) if there else np.full(len(sites), np.nan)
         gap = np.einsum("mld,lnsd->mls", own.directions, learn) / learn.shape[1]
@@ -204,12 +210,9 @@ class ConceptDirection(Study):
         return words
 
 
-def _read(
-    lab: Lab, found: Contrast, sites: tuple[Any, ...], pool: Literal["mean", "last", "first"]
-) -> tuple[np.ndarray, Table]:
-    """Values [layer, pair, 2, d] and where they are from; of a text longer than the context the beginning, and one without a token is refused."""
-    table = harvest(lab, found.items, sites, pool)
-    return np.stack([np.asarray(table.values[s], dtype=np.float64)[found.pairs] for s in sites]), table
+def _paired(table: Table, found: Contrast) -> np.ndarray:
+    """Values [layer, pair, 2, d]; of a text longer than the context the beginning, and one without a token was refused."""
+    return np.stack([np.asarray(v, dtype=np.float64)[found.pairs] for v in table.values.values()])
 
 
 def _turned(read: np.ndarray, flip: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ import numpy as np
 from pydantic import Field
 
 from exegete.core.errors import InputError
+from exegete.core.material import Marked, Parsed
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.request import Text
@@ -31,21 +32,22 @@ from exegete.core.results.concepts import ConceptBoard
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Trust
-from exegete.methods.concepts.concept_sets import Dealt, Sorted, deal, sort_texts
+from exegete.methods.concepts.concept_sets import EXPLAIN, Dealt, Sorted, deal, sort_texts
 from exegete.methods.concepts.slopes import explained, token_gradients
 from exegete.methods.concepts.tcav_cells import Cells, How, all_cells, judged
 from exegete.methods.concepts.tcav_verdict import lede, scores
 from exegete.methods.contracts.corpus import corpus
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.harvested import Harvested
 from exegete.models.encode import encode
-from exegete.models.harvest import harvest, layer_sites
+from exegete.models.harvest import layer_sites
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.concept_vectors import Fit
 from exegete.terrarium import material
 
 
 @register
-class Tcav(Study):
+class Tcav(Harvested):
     """On which share of texts a concept's direction raises the target, layer by layer, against random sets of texts."""
 
     id: ClassVar[str] = "tcav"
@@ -58,6 +60,7 @@ class Tcav(Study):
     finds: ClassVar[type] = ConceptBoard
     home: ClassVar[str] = "terrarium/sentiment"
     tasks: ClassVar[tuple[str, ...]] = ("causal", "sequence")
+    twinned: ClassVar[bool] = False
     reference: ClassVar[Reference] = Reference(
         authors="Kim et al.", year=2018, where="ICML 2018, arXiv:1711.11279", equation="eq. 1-2",
         title="Interpretability Beyond Feature Attribution: Quantitative Testing with Concept Activation Vectors",
@@ -86,7 +89,15 @@ class Tcav(Study):
     n_permutations: int = Field(9999, ge=10, le=1_000_000, description="draws of the exact test")
     seed: int = Field(0, description="seed of the sets and of the exact test")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> ConceptBoard:
+    def where(self, lab: Lab) -> tuple[Site, ...]:
+        """Every layer, and what enters the first."""
+        return layer_sites(lab.model)
+
+    def marked(self, item: Any) -> Marked | None:
+        """Texts of concepts and random ones; the gradients of those to explain are read when all are there."""
+        return None if isinstance(item, Parsed) or str(item.labels[0]) == EXPLAIN else item
+
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> ConceptBoard:
         """The board of all concepts and layers."""
         kept = tuple(i for i in items if _fits(lab, i.text))
         lost = len(items) - len(kept)
@@ -94,9 +105,9 @@ class Tcav(Study):
         dealt = deal(texts, self.n_sets, lab.rng("sets"))
         asked = self._explained(lab, texts)
         goal, name, asked = explained(lab, asked, target, self.of_class)
-        sites = layer_sites(lab.model)
+        sites = self.where(lab)
         gradients, _ = token_gradients(lab, asked, goal, sites)
-        table = harvest(lab, texts.items, sites, self.pool)
+        table = tables.own(texts.items, sites, self.pool)
         made = How(self.fit, self.strength)
         cells = all_cells(dealt, [(table.values[s], gradients[s]) for s in sites], made)
         judged(cells, self.alpha, self.least_accuracy, lab.rng("exact test"), self.n_permutations)

@@ -91,6 +91,11 @@ class CrossModelCorrelation(RankingStudy):
         description="what ranks: closest neuron anywhere, in every model, linear fit, or shared directions",
     )
 
+    @property
+    def whole(self) -> str:
+        """All models must read the same words."""
+        return "other models read the same words beside it"
+
     def rank(self, lab: Lab, items: Sequence[Marked], ex: Examples) -> Ranking:
         """By the measure, on the rows of training and choosing."""
         names = self.others or tuple(n for n in USUAL if n != lab.model.name)

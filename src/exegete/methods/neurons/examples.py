@@ -16,7 +16,7 @@ import numpy as np
 from exegete.core.errors import InputError
 from exegete.core.material import Marked, Parsed
 from exegete.core.site import Site
-from exegete.models.harvest import harvest, words_of
+from exegete.models.harvest import Table, harvest, words_of
 from exegete.models.lab import Lab
 from exegete.ops.control_labels import classes_of
 from exegete.ops.split import split, together
@@ -84,9 +84,9 @@ def marked_of(items: Sequence[Marked | Parsed]) -> tuple[Marked, ...]:
     return tuple(m for i in items for m in ((i,) if isinstance(i, Marked) else words_of([i])))
 
 
-def gather(lab: Lab, items: Sequence[Marked], sites: Sequence[Site]) -> Examples:
-    """The examples of `items` at `sites`. Raises `InputError` for labels that are no classes, or too few of any."""
-    table = harvest(lab, items, sites)
+def gather(lab: Lab, items: Sequence[Marked], sites: Sequence[Site], table: Table | None = None) -> Examples:
+    """The examples of `items` at `sites`, read now where no `table` is given. Raises `InputError` for labels that are no classes, or too few of any."""
+    table = table or harvest(lab, items, sites)
     names, y = classes_of(table.labels)
     parts = split(together([i.ties for i in items])[table.item], SHARES, lab.rng("parts"))
     seen = np.stack([np.bincount(y[p], minlength=len(names)) for p in parts])

@@ -13,19 +13,20 @@ from pydantic import Field
 from exegete.core.material import Marked
 from exegete.core.method import Need
 from exegete.core.results.finding import Finding
+from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import twin_of
+from exegete.methods.contracts.harvested import Harvested
 from exegete.methods.neurons.examples import Examples, gather, marked_of
 from exegete.methods.neurons.judged import Judged, Ranking, judge, scores, told
 from exegete.models.harvest import sites_at
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 
 Place = Literal["resid_post", "resid_mid", "attn_out", "mlp_out", "mlp_act"]
 
 
-class RankingStudy(Study):
+class RankingStudy(Harvested):
     """Base of the studies that rank neurons by what they say of a label."""
 
     family: ClassVar[str] = "neurons"
@@ -50,19 +51,22 @@ class RankingStudy(Study):
     def finding(self, lab: Lab, ex: Examples, found: Ranking, judged: Judged, trust: Trust) -> Finding:
         """The method's own finding."""
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Finding:
+    def where(self, lab: Lab) -> tuple[Site, ...]:
+        """The places of the kind in the layers."""
+        return sites_at(lab.model, self.site, self.layers)
+
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> Finding:
         """Rank, and judge the ranking."""
         marked = marked_of(items)
-        sites = sites_at(lab.model, self.site, self.layers)
-        ex = gather(lab, marked, sites)
+        sites, pool = self.where(lab), self.pooling(marked)
+        ex = gather(lab, marked, sites, tables.own(marked, sites, pool))
         found = self.rank(lab, marked, ex)
-        twin, why = twin_of(lab, self.seed)
         other = None
-        if twin is not None:
-            theirs = gather(twin, marked, sites)
-            other = theirs, self.rank(twin, marked, theirs).order
+        if tables.twinned:
+            theirs = gather(lab, marked, sites, tables.other(marked, sites, pool))
+            other = theirs, self.rank(tables.twin or lab, marked, theirs).order
         judged = judge(ex, found.order, other, self.k, self.n_random, lab.rng("judge"))
-        trust = Trust(scores=scores(ex, judged, self.seed, why), seed=self.seed)
+        trust = Trust(scores=scores(ex, judged, self.seed, tables.why), seed=self.seed)
         return self.finding(lab, ex, found, judged, trust)
 
     def lede(self, ex: Examples, judged: Judged, trust: Trust) -> str:

@@ -32,11 +32,13 @@ from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.coreference import Coreference
 from exegete.core.seed import derive
+from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import TWIN, twin_of
-from exegete.models.harvest import harvest, layer_sites
+from exegete.methods.contracts.harvested import Harvested
+from exegete.methods.contracts.twins import TWIN
+from exegete.models.harvest import Table, layer_sites
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.antecedents import Similarity, Training, cosines, hits, train
 from exegete.ops.split import together
@@ -71,7 +73,7 @@ class _Told:
 
 
 @register
-class CoreferenceProbe(Study):
+class CoreferenceProbe(Harvested):
     """At which layers a pronoun lies nearer to what it stands for than to other candidates."""
 
     id: ClassVar[str] = "coreference_probe"
@@ -96,9 +98,16 @@ class CoreferenceProbe(Study):
     decay: float = Field(0.01, ge=0, le=1000, description="weight of the squared matrix in the loss")
     seed: int = Field(0, description="seed of the folds, the start, the intervals and randomised weights")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Coreference:
+    def where(self, lab: Lab) -> tuple[Site, ...]:
+        """Every layer, and what enters the first."""
+        return layer_sites(lab.model)
+
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> Coreference:
         """Accuracy by layer. Raises `InputError` for marks that are no yes-or-no pairs, and for too few pronouns."""
-        read = self._read(lab, items)
+        for item in items:
+            _fitting(item)
+        sites = self.where(lab)
+        read = self._read(tables.own(items, sites, self.pool), items)
         texts = [items[i].ties for i in read.text]
         groups = together([(*words, *ties) for words, ties in zip(read.words, texts)])
         unseen = len(np.unique(groups)) >= _LEAST
@@ -106,8 +115,9 @@ class CoreferenceProbe(Study):
             groups = together(texts)
         folds = self._folds(lab, groups)
         mine = self._told(read, folds)
-        twin_lab, why = twin_of(lab)
-        twin = self._told(self._read(twin_lab, items), folds) if twin_lab is not None else None
+        twin = None
+        if tables.twinned:
+            twin = self._told(self._read(tables.other(items, sites, self.pool), items), folds)
         plain = np.stack(
             [
                 hits(cosines(p, c, read.there), read.right)
@@ -124,7 +134,7 @@ class CoreferenceProbe(Study):
             "always the last mention": right[np.arange(len(final)), final].mean(),
         }
         chance = float((right.sum(1) / there.sum(1)).mean())
-        scores = self._scores(mine.overall, bars, chance, groups, read.failed, why)
+        scores = self._scores(mine.overall, bars, chance, groups, read.failed, tables.why)
         layer = mine.chosen[folds]
         said = mine.taken[layer, np.arange(len(layer))]
         return Coreference(
@@ -149,11 +159,8 @@ class CoreferenceProbe(Study):
             trust=Trust(scores=scores, seed=self.seed, notes=(_UNSEEN if unseen else _SEEN,)),
         )
 
-    def _read(self, lab: Lab, items: Sequence[Any]) -> _Read:
+    def _read(self, table: Table, items: Sequence[Any]) -> _Read:
         """Pronouns that have at least two candidates before them, one of them right."""
-        for item in items:
-            _fitting(item)
-        table = harvest(lab, items, layer_sites(lab.model), self.pool)
         rows: dict[tuple[int, tuple[int, int]], list[int]] = {}
         asked = {(i, m.spans[0]) for i, item in enumerate(items) for m in item.marks}
         for row, (i, m) in enumerate(zip(table.item, table.mark)):

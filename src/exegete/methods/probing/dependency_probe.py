@@ -35,6 +35,7 @@ from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.tree_profile import Held, stronger
 from exegete.methods.probing.tree_study import TreeStudy
 from exegete.methods.probing.tree_table import Parts, TreeTable, layer_name
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.biaffine import Biaffine, fit
 from exegete.ops.decode import chu_liu_edmonds
@@ -61,9 +62,9 @@ class DependencyProbe(TreeStudy):
     n_steps: int = Field(1000, ge=1, le=1_000_000, description="most training steps of a probe")
     rate: float = Field(3e-3, gt=0, le=10, description="first learning rate")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> TreeByLayer:
         """Over parsed sentences."""
-        read = self.read(lab, items)
+        read = self.read(lab, items, tables)
         sites, table, parts, how = read.sites, read.table, read.parts, read.how
         gold, names = _gold(table)
         rule = _rule(table, lab.rng("control task"))

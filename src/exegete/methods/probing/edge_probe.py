@@ -26,16 +26,18 @@ import torch
 from pydantic import Field
 
 from exegete.core.errors import UsageError
-from exegete.core.material import Parsed
+from exegete.core.material import Marked, Parsed
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.edge_probe import EdgeProbeResult
 from exegete.core.seed import derive
+from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import TWIN, twin_of
-from exegete.models.harvest import Table, harvest, layer_sites, words_of
+from exegete.methods.contracts.harvested import Harvested
+from exegete.methods.contracts.twins import TWIN
+from exegete.models.harvest import Table, layer_sites, words_of
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.control_labels import classes_of, control_labels
 from exegete.ops.edge_classifier import Sizes, predicted, stretches, train
@@ -74,7 +76,7 @@ class _Told:
 
 
 @register
-class EdgeProbe(Study):
+class EdgeProbe(Harvested):
     """From which layers the label of a stretch, or of a pair of stretches, can be told, and what each layer adds."""
 
     id: ClassVar[str] = "edge_probe"
@@ -100,12 +102,20 @@ class EdgeProbe(Study):
     test: float = Field(0.3, gt=0, lt=1, description="share of the texts that is kept for the test")
     seed: int = Field(0, description="seed of the split, of where probes start and of randomised weights")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> EdgeProbeResult:
+    def where(self, lab: Lab) -> tuple[Site, ...]:
+        """Every layer, and what enters the first."""
+        return layer_sites(lab.model)
+
+    def pooling(self, items: Sequence[Marked]) -> str:
+        """All tokens; the probe learns how to pool them."""
+        return "all"
+
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> EdgeProbeResult:
         """F1 by layer and the mix. Raises `InputError` for numbers as labels, a single class, and too few texts."""
         marked = [i for item in items for i in (words_of([item]) if isinstance(item, Parsed) else [item])]
-        sites = layer_sites(lab.model)
+        sites = self.where(lab)
         n_layers = len(sites)
-        table = harvest(lab, marked, sites, "all")
+        table = tables.own(marked, sites, "all")
         classes, y = classes_of(table.labels)
         spans = max(1, len(marked[0].marks[0].spans))
         text = together([m.ties for m in marked])[table.item]
@@ -114,10 +124,9 @@ class EdgeProbe(Study):
         upto = np.tril(np.ones((n_layers, n_layers), dtype=bool))
         allowed, labels = np.concatenate([upto, upto[-1:]]), np.stack([y] * n_layers + [fake])
         mine = self._told(_Data.of(table, spans, parts[0]), labels, allowed, parts, text, len(classes))
-        twin_lab, why = twin_of(lab)
         theirs = None
-        if twin_lab is not None:
-            other = _Data.of(harvest(twin_lab, marked, sites, "all"), spans, parts[0])
+        if tables.twinned:
+            other = _Data.of(tables.other(marked, sites, "all"), spans, parts[0])
             theirs = self._told(other, y[None], upto[-1:], parts, text, len(classes))
         f1 = micro_f1(mine.counts.sum(2)).mean(1)
         full, gain = n_layers - 1, np.diff(f1[:n_layers])
@@ -130,7 +139,7 @@ class EdgeProbe(Study):
             "control": float(f1[n_layers]),
         }
         interval = np.array([f1_interval(c, self.seed) for c in mine.counts[:n_layers]])
-        scores = self._scores(float(f1[full]), values, interval[full], len(test), table.n_failed, why)
+        scores = self._scores(float(f1[full]), values, interval[full], len(test), table.n_failed, tables.why)
         mixing = mine.mixing[full]
         gravity = float((mixing.mean(0) * np.arange(n_layers)).sum())
         expected = _expected(f1[:n_layers])

@@ -30,6 +30,7 @@ from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.tree_profile import CHANCE, Held, Profile, score, stronger, trained
 from exegete.methods.probing.tree_study import TreeStudy
 from exegete.methods.probing.tree_table import Parts, TreeTable, examples, layer_name, read_table
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.pseudo_words import cased, is_open, pseudo_words
 from exegete.ops.tree_probe import Training
@@ -52,9 +53,14 @@ class Jabberwocky(TreeStudy):
     )  # fmt: skip
     passes: ClassVar[str] = "2 forwards a sentence, 4 a test sentence"
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
+    @property
+    def whole(self) -> str:
+        """Pseudo-words stand in its test sentences, which are dealt from all of them."""
+        return "which sentences are made of pseudo-words is dealt among all"
+
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> TreeByLayer:
         """Over parsed sentences."""
-        read = self.read(lab, items)
+        read = self.read(lab, items, tables)
         sites, table, parts, how = read.sites, read.table, read.parts, read.how
         changed, told = _jabbered(lab, table, parts)
         own = _Both.of(lab, table, parts, changed, how, "training probes")

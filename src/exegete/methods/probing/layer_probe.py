@@ -16,25 +16,29 @@ Cost: 2 forwards a text; layers x seeds x 5 small fits. Shapes: `core.results.la
 Reference: Belinkov 2022; Hewitt & Liang 2019 (control tasks); Kunz & Kuhlmann 2020 (neighbours); Tenney et al. 2019 (centre).
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from exegete.core.annotations import marks_of
 from exegete.core.material import Marked, Parsed
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.layer_profile import LayerProfile
+from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import twin_of
-from exegete.methods.probing.profiled import Settings, profiled, told
-from exegete.methods.probing.rows import asked, refuse
+from exegete.methods.contracts.harvested import Harvested
+from exegete.methods.probing.profiled import Settings, pooling, profiled, told
+from exegete.methods.probing.rows import LEVELS, asked, refuse
+from exegete.models.harvest import layer_sites
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 
 
 @register
-class LayerProbe(Study):
+class LayerProbe(Harvested):
     """How well labels can be read off each layer, beside the most frequent label, words alone, a control task and randomised weights."""
 
     id: ClassVar[str] = "layer_probe"
@@ -77,7 +81,21 @@ class LayerProbe(Study):
     places: bool = Field(False, description="labels are latitude and longitude: also tell the distance in km")
     seed: int = Field(0, description="seed of the splits, the control labels and the randomised weights")
 
-    def study(self, lab: Lab, items: tuple[Marked | Parsed, ...], target: Target) -> LayerProfile:
+    def where(self, lab: Lab) -> tuple[Site, ...]:
+        """Every layer, and what enters the first."""
+        return layer_sites(lab.model, self.site, self.site == "resid_post")
+
+    def marked(self, item: Marked | Parsed) -> Marked | None:
+        """What the task marks."""
+        return marks_of(item, self.task or "pos", self.seed) if isinstance(item, Parsed) else item
+
+    def pooling(self, items: Sequence[Marked]) -> str:
+        """As the marks are of words, pairs or texts."""
+        return pooling(self.pool, LEVELS[len(items[0].marks[0].spans)] if items else "word")
+
+    def found(
+        self, lab: Lab, items: tuple[Marked | Parsed, ...], tables: Tables, target: Target
+    ) -> LayerProfile:
         """The profile over layers. Raises `InputError` for too few classes or texts, `UnknownName` for an unknown task.
 
         Raises `UsageError` for a task of texts that are no treebank, and for a label that is the name of a task.
@@ -85,7 +103,7 @@ class LayerProbe(Study):
         refuse(items, self.task, self.label)
         ask = asked(items, self.task or "pos", self.seed, self.min_count, self.most_rows, self.label)
         how = Settings(self.probe, self.site, self.pool, self.n_seeds, self.hidden, self.places, self.seed)
-        found = profiled(lab, twin_of(lab), ask, how)
+        found = profiled(lab, tables, ask, how)
         return LayerProfile(
             title=f"Which layer knows the {ask.what}?",
             lede=told(found),

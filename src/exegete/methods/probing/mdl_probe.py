@@ -27,11 +27,13 @@ from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.mdl_probe import MdlProbeResult
 from exegete.core.seed import derive
+from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import TWIN, twin_of
-from exegete.models.harvest import Table, harvest, layer_sites, words_of
+from exegete.methods.contracts.harvested import Harvested
+from exegete.methods.contracts.twins import TWIN
+from exegete.models.harvest import Table, layer_sites, words_of
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.codelength import PORTIONS, ends_of, frequency_code, kbit, online_code, uniform_bits
 from exegete.ops.control_labels import classes_of, control_labels
@@ -53,7 +55,7 @@ class _Codes:
 
 
 @register
-class MdlProbe(Study):
+class MdlProbe(Harvested):
     """How many bits the labels cost when a layer's representations are known, beside what a control would cost."""
 
     id: ClassVar[str] = "mdl_probe"
@@ -85,18 +87,21 @@ class MdlProbe(Study):
     most_labels: int = Field(4000, ge=10, le=1_000_000, description="labels at most; texts are drawn")
     seed: int = Field(0, description="seed of the order of texts, control labels and randomised weights")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> MdlProbeResult:
+    def where(self, lab: Lab) -> tuple[Site, ...]:
+        """Every layer, and what enters the first."""
+        return layer_sites(lab.model)
+
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> MdlProbeResult:
         """Code lengths of all layers. Raises `InputError` for numbers as labels and for a single class."""
         sent = self._some(lab, items)
-        sites = layer_sites(lab.model)
+        sites = self.where(lab)
         names = ("embeddings", *(f"layer {s.layer}" for s in sites[1:]))
-        table = harvest(lab, sent, sites, self.pool)
+        table = tables.own(sent, sites, self.pool)
         classes, y = classes_of(table.labels)
         mine = self._codes(lab, table, y, len(classes))
-        twin_lab, why = twin_of(lab)
         theirs = None
-        if twin_lab is not None:
-            theirs = self._codes(lab, harvest(twin_lab, sent, sites, self.pool), y, len(classes), False)
+        if tables.twinned:
+            theirs = self._codes(lab, tables.other(sent, sites, self.pool), y, len(classes), False)
         n, free = len(y), uniform_bits(1, len(classes))
         online = mine.online.mean(1)
         twin = theirs.online.mean(1) if theirs else np.full(len(names), np.nan)
@@ -106,7 +111,9 @@ class MdlProbe(Study):
         interval = np.array(
             [bootstrap_groups(bits, texts, self.seed) or (np.nan, np.nan) for bits in mine.online]
         )
-        scores = self._scores(online, mine.control.mean(1), twin, interval, frequency, table.n_failed, n, why)
+        scores = self._scores(
+            online, mine.control.mean(1), twin, interval, frequency, table.n_failed, n, tables.why
+        )
         variational = self._variational(mine, theirs, len(classes))
         return MdlProbeResult(
             title="How few bits say the labels, to a reader of each layer?",

@@ -26,6 +26,7 @@ from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.tree_profile import CHANCE, Profile, score, stacked, trained
 from exegete.methods.probing.tree_study import TreeStudy
 from exegete.methods.probing.tree_table import examples, layer_name
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.tree_scores import DSPR, UUAS, linear_read
 
@@ -45,9 +46,9 @@ class PoincareProbe(TreeStudy):
     )  # fmt: skip
     n_steps: int = Field(1000, ge=1, le=1_000_000, description="most training steps of a probe")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> TreeByLayer:
         """Over parsed sentences."""
-        read = self.read(lab, items)
+        read = self.read(lab, items, tables)
         sites, table, parts, how = read.sites, read.table, read.parts, read.how
         fitted = trained(lab, table, parts, how)
         own = Profile.of(lab, table, parts, fitted, "hyperbolic probes", ("hyperbolic",))

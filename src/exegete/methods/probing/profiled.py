@@ -16,7 +16,8 @@ from exegete.core.trust import Score
 from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.layers import Data, Prober, Seeded, data_of, features, run_seed
 from exegete.methods.probing.rows import Asked
-from exegete.models.harvest import Table, harvest, layer_sites
+from exegete.models.harvest import Table, layer_sites
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.profile import Profile, profile, total
 
@@ -47,13 +48,13 @@ class Found:
     notes: tuple[str, ...]
 
 
-def profiled(lab: Lab, twin: tuple[Lab | None, str], ask: Asked, how: Settings) -> Found:
+def profiled(lab: Lab, tables: Tables, ask: Asked, how: Settings) -> Found:
     """The profile of one task. Raises `InputError` where it cannot be split, or vectors are too wide for a probe."""
     first = how.site == "resid_post"
     sites = layer_sites(lab.model, how.site, first)
-    pool = _pool(how.pool, ask.level)
-    table = harvest(lab, ask.items, sites, pool)
-    other = harvest(twin[0], ask.items, sites, pool) if twin[0] is not None else None
+    pool = pooling(how.pool, ask.level)
+    table = tables.own(ask.items, sites, pool)
+    other = tables.other(ask.items, sites, pool) if tables.twinned else None
     _narrow(table, sites, how.site)
     data = data_of(table, ask)
     prober = Prober(how.probe, len(data.names), how.hidden)
@@ -68,12 +69,13 @@ def profiled(lab: Lab, twin: tuple[Lab | None, str], ask: Asked, how: Settings) 
         ask=ask,
         task=task,
         fields=fields,
-        scores=_scores(seeded, task, fields, twin[1], data, table.n_failed),
+        scores=_scores(seeded, task, fields, tables.why, data, table.n_failed),
         notes=(*ask.notes, *table.notes, *_notes(seeded, fields, ask)),
     )
 
 
-def _pool(pool: str, level: str) -> Any:
+def pooling(pool: str, level: str) -> str:
+    """The pooling asked for; "auto": the mean of a text, the last token of a word."""
     return pool if pool != "auto" else "mean" if level == "text" else "last"
 
 

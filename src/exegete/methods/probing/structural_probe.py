@@ -29,6 +29,7 @@ from exegete.methods.contracts.twins import TWIN
 from exegete.methods.probing.tree_profile import CHANCE, Profile, score, stacked, trained, untrained
 from exegete.methods.probing.tree_study import TreeStudy
 from exegete.methods.probing.tree_table import WORDS_ONLY, Parts, TreeTable, examples, layer_name
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.tree_probe import Training
 from exegete.ops.tree_scores import MEASURES, UUAS, TreeRead, linear_read, read_trees
@@ -51,9 +52,9 @@ class StructuralProbe(TreeStudy):
         3, ge=1, le=100, description="random starts that the best layer's probe is trained from"
     )
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> TreeByLayer:
+    def found(self, lab: Lab, items: tuple[Any, ...], tables: Tables, target: Target) -> TreeByLayer:
         """Over parsed sentences."""
-        read = self.read(lab, items)
+        read = self.read(lab, items, tables)
         sites, table, parts, how = read.sites, read.table, read.parts, read.how
         own = Profile.of(lab, table, parts, trained(lab, table, parts, how), "training probes")
         random = Profile.of(lab, table, parts, untrained(lab, parts, how), "random projections")

@@ -12,13 +12,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from exegete.core.material import Marked
 from exegete.core.method import Need
 from exegete.core.results.tree_by_layer import TreeByLayer
 from exegete.core.site import Site
-from exegete.methods.contracts.study import Study
-from exegete.methods.contracts.twins import twin_of
-from exegete.methods.probing.tree_table import Parts, TreeTable, read_table
+from exegete.methods.contracts.harvested import Harvested
+from exegete.methods.probing.tree_table import POOL, Parts, TreeTable, read_table
 from exegete.models.harvest import layer_sites
+from exegete.models.harvested import Tables
 from exegete.models.lab import Lab
 from exegete.ops.tree_probe import Training
 
@@ -37,7 +38,7 @@ class ReadTrees:
     how: Training
 
 
-class TreeStudy(Study):
+class TreeStudy(Harvested):
     """Base of the studies that train probes of parsed sentences at every layer."""
 
     family: ClassVar[str] = "probing"
@@ -55,13 +56,20 @@ class TreeStudy(Study):
     rate: float = Field(2e-3, gt=0, le=10, description="first learning rate")
     seed: int = Field(0, description="seed of the split, the starts, the controls and the intervals")
 
-    def read(self, lab: Lab, items: Sequence[Any]) -> ReadTrees:
+    def where(self, lab: Lab) -> tuple[Site, ...]:
+        """Every layer, and what enters the first."""
+        return layer_sites(lab.model)
+
+    def pooling(self, items: Sequence[Marked]) -> str:
+        """A word is the mean of its tokens."""
+        return POOL
+
+    def read(self, lab: Lab, items: Sequence[Any], tables: Tables) -> ReadTrees:
         """Sentences ready to be probed. Raises `InputError` for fewer than three, or heads in a circle."""
-        sites = layer_sites(lab.model)
-        table = read_table(lab, items, sites)
+        sites = self.where(lab)
+        table = read_table(lab, items, sites, read=tables.own)
         parts, notes = table.parts(lab.rng("parts"))
-        twin, reason = twin_of(lab)
-        other = None if twin is None else read_table(twin, items, sites)
+        other = read_table(lab, items, sites, read=tables.other) if tables.twinned else None
         width = table.values[sites[0]][0].shape[1]
         how = Training(min(self.rank, width), self.n_steps, self.batch, self.rate)
-        return ReadTrees(sites, table, parts, notes, twin, other, reason, how)
+        return ReadTrees(sites, table, parts, notes, tables.twin, other, tables.why, how)

@@ -9,16 +9,17 @@ Cost: one forward a sentence. Shapes: a list of arrays [word, width] a layer.
 Reference: Hewitt & Manning 2019, sec. 3 (words as means of their pieces).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from exegete.core.errors import InputError
 from exegete.core.figure import Arc, Arcs
-from exegete.core.material import Parsed
+from exegete.core.material import Marked, Parsed
 from exegete.core.site import Site
-from exegete.models.harvest import harvest, words_of
+from exegete.models.harvest import Table, harvest, words_of
 from exegete.models.lab import Lab
 from exegete.ops.split import split
 from exegete.ops.tree_scores import GoldTrees
@@ -26,8 +27,10 @@ from exegete.ops.trees import spanning_edges
 
 FEWEST_WORDS = 3  # words that count: with two there is one tree only
 PARTS = (0.6, 0.2, 0.2)
+POOL = "mean"  # a word is the mean of its tokens
 WORDS_ONLY = "embeddings"  # the name of what enters the first layer: words without their sentence
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray]
+Read = Callable[[Sequence[Marked], Sequence[Site], str], Table]
 SAME = "Fewer than three different sentences were given: the same ones were trained and judged on."
 
 
@@ -64,14 +67,18 @@ def layer_name(site: Site) -> str:
 
 
 def read_table(
-    lab: Lab, items: Sequence[Parsed], sites: Sequence[Site], least: int = len(PARTS)
+    lab: Lab,
+    items: Sequence[Parsed],
+    sites: Sequence[Site],
+    least: int = len(PARTS),
+    read: Read | None = None,
 ) -> TreeTable:
-    """Read every sentence once. Raises `InputError` where fewer than `least` are left, or heads stand in a circle."""
+    """Every sentence, read once; by `read` instead of `harvest`, where it is given. Raises `InputError` where fewer than `least` are left, or heads stand in a circle."""
     counts = [counting(t) for t in items]
     usable = [i for i, c in enumerate(counts) if c.sum() >= FEWEST_WORDS]
     if len(usable) < least:
         raise _few(len(items), f"{len(usable)} of them have {FEWEST_WORDS} words or more.")
-    table = harvest(lab, words_of([items[i] for i in usable]), sites, "mean")
+    table = (read or partial(harvest, lab))(words_of([items[i] for i in usable]), sites, POOL)
     starts = np.searchsorted(table.item, np.arange(len(usable) + 1))
     found = [k for k, i in enumerate(usable) if starts[k + 1] - starts[k] == len(items[i].words)]
     if len(found) < least:
