@@ -14,6 +14,7 @@ Cost: a wording of a fact 1 forward and about n_layers * n_steps / 2 forwards an
 wording. Reference: Dai et al. 2021, "Knowledge Neurons in Pretrained Transformers" (arXiv:2104.08696), sec. 3-4.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,17 +29,39 @@ from exegete.core.results.edits import SiteEdit
 from exegete.core.results.knowledge import KnowledgeNeurons, NeuronCase
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import Unfit
+from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.unit_attribution import Parts, attribute, switched
 from exegete.models.feedforward import feed_forward, layers_with_units, units_of
 from exegete.models.lab import Aim, Lab
 from exegete.ops.stats import bootstrap_mean
 
+Units = tuple[tuple[int, int], ...]
 Kept = tuple[tuple[tuple[int, int], ...], tuple[float, ...], tuple[int, ...]]
 
 
+class Neurons(Value):
+    """One fact: the units kept, their attributions and in how many wordings each is strong; `odds` [5] as it is, suppressed,
+    doubled, and the last two for random units; the `gaps` of the integrals. Or why it was left out.
+    """
+
+    units: Units = ()
+    attribution: tuple[float, ...] = ()
+    shared: tuple[int, ...] = ()
+    odds: np.ndarray = np.zeros(0)
+    gaps: tuple[float, ...] = ()
+    unfit: Unfit | None = None
+    unknown: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why it was left out; "" where it was not."""
+        return self.unfit.found if self.unfit else self.unknown
+
+
 @register
-class KnowledgeNeuronStudy(Study):
+class KnowledgeNeuronStudy(Divided):
     """Which hidden units say a fact whatever its wording, and what switching them off or up does to it and to others."""
 
     id: ClassVar[str] = "knowledge_neurons"
@@ -48,6 +71,7 @@ class KnowledgeNeuronStudy(Study):
     asks: ClassVar[Any] = "facts"
     usual: ClassVar[int | None] = 10
     finds: ClassVar[type] = KnowledgeNeurons
+    part: ClassVar[type[Value]] = Neurons
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq")
     reference: ClassVar[Reference] = Reference(
         authors="Dai et al.", year=2021, title="Knowledge Neurons in Pretrained Transformers",
@@ -68,65 +92,49 @@ class KnowledgeNeuronStudy(Study):
     )
     seed: int = Field(0, description="seed of random units")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> KnowledgeNeurons:
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Neurons]:
         """Each fact's neurons, found on some wordings and switched on others."""
-        bound = lab.model.map
-        parts = {i: feed_forward(bound, i) for i in layers_with_units(bound)}
-        asked, failed = self._asked(lab, items, parts)
-        cases, gaps = [], []
-        with lab.working(len(asked), "finding neurons") as step:
-            for i, one in enumerate(asked):
-                found = [attribute(lab, one.find.only(j), parts, self.n_steps) for j in range(len(one.find))]
-                gaps += [f.gap for f in found]
-                kept = self._kept([f.units for f in found])
-                cases.append(self._case(lab, (one, _other(asked, i)), kept, parts))
+        parts = _parts(lab)
+        found = []
+        with lab.working(len(items), "finding neurons") as step:
+            for fact in items:
+                try:
+                    found.append(self._neurons(lab, _Asked.of(lab, fact), parts))
+                except ExegeteError as letter:
+                    found.append(Neurons(unfit=Unfit.of(letter)))
                 step()
-        return _finding(cases, bound.n_layers, failed, float(np.mean(gaps)))
+        return found
 
-    def _asked(
-        self, lab: Lab, facts: tuple[Fact, ...], parts: Parts
-    ) -> tuple[list["_Asked"], list[tuple[Fact, str]]]:
-        """The facts that can be asked, and those that cannot, with the reason. A pass a fact."""
-        asked: list[_Asked] = []
-        failed: list[tuple[Fact, str]] = []
-        for fact in facts:
-            try:
-                one = _Asked.of(lab, fact)
-            except ExegeteError as letter:
-                if len(facts) == 1:
-                    raise
-                failed.append((fact, letter.found))
-                continue
-            odds = float(switched(lab, one.test, parts, [((), 1.0)]).mean())
-            if odds > 0 or not self.known_only:
-                asked.append(one)
-            else:
-                failed.append((fact, f"the log-odds of {fact.answer!r} are {odds:.1f}."))
-        if not asked:
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Neurons], target: Target, n_failed: int = 0
+    ) -> KnowledgeNeurons:
+        """Over the facts that could be asked; each one's neurons are switched for another fact too."""
+        failed = [(fact, p.why) for fact, p in zip(items, parts) if p.why]
+        kept = [p for p in parts if not p.why]
+        if not kept:
+            if len(items) == 1 and parts[0].unfit is not None:
+                raise parts[0].unfit.letter
             raise InputError(
-                f"You asked for the neurons of {len(facts)} facts.",
+                f"You asked for the neurons of {len(items)} facts.",
                 f"None of them can be asked: of {failed[0][0].prompt!r}, {failed[0][1]}",
                 "Give facts that the model knows, or set known_only=False.",
             )
-        return asked, failed
+        asked = [_Asked.of(lab, fact) for fact, p in zip(items, parts) if not p.why]
+        layers = _parts(lab)
+        cases = [_case(lab, (a, _other(asked, i)), p, layers) for i, (a, p) in enumerate(zip(asked, kept))]
+        gap = float(np.mean([g for p in kept for g in p.gaps]))
+        return _finding(cases, lab.model.map.n_layers, failed, gap, n_failed)
 
-    def _case(
-        self, lab: Lab, facts: tuple["_Asked", "_Asked | None"], kept: Kept, parts: Parts
-    ) -> NeuronCase:
-        (one, other), (units, values, shared) = facts, kept
-        odds = self._odds(lab, one, units, parts)
-        away = np.full(2, np.nan)
-        if other is not None:
-            o = switched(lab, other.test, parts, [((), 1.0), (units, 0.0), (units, 2.0)]).mean(1)
-            away = o[1:] - o[0]
-        layers = sorted({n for n, _ in units})
-        return NeuronCase(
-            name=one.fact.prompt, answer=one.fact.answer, units=units, attribution=values, shared=shared,
-            found_on=one.found_on, tested=one.tested, apart=one.apart, odds=odds, other=away,
-            sites=tuple(
-                SiteEdit(site=str(parts[n].act), how="scale", value=np.zeros(()), units=tuple(u for m, u in units if m == n))
-                for n in layers
-            ),
+    def _neurons(self, lab: Lab, one: "_Asked", parts: Parts) -> Neurons:
+        """One fact; one that the model does not know is left out."""
+        odds = float(switched(lab, one.test, parts, [((), 1.0)]).mean())
+        if odds <= 0 and self.known_only:
+            return Neurons(unknown=f"the log-odds of {one.fact.answer!r} are {odds:.1f}.")
+        found = [attribute(lab, one.find.only(j), parts, self.n_steps) for j in range(len(one.find))]
+        units, values, shared = self._kept([f.units for f in found])
+        return Neurons(
+            units=units, attribution=values, shared=shared, odds=self._odds(lab, one, units, parts),
+            gaps=tuple(f.gap for f in found),
         )  # fmt: skip
 
     def _kept(self, strengths: list[dict[int, np.ndarray]]) -> Kept:
@@ -188,6 +196,29 @@ class _Asked:
         return cls(fact, find, test, found_on, tested)
 
 
+def _parts(lab: Lab) -> Parts:
+    """The feed-forward parts whose units can be seen, by layer."""
+    return {i: feed_forward(lab.model.map, i) for i in layers_with_units(lab.model.map)}
+
+
+def _case(lab: Lab, facts: tuple[_Asked, _Asked | None], kept: Neurons, parts: Parts) -> NeuronCase:
+    """A fact's neurons, and what switching them does to the other fact."""
+    (one, other), units = facts, kept.units
+    away = np.full(2, np.nan)
+    if other is not None:
+        o = switched(lab, other.test, parts, [((), 1.0), (units, 0.0), (units, 2.0)]).mean(1)
+        away = o[1:] - o[0]
+    layers = sorted({n for n, _ in units})
+    return NeuronCase(
+        name=one.fact.prompt, answer=one.fact.answer, units=units, attribution=kept.attribution, shared=kept.shared,
+        found_on=one.found_on, tested=one.tested, apart=one.apart, odds=kept.odds, other=away,
+        sites=tuple(
+            SiteEdit(site=str(parts[n].act), how="scale", value=np.zeros(()), units=tuple(u for m, u in units if m == n))
+            for n in layers
+        ),
+    )  # fmt: skip
+
+
 def _other(asked: list[_Asked], i: int) -> _Asked | None:
     """The next fact of another subject and another answer: units that say this answer would move any fact that shares it."""
     mine = asked[i].fact
@@ -196,9 +227,9 @@ def _other(asked: list[_Asked], i: int) -> _Asked | None:
 
 
 def _finding(
-    cases: list[NeuronCase], n_layers: int, failed: list[tuple[Fact, str]], gap: float
+    cases: list[NeuronCase], n_layers: int, failed: list[tuple[Fact, str]], gap: float, n_failed: int
 ) -> KnowledgeNeurons:
-    scores = _scores(cases, len(failed))
+    scores = _scores(cases, len(failed) + n_failed)
     counts = np.bincount([n for c in cases for n, _ in c.units], minlength=n_layers)
     notes = [f"{fact.prompt!r} was left out: {why}" for fact, why in failed[:5]]
     notes.append(
