@@ -16,6 +16,7 @@ encoder-decoder the place would stand in another stack than the text.
 Reference: Ghandeharioun et al. 2024, "Patchscopes" (arXiv:2401.06102), eq. 1 and sec. 4.1.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,9 +29,11 @@ from exegete.core.request import Text
 from exegete.core.results.patchscope import PatchscopeFinding, Told
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import with_failed
+from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.identity_prompt import identity_prompt
-from exegete.methods.mechanisms.patched_prompt import PatchedPrompt, Said, States, states
+from exegete.methods.mechanisms.patched_prompt import PatchedPrompt, states
 from exegete.models.lab import Lab, Reading
 from exegete.ops.stats import bootstrap_mean
 
@@ -38,8 +41,24 @@ SHOWN_TOKENS = 6  # of a text's end
 MOST_OTHERS = 16  # other positions of a single text that serve as its control
 
 
+class Spoken(Value):
+    """One text: its end as it is `shown`, the token `here` at the place, the `own` next token of the model and its `sure`
+    probability; the likeliest tokens that the prompt says with each state, `top` [layer + 1, k], and that the logit lens says,
+    `lens`; the probability of the own token `probability` [layer + 1]; whether the prompt repeats the token, `copied`.
+    """
+
+    shown: str
+    here: int
+    own: int
+    sure: float
+    top: np.ndarray
+    lens: np.ndarray
+    probability: np.ndarray
+    copied: bool
+
+
 @register
-class Patchscope(Study):
+class Patchscope(Divided):
     """What a hidden state says when another prompt goes on with it, layer by layer."""
 
     id: ClassVar[str] = "patchscope"
@@ -48,6 +67,7 @@ class Patchscope(Study):
     verb: ClassVar[str] = "lens"
     asks: ClassVar[Any] = "texts"
     finds: ClassVar[type] = PatchscopeFinding
+    part: ClassVar[type[Value]] = Spoken
     tasks: ClassVar[tuple[str, ...]] = ("causal",)
     reference: ClassVar[Reference] = Reference(
         authors="Ghandeharioun et al.", year=2024, where="arXiv:2401.06102", equation="eq. 1, sec. 4.1",
@@ -65,22 +85,47 @@ class Patchscope(Study):
     n_new: int = Field(4, ge=0, le=200, description="tokens generated for the first text")
     seed: int = Field(0, description="seed of the words of the default prompt")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> PatchscopeFinding:
-        """Over all texts."""
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Spoken]:
+        """What the prompt says with each text's states."""
         self._check_into(lab)
         reading = lab.read(items)
-        at = [self._place(n) for n in reading.lengths]
-        places = list(enumerate(at))
-        if len(at) == 1:  # a single text: its other positions are the unrelated states
-            others = [(0, p) for p in range(reading.lengths[0]) if p != at[0]]
-            places += others[-MOST_OTHERS:]
+        places = [(i, self._place(n)) for i, n in enumerate(reading.lengths)]
+        return self._spoken(lab, reading, places, self._patched(lab))
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Spoken], target: Target, n_failed: int = 0
+    ) -> PatchscopeFinding:
+        """Over all texts; of a single one the states at its other positions are the unrelated ones."""
+        prompt, reading = self._patched(lab), lab.read(items[:1])
+        at, other = self._place(reading.lengths[0]), []
+        if len(items) == 1:
+            places = [(0, p) for p in range(reading.lengths[0]) if p != at][-MOST_OTHERS:]
+            other = self._spoken(lab, reading, places, prompt) if places else []
+        first = states(lab, reading, [(0, at)]).resid[:, 0] if self.n_new else None
+        lines = [""] * len(parts[0].top) if first is None else prompt.generated(first, self.n_new)
+        return with_failed(self._finding(lab, parts, other, prompt, lines), n_failed)
+
+    def _spoken(
+        self, lab: Lab, reading: Reading, places: list[tuple[int, int]], prompt: PatchedPrompt
+    ) -> list[Spoken]:
+        """What is said with the states at each place (text, position)."""
         taken = states(lab, reading, places)
-        prompt = PatchedPrompt.of(lab, lab.read([self._prompt(lab)]), self.into)
-        said = [prompt.says(taken.resid[i], i, taken.next, self.n_top) for i in range(len(taken.resid))]
+        said = [prompt.says(h, i, taken.next, self.n_top) for i, h in enumerate(taken.resid)]
         lens = [prompt.lens(h, taken.next, self.n_top) for h in taken.resid]
-        kept = prompt.copied([int(reading.inputs["input_ids"][i, p]) for i, p in places[: len(at)]])
-        lines = prompt.generated(taken.resid[:, 0], self.n_new)
-        return self._finding(lab, reading, places, taken, said, lens, prompt, kept, lines)
+        here = [int(reading.inputs["input_ids"][i, p]) for i, p in places]
+        kept = prompt.copied(here)
+        return [
+            Spoken(
+                shown=_end(lab, reading, *place), here=here[j], own=int(taken.next[j]), sure=float(taken.probability[j]),
+                top=np.stack([s.top[j] for s in said]), lens=np.stack([x.top[j] for x in lens]),
+                probability=np.array([s.probability[j] for s in said]), copied=bool(kept[j]),
+            )
+            for j, place in enumerate(places)
+        ]  # fmt: skip
+
+    def _patched(self, lab: Lab) -> PatchedPrompt:
+        """The prompt, run once."""
+        return PatchedPrompt.of(lab, lab.read([self._prompt(lab)]), self.into)
 
     def _prompt(self, lab: Lab) -> Text:
         if self.prompt:
@@ -107,19 +152,22 @@ class Patchscope(Study):
             )
 
     def _finding(
-        self, lab: Lab, reading: Reading, places: list[tuple[int, int]], taken: States, said: list[Said], lens: list[Said],
-        prompt: PatchedPrompt, kept: np.ndarray, lines: list[str],
-    ) -> PatchscopeFinding:  # fmt: skip
-        n = len(reading.encoded)
-        own = taken.next[:n].cpu().numpy()
-        tops, lens_tops = (np.stack([s.top[:, 0] for s in x]) for x in (said, lens))
-        right, lens_right = tops[:, :n] == own, lens_tops[:, :n] == own
+        self,
+        lab: Lab,
+        parts: Sequence[Spoken],
+        unrelated: Sequence[Spoken],
+        prompt: PatchedPrompt,
+        lines: list[str],
+    ) -> PatchscopeFinding:
+        n, own = len(parts), np.array([p.own for p in parts])
+        tops, lens_tops = (np.stack([x[:, 0] for x in each], 1) for each in (
+            [p.top for p in (*parts, *unrelated)], [p.lens for p in parts]))  # fmt: skip
+        right, lens_right = tops[:, :n] == own, lens_tops == own
         other = _of_others(tops, own)
-        ids = np.array([int(reading.inputs["input_ids"][i, p]) for i, p in places[:n]])
+        ids, kept = np.array([p.here for p in parts]), np.array([p.copied for p in parts])
         alone = np.equal(own, prompt.alone)
         inner = slice(None) if self.into is not None else slice(0, -1)
         scores = _scores(right[inner], lens_right[inner], other[inner], alone, self.seed)
-        shown = tuple(_end(lab, reading, i, p) for i, p in places[:n])
         layers = ("embedding", *(f"layer {i}" for i in range(lab.model.map.n_layers)))
         precision = right.mean(1)
         return PatchscopeFinding(
@@ -127,10 +175,10 @@ class Patchscope(Study):
             lede=_lede(layers, precision, lens_right.mean(1), other.mean(1), scores, float(kept.mean())),
             prompt=prompt.text,
             layers=layers,
-            texts=shown,
+            texts=tuple(p.shown for p in parts),
             said=lab.pieces(own.tolist()),
             top=tuple(lab.pieces(row[:n].tolist()) for row in tops),
-            probability=np.stack([s.probability[:n] for s in said]),
+            probability=np.stack([p.probability for p in parts], 1),
             precision=precision,
             interval=np.array([bootstrap_mean(row.astype(float), self.seed) or (np.nan, np.nan) for row in right]),
             lens=lens_right.mean(1),
@@ -138,11 +186,11 @@ class Patchscope(Study):
             repeats=(tops[:, :n] == ids).mean(1),
             copies=float(kept.mean()),
             told=tuple(
-                Told(words=lab.pieces(s.top[0].tolist()), lens=lab.pieces(x.top[0].tolist()), generated=g)
-                for s, x, g in zip(said, lens, lines)
+                Told(words=lab.pieces(s.tolist()), lens=lab.pieces(x.tolist()), generated=g)
+                for s, x, g in zip(parts[0].top, parts[0].lens, lines)
             ),
             context=(("prompt", prompt.text),),
-            checks=_checks(self.into, said, taken),
+            checks=_checks(self.into, (*parts, *unrelated)),
             trust=Trust(scores=scores, seed=self.seed),
         )  # fmt: skip
 
@@ -183,11 +231,11 @@ def _scores(
     )
 
 
-def _checks(into: int | None, said: list[Said], taken: States) -> tuple[Check, ...]:
+def _checks(into: int | None, parts: Sequence[Spoken]) -> tuple[Check, ...]:
     """States put back after the last layer say what the model says."""
     if into is not None:
         return ()
-    gap = float(np.abs(np.log(said[-1].probability) - np.log(taken.probability)).max())
+    gap = max(float(abs(np.log(p.probability[-1]) - np.log(p.sure))) for p in parts)
     words = "log-probability of the model's next token, read from the state after the last layer, every text"
     return (Check.at_most("the last layer's state says what the model says", gap, 1e-4, words),)
 
