@@ -14,6 +14,7 @@ Cost: 4 forwards a text. Reference: Olah et al. 2020, "Naturally Occurring Equiv
 (vision); for text, defined here.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,15 +28,25 @@ from exegete.core.results.structure import LayerStatistic
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import with_failed
+from exegete.methods.contracts.study import Divided
 from exegete.methods.contracts.twins import twin_of
 from exegete.methods.mechanisms.permuted import Permuted
 from exegete.models.lab import Lab
 from exegete.ops.structure import correlations, matching
 
 
+class Moved(Value):
+    """One text and its transformation: the units [2, unit] of every layer, and of the model with shuffled weights (none: `why`)."""
+
+    units: tuple[np.ndarray, ...]
+    twin: tuple[np.ndarray, ...]
+    why: str = ""
+
+
 @register
-class Equivariance(Study):
+class Equivariance(Divided):
     """Whether a permutation of the units of each layer matches a transformation of the input."""
 
     id: ClassVar[str] = "equivariance"
@@ -45,6 +56,7 @@ class Equivariance(Study):
     asks: ClassVar[Any] = "texts"
     least: ClassVar[int] = 8
     finds: ClassVar[type] = LayerStatistic
+    part: ClassVar[type[Value]] = Moved
     reference: ClassVar[Reference] = Reference(
         authors="Olah et al.", year=2020, title="Naturally Occurring Equivariance in Neural Networks",
         where="doi:10.23915/distill.00024.004",
@@ -64,20 +76,31 @@ class Equivariance(Study):
     n_permutations: int = Field(100, ge=20, le=10_000, description="draws of the null")
     seed: int = Field(0, description="seed of the draws of units, halves, permutations and weights")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> LayerStatistic:
-        """Over texts."""
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Moved]:
+        """The units on every text and on its transformation, in the model and in the one with shuffled weights."""
         pairs = [self._transformed(lab, item) for item in items]
-        half = lab.rng("halves").permutation(len(pairs)) % 2 == 0
-        here = self._matched(lab, pairs, half)
         twin, why = twin_of(lab, self.seed)
-        control = self._matched(twin, pairs, half)[0] if twin else np.full(len(here[0]), np.nan)
+        return [
+            Moved(units=self._activations(lab, p), twin=self._activations(twin, p) if twin else (), why=why)
+            for p in pairs
+        ]
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Moved], target: Target, n_failed: int = 0
+    ) -> LayerStatistic:
+        """Over texts."""
+        half, why = lab.rng("halves").permutation(len(parts)) % 2 == 0, parts[0].why
+        here = self._matched(lab, [p.units for p in parts], half)
+        control = (
+            np.full(len(here[0]), np.nan) if why else self._matched(lab, [p.twin for p in parts], half)[0]
+        )
         found = Permuted(here[0], here[1], control)
         score = found.score("correlation of matched units, held out", "the model with shuffled weights", why)
         word = "follow" if score.beats_chance else "do not follow"
         alike = score.beats_chance and score.beats_control is False
         than = ", but no more than in the model with shuffled weights" if alike else ""
         moved = 1 - here[3].mean()
-        return LayerStatistic(
+        finding = LayerStatistic(
             title=f"Do the units follow the transformation ({self.transformation})?",
             lede=f"Units {word} it beyond chance (correlation {score.value:.2f}, shuffled texts {score.chance:.2f}){than}; "
             f"{moved:.0%} of them are matched with another unit than themselves.",
@@ -95,6 +118,7 @@ class Equivariance(Study):
             null_high=found.high,
             control=found.control,
         )
+        return with_failed(finding, n_failed)
 
     def _transformed(self, lab: Lab, item: Text) -> tuple[Text, Text]:
         text = lab.read([item.model_copy(update={"pair": None})]).encoded[0].text
@@ -125,12 +149,12 @@ class Equivariance(Study):
         return tuple(t.id for t in lab.read([text]).encoded[0].tokens)
 
     def _matched(
-        self, lab: Lab, pairs: list[tuple[Text, Text]], half: np.ndarray
+        self, lab: Lab, units: Sequence[tuple[np.ndarray, ...]], half: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """For each layer: held-out correlation, its null [layer, draw], correlation with itself, share matched with itself."""
-        x, y = (self._activations(lab, [p[side] for p in pairs]) for side in (0, 1))
         value, null, own, same = [], [], [], []
-        for layer, (a, b) in enumerate(zip(x, y)):
+        for layer, each in enumerate(zip(*units)):
+            a, b = np.stack(each, 1)
             permutation, _ = matching(a[half], b[half])
             other, moved = a[~half], b[~half][:, permutation]
             value.append(_mean_correlation(other, moved))
@@ -145,8 +169,8 @@ class Equivariance(Study):
             same.append(float((permutation == np.arange(len(permutation))).mean()))
         return np.array(value), np.array(null), np.array(own), np.array(same)
 
-    def _activations(self, lab: Lab, texts: list[Text]) -> list[np.ndarray]:
-        """Units at the last ordinary token of every text, one array [text, unit] a layer."""
+    def _activations(self, lab: Lab, texts: tuple[Text, Text]) -> tuple[np.ndarray, ...]:
+        """Units at the last ordinary token of both texts, one array [2, unit] a layer."""
         bound = lab.model.map
         kind = "mlp_act" if self.units == "neurons" else "resid_post"
         sites = [
@@ -161,7 +185,7 @@ class Equivariance(Study):
             for k, site in enumerate(sites):
                 rows[k].append(seen[site][0, last].double().cpu().numpy())
         every = [np.stack(r) for r in rows]
-        return [e[:, self._chosen(lab, e.shape[1])] for e in every]
+        return tuple(e[:, self._chosen(lab, e.shape[1])] for e in every)
 
     def _chosen(self, lab: Lab, width: int) -> np.ndarray:
         if width <= self.n_units:
