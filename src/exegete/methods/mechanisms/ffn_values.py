@@ -17,7 +17,7 @@ Cost: 2 forwards a text, and 2 (1 + n_draws) times about half a forward a layer.
 Feed-Forward Layers Build Predictions by Promoting Concepts in the Vocabulary Space" (arXiv:2203.14680), sec. 3-6.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,7 +30,9 @@ from exegete.core.reference import Reference
 from exegete.core.results.feedforward import FeedForwardValues, SubUpdate
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import with_failed
+from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.sub_updates import Survey, aimed, survey
 from exegete.models.lab import Lab
 from exegete.ops import saturation
@@ -40,8 +42,36 @@ N_WORDS = 6
 POOL = 4  # switched off in the control: drawn from this many times as many of the strongest other writers
 
 
+class Told(Value):
+    """One text: coefficients and shares [neuron] by layer; balance [layer, 2] and random [layer, 2, draw] of promotion and
+    elimination; lost and gained [layer, 1 + draw]; tops [layer, position].
+    """
+
+    answer: str
+    foil: str
+    rival: str
+    id: int
+    act: tuple[np.ndarray, ...]
+    shares: tuple[np.ndarray, ...]
+    balance: np.ndarray
+    random: np.ndarray
+    lost: np.ndarray
+    gained: np.ndarray
+    tops: np.ndarray
+    gap: float
+
+
+class Updates(Value):
+    """Some texts; and what units add to random tokens' logits [draw, neuron] by layer, summed over them: a text's own would be
+    many numbers.
+    """
+
+    told: tuple[Told, ...]
+    pushed: tuple[np.ndarray, ...]
+
+
 @register
-class FfnValues(Study):
+class FfnValues(Divided):
     """Which feed-forward units write a prediction, what they say in words of the vocabulary, and what changing them does."""
 
     id: ClassVar[str] = "ffn_values"
@@ -50,6 +80,8 @@ class FfnValues(Study):
     verb: ClassVar[str] = "lens"
     asks: ClassVar[Any] = "texts"
     finds: ClassVar[type] = FeedForwardValues
+    part: ClassVar[type[Value]] = Updates
+    reduces: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq")
     reference: ClassVar[Reference] = Reference(
         authors="Geva, Caciularu, Wang & Goldberg", year=2022, where="arXiv:2203.14680", equation="eq. 4-5, sec. 3-6",
@@ -70,41 +102,51 @@ class FfnValues(Study):
     )
     seed: int = Field(0, description="seed of random tokens and units")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> FeedForwardValues:
-        """Over texts, one after the other."""
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Updates]:
+        """Texts, one after the other."""
         drawn = lab.rng("tokens").integers(0, lab.model.vocabulary, self.n_random).tolist()
-        found: list[_Told] = []
-        pushed: list[np.ndarray] = []  # sums over texts: a text's own would be many numbers
-        first = survey(lab, aimed(lab, items[0], target))
+        found: list[Told] = []
+        pushed: list[np.ndarray] = []
         with lab.working(len(items), "reading units") as step:
-            for i, item in enumerate(items):
-                s = survey(lab, aimed(lab, item, target)) if i else first
-                told, random = self._told(lab, i, s, drawn)
+            for item in items:
+                told, random = self._told(lab, survey(lab, aimed(lab, item, target)), drawn)
                 found.append(told)
                 pushed = [a + b for a, b in zip(pushed, random)] if pushed else random
                 step()
-        return self._finding(lab, first, _Every(found, [x / len(found) for x in pushed]))
+        return [Updates(told=tuple(found), pushed=tuple(pushed))]
 
-    def _told(self, lab: Lab, i: int, s: Survey, drawn: list[int]) -> tuple["_Told", list[np.ndarray]]:
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Updates], target: Target, n_failed: int = 0
+    ) -> FeedForwardValues:
+        """Over texts; what a unit says is read along the first one's way to the logits."""
+        found = [t for p in parts for t in p.told]
+        pushed = [np.sum(x, 0) / len(found) for x in zip(*(p.pushed for p in parts))]
+        first = survey(lab, aimed(lab, items[0], target))
+        return with_failed(self._finding(lab, first, _Every(found, pushed)), n_failed)
+
+    def _told(self, lab: Lab, s: Survey, drawn: list[int]) -> tuple[Told, list[np.ndarray]]:
         """Everything about one text, in numbers; and what its units add to random tokens' logits [draw, neuron] by layer."""
+        read = [v.tolist() for k, v in sorted(s.aim.inputs.items()) if k.endswith("input_ids")]
         seen = s.seen(drawn)
         layers = sorted(s.parts)
-        changes = [self._changes(lab.rng("units", i, n), s, n, seen[n]) for n in layers]
+        changes = [self._changes(lab.rng("units", read, n), s, n, seen[n]) for n in layers]
         shares = [s.act[n] * seen[n][0] for n in layers]
         random = [s.act[n] * _pairs(seen[n][2], s.foil) for n in layers]
-        told = _Told(
-            s.aim.answers[0],
-            s.aim.foils[0],
-            lab.pieces([s.rival])[0],
-            s.id,
-            [_np(s.act[n]) for n in layers],
-            [_np(x) for x in shares],
-            np.array([[float(x.clamp_min(0).sum()), float(x.clamp_max(0).sum())] for x in shares]),
-            np.stack([_np(torch.stack([x.clamp_min(0).sum(1), x.clamp_max(0).sum(1)])) for x in random]),
-            s.values[0] - np.array([c[0] for c in changes]),
-            np.array([c[1] for c in changes]) - s.values[1],
-            s.tops,
-            s.gap,
+        told = Told(
+            answer=s.aim.answers[0],
+            foil=s.aim.foils[0],
+            rival=lab.pieces([s.rival])[0],
+            id=s.id,
+            act=tuple(_kept(s.act[n]) for n in layers),
+            shares=tuple(_kept(x) for x in shares),
+            balance=np.array([[float(x.clamp_min(0).sum()), float(x.clamp_max(0).sum())] for x in shares]),
+            random=np.stack(
+                [_np(torch.stack([x.clamp_min(0).sum(1), x.clamp_max(0).sum(1)])) for x in random]
+            ),
+            lost=s.values[0] - np.array([c[0] for c in changes]),
+            gained=np.array([c[1] for c in changes]) - s.values[1],
+            tops=s.tops,
+            gap=s.gap,
         )
         return told, [_np(x) for x in random]
 
@@ -169,35 +211,15 @@ class FfnValues(Study):
         )
 
 
-@dataclass(frozen=True)
-class _Told:
-    """One text: coefficients and shares [neuron] by layer; balance [layer, 2] and random [layer, 2, draw] of promotion and
-    elimination; lost and gained [layer, 1 + draw]; tops [layer, position].
-    """
-
-    answer: str
-    foil: str
-    rival: str
-    id: int
-    act: list[np.ndarray]
-    shares: list[np.ndarray]
-    balance: np.ndarray
-    random: np.ndarray
-    lost: np.ndarray
-    gained: np.ndarray
-    tops: np.ndarray
-    gap: float
-
-
 class _Every:
     """All texts together: arrays [text, ...], coefficients and shares [text, neuron] by layer, and `best` [draw]: the largest
     mean share of any unit in a random token's logit, found as the answers' largest is.
     """
 
-    def __init__(self, found: list[_Told], pushed: list[np.ndarray]) -> None:
+    def __init__(self, found: list[Told], pushed: list[np.ndarray]) -> None:
         self.found = found
-        self.act = [np.stack(x) for x in zip(*(t.act for t in found))]
-        self.shares = [np.stack(x) for x in zip(*(t.shares for t in found))]
+        self.act = [np.stack(x).astype(np.float64) for x in zip(*(t.act for t in found))]
+        self.shares = [np.stack(x).astype(np.float64) for x in zip(*(t.shares for t in found))]
         self.balance = np.stack([t.balance for t in found])
         self.random = np.stack([t.random for t in found])
         self.best = np.max([x.max(1) for x in pushed], 0)
@@ -333,6 +355,11 @@ def _exits(tops: list[np.ndarray], patience: int, seed: int) -> tuple[Score, Sco
 def _intervals(x: np.ndarray, seed: int) -> np.ndarray:
     """Intervals [layer, 2] of the means over texts of x [text, layer]; NaN for a single text."""
     return np.array([bootstrap_mean(column, seed) or (np.nan, np.nan) for column in x.T])
+
+
+def _kept(x: Tensor) -> np.ndarray:
+    """Numbers as they are: numpy knows no numbers of 16 bits that models compute with."""
+    return (x if x.dtype == torch.float64 else x.float()).detach().cpu().numpy()
 
 
 def _np(x: Tensor) -> np.ndarray:
