@@ -36,6 +36,23 @@ def test_a_stream_keeps_what_sorting_everything_gives(batch, t):
         assert {p for _, p, _ in strict} <= set(kept.place[u].tolist())
 
 
+@pytest.mark.parametrize("cuts", [(100,), (3, 60, 199)])
+def test_streams_that_are_joined_keep_what_one_stream_keeps(cuts):
+    values, keys, places = stream()
+    whole = Triggers.empty(values.shape[1], 4)
+    whole.add(values, keys, places)
+    joined = Triggers.empty(values.shape[1], 4)
+    for low, high in zip((0, *cuts), (*cuts, len(values))):
+        part = Triggers.empty(values.shape[1], 4)
+        part.add(values[low:high], keys[low:high], places[low:high])
+        joined.join(part)
+    np.testing.assert_array_equal(joined.value, whole.value)
+    assert all(len(set(k.tolist())) == 4 for k in joined.key)
+    for u in range(values.shape[1]):
+        inner = np.abs(whole.value[u]) > np.abs(whole.value[u]).min()  # among equals at the edge any may stay
+        assert set(whole.key[u][inner].tolist()) <= set(joined.key[u].tolist())
+
+
 def test_a_unit_that_never_fires_has_no_trigger():
     kept = Triggers.empty(2, 3)
     kept.add(np.array([[0.0, 1.0], [0.0, 0.0]]), np.array([5, 6]), np.array([0, 1]))

@@ -43,6 +43,13 @@ class Triggers:
         value = np.where(held & (key != -1), 0.0, value)
         self._keep(value, key, np.where(value != 0, place, -1))
 
+    def join(self, other: "Triggers") -> None:
+        """The strongest of two streams: those of `other` too, but for inputs that are held already."""
+        mine = np.where(self.found, self.key, -1)
+        held = other.found & (other.key[:, :, None] == mine[:, None, :]).any(2)
+        value = np.where(held, 0.0, other.value)
+        self._keep(value, other.key, np.where(value != 0, other.place, -1))
+
     def _keep(self, value: np.ndarray, key: np.ndarray, place: np.ndarray) -> None:
         """The t strongest of what is held and what came."""
         t = self.value.shape[1]

@@ -14,6 +14,7 @@ Cost: 1 forward a text, and one of the first text. References: Geva et al. 2021,
 Memories" (arXiv:2012.14913), sec. 3-4. Patterns named by people, and the composition of memories (sec. 5), are not here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,8 +28,10 @@ from exegete.core.results.feedforward_keys import FeedForwardKeys, KeyUnit
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.mechanisms.ffn_places import Places, places_of, read_triggers
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import with_failed
+from exegete.methods.contracts.study import Divided
+from exegete.methods.mechanisms.ffn_places import Places, places_of, read_triggers, standing
 from exegete.models.feedforward import FeedForward, feed_forward, layers_with_units, units_of
 from exegete.models.lab import Lab, Reading
 from exegete.models.promote import Way, at_position, way_sites
@@ -40,8 +43,15 @@ N_SHOWN = 3
 BEFORE = 4  # tokens shown before a trigger
 
 
+class Strongest(Value):
+    """Of some texts, by layer: the strongest coefficients [unit, t] of the units read (0: none), and the keys of their prefixes."""
+
+    value: tuple[np.ndarray, ...]
+    key: tuple[np.ndarray, ...]
+
+
 @register
-class FfnKeys(Study):
+class FfnKeys(Divided):
     """What sets feed-forward units off in texts, what their triggers share, and whether their values say what comes next."""
 
     id: ClassVar[str] = "ffn_keys"
@@ -50,6 +60,8 @@ class FfnKeys(Study):
     verb: ClassVar[str] = "lens"
     asks: ClassVar[Any] = "texts"
     finds: ClassVar[type] = FeedForwardKeys
+    part: ClassVar[type[Value]] = Strongest
+    reduces: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("causal",)
     reference: ClassVar[Reference] = Reference(
         authors="Geva, Schuster, Berant & Levy", year=2021, where="arXiv:2012.14913", equation="sec. 3-4",
@@ -65,21 +77,37 @@ class FfnKeys(Study):
     )
     seed: int = Field(0, description="seed of the units and places drawn")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> FeedForwardKeys:
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Strongest]:
+        """The triggers of every unit in some texts."""
+        reading = lab.read(items)
+        places, parts = places_of(reading, some=False), self._parts(lab)
+        units = {i: self._units(lab, i, p) for i, p in parts.items()}
+        kept = read_triggers(lab, reading, places, parts, units, self.n_triggers).values()
+        return [Strongest(value=tuple(k.value for k in kept), key=tuple(k.key for k in kept))]
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Strongest], target: Target, n_failed: int = 0
+    ) -> FeedForwardKeys:
         """Over all texts."""
         reading = lab.read(items)
-        places = places_of(reading)
-        layers = layers_with_units(lab.model.map)
-        parts = {i: feed_forward(lab.model.map, i) for i in layers}
-        units = {i: self._units(lab, i, parts[i]) for i in layers}
-        kept = read_triggers(lab, reading, places, parts, units, self.n_triggers)
-        values = {i: parts[i].weight[torch.from_numpy(units[i])] for i in layers}
+        places, matrices = places_of(reading), self._parts(lab)
+        layers = list(matrices)
+        kept = {i: Triggers.empty(*value.shape) for i, value in zip(layers, parts[0].value)}
+        for p in parts:
+            for i, value, key in zip(layers, p.value, p.key):
+                kept[i].join(standing(places, value, key))
+        units = {i: self._units(lab, i, p) for i, p in matrices.items()}
+        values = {i: matrices[i].weight[torch.from_numpy(units[i])] for i in layers}
         tops = {
             i: (u.cpu().numpy(), d.cpu().numpy())
             for i, (u, d) in _way(lab, items[0]).tops(values, N_WORDS).items()
         }
         told = [self._layer(lab, i, units[i], kept[i], tops[i], places) for i in layers]
-        return self._finding(lab, told, reading, places)
+        return with_failed(self._finding(lab, told, reading, places), n_failed)
+
+    def _parts(self, lab: Lab) -> dict[int, FeedForward]:
+        """The feed-forward parts whose units can be seen, by layer."""
+        return {i: feed_forward(lab.model.map, i) for i in layers_with_units(lab.model.map)}
 
     def _units(self, lab: Lab, layer: int, part: FeedForward) -> np.ndarray:
         size = units_of(part)

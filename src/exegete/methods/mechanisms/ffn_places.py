@@ -60,6 +60,13 @@ def read_triggers(
     return kept
 
 
+def standing(places: Places, value: np.ndarray, key: np.ndarray) -> Triggers:
+    """Triggers of values and keys [unit, t] (value 0: none), each at the first place of its prefix."""
+    keys, first = np.unique(places.key, return_index=True)
+    at = first[np.searchsorted(keys, key).clip(max=len(keys) - 1)]
+    return Triggers(value, key, np.where(value != 0, at, -1))
+
+
 def _picked(at: Tensor, units: Tensor) -> Callable[[Tensor], np.ndarray]:
     """A reducer of [batch, tok, neuron]: the values [n, unit] of units at places [2, n]."""
 
@@ -70,16 +77,16 @@ def _picked(at: Tensor, units: Tensor) -> Callable[[Tensor], np.ndarray]:
     return pick
 
 
-def places_of(reading: Reading) -> Places:
-    """The places that count, in order. Raises `InputError` when there is none."""
+def places_of(reading: Reading, some: bool = True) -> Places:
+    """The places that count, in order. Raises `InputError` when there is none but should be `some`."""
     rows = [x for i, e in enumerate(reading.encoded) for x in _of_text(i, e.tokens)]
-    if not rows:
+    if some and not rows:
         raise InputError(
             "You asked what sets units off in texts.",
             "No text has a word with another token behind it.",
             "Give longer texts.",
         )
-    text, position, token, before, after, key = np.array(rows, dtype=np.int64).T
+    text, position, token, before, after, key = np.array(rows, dtype=np.int64).reshape(-1, 6).T
     return Places(text, position, token, before * (1 << 32) + token, after, key)
 
 
