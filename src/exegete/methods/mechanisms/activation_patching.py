@@ -13,24 +13,45 @@ References: Meng et al. 2022 (arXiv:2202.05262), sec. 2; Wang et al. 2022 (arXiv
 2024 (arXiv:2404.15255); Zhang and Nanda 2024 (arXiv:2309.16042).
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import Field
 
+from exegete.core.errors import ExegeteError
+from exegete.core.material import Pair
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.patching import Patching
 from exegete.core.target import Target
-from exegete.methods.contracts.study import Study
-from exegete.methods.mechanisms.patch_cells import Direction
-from exegete.methods.mechanisms.patch_pairs import Corruption
-from exegete.methods.mechanisms.patch_set import places_of, read_all
-from exegete.methods.mechanisms.patch_verdict import found, patch_all
+from exegete.core.trust import Check
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import Unfit, with_failed
+from exegete.methods.contracts.study import Divided
+from exegete.methods.mechanisms.patch_cells import Direction, Moved, patch_pair
+from exegete.methods.mechanisms.patch_pairs import Corruption, read_both
+from exegete.methods.mechanisms.patch_set import Pairs, places_of, read_all
+from exegete.methods.mechanisms.patch_verdict import found, patch_all, together
 from exegete.models.lab import Lab
 
 
+class PatchedPair(Value):
+    """One pair: the target on both runs, and what each cell moves [cell] of each kind, by token and by role: which of both is
+    looked at depends on the lengths of all pairs. Or the letter that says why it cannot be patched.
+    """
+
+    clean: float = 0.0
+    corrupt: float = 0.0
+    tokens: dict[str, np.ndarray] = {}
+    roles: dict[str, np.ndarray] = {}
+    checks: tuple[Check, ...] = ()
+    unfit: Unfit | None = None
+
+
 @register
-class ActivationPatching(Study):
+class ActivationPatching(Divided):
     """Which states carry the answer: each is exchanged for the other text's, and the output is measured."""
 
     id: ClassVar[str] = "activation_patching"
@@ -39,6 +60,7 @@ class ActivationPatching(Study):
     verb: ClassVar[str] = "patch"
     asks: ClassVar[Any] = "pairs"
     finds: ClassVar[type] = Patching
+    part: ClassVar[type[Value]] = PatchedPair
     reference: ClassVar[Reference] = Reference(
         authors="Zhang and Nanda", year=2024, where="arXiv:2309.16042", equation="sec. 2",
         title="Towards Best Practices of Activation Patching in Language Models: Metrics and Methods",
@@ -65,10 +87,62 @@ class ActivationPatching(Study):
     n_samples: int = Field(5, ge=1, description="draws of noise a pair")
     seed: int = Field(0, description="seed of noise, resampling and control")
 
+    @property
+    def whole(self) -> str:
+        """Noise is scaled by the embeddings of all pairs, and resampled texts are those of other pairs."""
+        reasons = {
+            "noise": "noise is scaled by all pairs",
+            "resample": "corrupt texts are those of other pairs",
+        }
+        return reasons.get(self.corruption, "")
+
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Patching:
         """Over pairs."""
-        pairs = read_all(lab, items, self.corruption, target, self.noise, self.n_samples)
+        pairs = self._pairs(lab, items, target)
         places = places_of(lab, pairs.several, self.direction, self.sites, self.head, self.positions)
-        return found(
-            lab, places, pairs, self.direction, self.corruption, patch_all(lab, places, pairs, self.direction)
+        done = patch_all(lab, places, pairs, self.direction)
+        return found(lab, places, pairs, self.direction, self.corruption, done)
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[PatchedPair]:
+        """Every cell of every pair."""
+        parts = []
+        with lab.working(len(items), "patching pairs") as step:
+            for item in items:
+                parts.append(self._patched(lab, item, target))
+                step()
+        return parts
+
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[PatchedPair],
+        target: Target,
+        n_failed: int = 0,
+    ) -> Patching:
+        """Over pairs; and the control of the place that each is judged by."""
+        pairs = self._pairs(lab, items, target)
+        places = places_of(lab, pairs.several, self.direction, self.sites, self.head, self.positions)
+        cells = lambda p: {**p.tokens, **p.roles} if places.roles else p.tokens  # noqa: E731
+        done = [Moved(p.clean, p.corrupt, cells(p), p.checks) for p in parts if p.unfit is None]
+        finding = found(lab, places, pairs, self.direction, self.corruption, together(done, places.kinds))
+        return with_failed(finding, n_failed)
+
+    def _pairs(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Pairs:
+        return read_all(lab, items, self.corruption, target, self.noise, self.n_samples)
+
+    def _patched(self, lab: Lab, item: Pair, target: Target) -> PatchedPair:
+        """One pair, by token and, where columns are tokens, by role too."""
+        try:
+            both = read_both(lab, (item,), 0, self.corruption, target)
+        except ExegeteError as letter:
+            return PatchedPair(unfit=Unfit.of(letter))
+        places = places_of(lab, (both,), self.direction, self.sites, self.head, self.positions)
+        done, roles = patch_pair(lab, places, both, self.direction), {}
+        by_token = tuple(k for k in places.kinds if not places.by_head(k))
+        if by_token and not self.positions:
+            by_role = replace(places, kinds=by_token, roles=True)
+            roles = patch_pair(lab, by_role, both, self.direction).moved
+        return PatchedPair(
+            clean=done.clean, corrupt=done.corrupt, tokens=done.moved, roles=roles, checks=done.checks
         )

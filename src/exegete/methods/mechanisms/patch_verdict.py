@@ -52,9 +52,13 @@ class Patched:
 
 def patch_all(lab: Lab, places: Places, pairs: Pairs, direction: Direction) -> Patched:
     """Every pair. Raises `InputError` where the texts move the target alike."""
-    found = [patch_pair(lab, places, b, direction) for b in pairs.several]
+    return together([patch_pair(lab, places, b, direction) for b in pairs.several], places.kinds)
+
+
+def together(found: Sequence[Moved], kinds: Sequence[str]) -> Patched:
+    """Pairs stacked, and each check once, the worst of all pairs. Raises `InputError` as `gathered`."""
     checks = {c.name: c for m in found for c in sorted(m.checks, key=lambda c: not c.passed)}
-    return gathered(found, places.kinds, tuple(checks.values()))
+    return gathered(found, kinds, tuple(checks.values()))
 
 
 def gathered(found: Sequence[Moved], kinds: Sequence[str], checks: tuple[Check, ...]) -> Patched:
@@ -185,8 +189,9 @@ def _stranger(lab: Lab, several: Sequence[Both], i: int, direction: Direction) -
             return side
     tokens = (guest if len(guest.tokens) == n else host).tokens
     ids = np.array([t.id for t in tokens])
+    said = ids.tolist()
     free = np.array([j for j, t in enumerate(tokens) if not t.special and j != host.read_at], dtype=int)
-    ids[free] = ids[lab.rng("stranger", i).permutation(free)]
+    ids[free] = ids[lab.rng("stranger", said).permutation(free)]
     shuffled = Text(ids=tuple(int(x) for x in ids))
     inputs = {**host.aim.inputs, "input_ids": host.aim.inputs["input_ids"].new_tensor(ids)[None]}
     return Side(replace(host.aim, inputs=inputs, encoded=lab.read([shuffled]).encoded))
