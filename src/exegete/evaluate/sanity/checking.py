@@ -71,7 +71,12 @@ class Bench:
 
     def notes(self) -> tuple[str, ...]:
         """What failed, and how often."""
-        return tuple(f"{words} ({n} times)" for words, n in self.failures.most_common(5))
+        return noted(self.failures)
+
+
+def noted(failures: Counter[str]) -> tuple[str, ...]:
+    """What failed most, and how often."""
+    return tuple(f"{words} ({n} times)" for words, n in failures.most_common(5))
 
 
 class SanityStudy(Study):
@@ -91,22 +96,43 @@ class SanityStudy(Study):
 
     def bench(self, lab: Lab, items: Sequence[Any], target: Target) -> Bench:
         """Every text asked. Raises `UsageError` for an id that explains no text, `InputError` where no text has two units."""
+        methods = self.methods(lab)
+        asked = tuple(a for item in items if (a := self.asked(lab, item, target)) is not None)
+        if not asked:
+            raise self.nothing(len(items))
+        return Bench(lab, methods, labels(methods), asked)
+
+    def benches(self, lab: Lab, items: Sequence[Any], target: Target) -> list[Bench | None]:
+        """Every text asked, each with a bench of its own; None for one of fewer than two units."""
+        methods = self.methods(lab)
+        each = [self.asked(lab, item, target) for item in items]
+        return [None if a is None else Bench(lab, methods, labels(methods), (a,)) for a in each]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the methods are called."""
+        return labels(tuple(attribution_method(method_of(name)) for name in self.explainers))
+
+    def methods(self, lab: Lab) -> tuple[AttributionMethod, ...]:
+        """The methods, of which each can explain the model. Raises `UsageError` for an id that explains no text."""
         methods = tuple(attribution_method(method_of(name)) for name in self.explainers)
         for method in methods:
             method.check(lab.model)
-        asked = []
-        for item in items:
-            question = replace(ask(lab.model, item, target), meter=lab.meter)
-            units = question.units(self.unit)
-            if len(units) > 1:
-                asked.append(Asked(question, units))
-        if not asked:
-            raise InputError(
-                f"You asked for the check {self.id!r} on {len(items)} texts.",
-                f"None has two {self.unit}s, so there is nothing to put in order.",
-                "Give longer texts.",
-            )
-        return Bench(lab, methods, labels(methods), tuple(asked))
+        return methods
+
+    def asked(self, lab: Lab, item: Any, target: Target) -> Asked | None:
+        """One text, asked; None where it has fewer than two units."""
+        question = replace(ask(lab.model, item, target), meter=lab.meter)
+        units = question.units(self.unit)
+        return Asked(question, units) if len(units) > 1 else None
+
+    def nothing(self, n: int) -> InputError:
+        """What is said where none of n texts has two units."""
+        return InputError(
+            f"You asked for the check {self.id!r} on {n} texts.",
+            f"None has two {self.unit}s, so there is nothing to put in order.",
+            "Give longer texts.",
+        )
 
 
 def settled(scores: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ checked on every text and stands in the finding. Cost: explanations, twice.
 """
 
 from abc import abstractmethod
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -22,8 +24,10 @@ from exegete.core.results.invariance import Invariance
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
-from exegete.evaluate.sanity.checking import Asked, Bench, SanityStudy
+from exegete.core.value import Value
+from exegete.evaluate.sanity.checking import Asked, Bench, SanityStudy, noted
 from exegete.evaluate.sanity.same_function import axis_of, matrices
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.models.model import Model
 from exegete.models.question import Question
@@ -36,7 +40,20 @@ SAME_OUTPUT = 1e-3  # of the largest output: rounding of another order of sums, 
 ROUNDING = "the rounding that is allowed"
 
 
-class InvarianceStudy(SanityStudy):
+class InvariantText(Value):
+    """One text on both models: the change of each method and of its dealt scores [method], the change of the planted rule, how far the
+    outputs are apart, what is otherwise in the other model, and reasons of what failed. No words: it has fewer than two units.
+    """
+
+    change: np.ndarray = np.zeros(0)
+    dealt: np.ndarray = np.zeros(0)
+    planted: float = NAN
+    gap: float = 0.0
+    changed: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+
+
+class InvarianceStudy(SanityStudy, Divided):
     """Base of the checks of invariance."""
 
     finds: ClassVar[type] = Invariance
@@ -53,21 +70,48 @@ class InvarianceStudy(SanityStudy):
     def twin(self, lab: Lab, first: Question) -> tuple[Model, tuple[str, ...]]:
         """Another model of the same function, and in words what is otherwise in it."""
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Invariance:
-        """Every method on both models."""
-        bench = self.bench(lab, items, target)
-        twin, words = self.twin(lab, bench.asked[0].question)
-        gap = max(_gap(a.question, twin) for a in bench.asked)
-        change, dealt = self._changes(lab, bench, twin)
-        planted = float(
-            np.mean([_relative(*(_planted(m, a) for m in (lab.model, twin))) for a in bench.asked])
+    part: ClassVar[type[Value]] = InvariantText
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[InvariantText]:
+        """Each text by every method on both models. The other one is the same whatever the texts: what is rewritten is tried on the first."""
+        benches = self.benches(lab, items, target)
+        first = next((b.asked[0].question for b in benches if b is not None), None)
+        if first is None:
+            return [InvariantText() for _ in benches]
+        twin, words = self.twin(lab, first)
+        found = []
+        with lab.working(len(benches), "explaining twice") as done:
+            for bench in benches:
+                found.append(InvariantText() if bench is None else self._text(lab, bench, twin, words))
+                done()
+        return found
+
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[InvariantText],
+        target: Target,
+        n_failed: int = 0,
+    ) -> Invariance:
+        """How far explanations change, over all texts."""
+        mine = [p for p in parts if p.changed]
+        if not mine:
+            raise self.nothing(len(items))
+        names, gap = self.names, max(p.gap for p in mine)
+        words = tuple(dict.fromkeys(w for p in mine for w in p.changed))
+        change, each = (np.stack([getattr(p, n) for p in mine], axis=-1) for n in ("change", "dealt"))
+        dealt = np.array([_mean(d) for d in each])
+        planted = float(np.mean([p.planted for p in mine]))
+        failures = Counter(w for p in mine for w in p.failures)
+        scores = tuple(
+            self._score(name, change[m], dealt[m], planted, n_failed) for m, name in enumerate(names)
         )
-        scores = tuple(self._score(name, change[m], dealt[m], planted) for m, name in enumerate(bench.names))
         passed = tuple(bool(np.isfinite(c).any() and np.nanmax(c) <= self.tolerance) for c in change)
         return Invariance(
             title=self.question,
-            lede=_lede(bench.names, change, passed, planted, self.tolerance),
-            methods=bench.names,
+            lede=_lede(names, change, passed, planted, self.tolerance),
+            methods=names,
             change=change,
             dealt=dealt,
             planted=planted,
@@ -76,26 +120,29 @@ class InvarianceStudy(SanityStudy):
             changed=words,
             gap=gap,
             checks=(Check.at_most("same function", gap, SAME_OUTPUT, "largest relative difference between the two models' outputs"),),
-            trust=Trust(scores=scores, seed=self.seed, notes=bench.notes()),
+            trust=Trust(scores=scores, seed=self.seed, notes=noted(failures)),
         )  # fmt: skip
 
-    def _changes(self, lab: Lab, bench: Bench, twin: Model) -> tuple[np.ndarray, np.ndarray]:
-        """Change [method, text], and the mean change of dealt scores [method]."""
-        change = np.full((len(bench.methods), len(bench.asked)), NAN)
-        dealt = np.full(change.shape, NAN)
-        with lab.working(change.size, "explaining twice") as done:
-            for m, i in np.ndindex(change.shape):
-                own, other = bench.explain(m, i), bench.explain(m, i, twin)
-                if own is not None and other is not None and _said(own, other):
-                    change[m, i] = _relative(own, other)
-                    rng = generator(self.seed, "dealt", i)
-                    dealt[m, i] = np.mean(
-                        [_relative(own, rng.permutation(own)) for _ in range(self.n_random)]
-                    )
-                done()
-        return change, np.array([_mean(d) for d in dealt])
+    def _text(self, lab: Lab, bench: Bench, twin: Model, words: tuple[str, ...]) -> InvariantText:
+        """One text: the change of every method, and the mean change of its dealt scores."""
+        (asked,) = bench.asked
+        change, dealt = np.full((2, len(bench.methods)), NAN)
+        for m in range(len(bench.methods)):
+            own, other = bench.explain(m, 0), bench.explain(m, 0, twin)
+            if own is not None and other is not None and _said(own, other):
+                change[m] = _relative(own, other)
+                rng = generator(self.seed, "dealt", asked.question.ids.tolist())
+                dealt[m] = np.mean([_relative(own, rng.permutation(own)) for _ in range(self.n_random)])
+        return InvariantText(
+            change=change,
+            dealt=dealt,
+            planted=_relative(*(_planted(m, asked) for m in (lab.model, twin))),
+            gap=_gap(asked.question, twin),
+            changed=words,
+            failures=tuple(bench.failures.elements()),
+        )
 
-    def _score(self, name: str, change: np.ndarray, dealt: float, planted: float) -> Score:
+    def _score(self, name: str, change: np.ndarray, dealt: float, planted: float, failed: int) -> Score:
         known = change[np.isfinite(change)]
         return Score(
             name=f"{name}: change of the explanation",
@@ -106,7 +153,7 @@ class InvarianceStudy(SanityStudy):
             control_name=ROUNDING,
             interval=bootstrap_mean(known, self.seed) if len(known) else None,
             n=len(known),
-            n_failed=len(change) - len(known),
+            n_failed=len(change) - len(known) + failed,
         )
 
 
