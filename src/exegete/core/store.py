@@ -32,11 +32,20 @@ def pack(value: Any, timeless: bool = False) -> bytes:
     """A value (a `Value`, or JSON data with numpy arrays in it) as the bytes of a file. `timeless`: seconds are left out of costs,
     so that the same work gives the same bytes.
     """
+    return in_order(_packed(value, timeless, {"format": str(FORMAT)}))
+
+
+def pack_part(value: Any) -> bytes:
+    """A value as bytes that `unpack` reads: one of many in a file that says their format, timeless."""
+    return _packed(value, True, {})  # a single name in its header has but one order
+
+
+def _packed(value: Any, timeless: bool, told: dict[str, str]) -> bytes:
     from safetensors.numpy import save as to_bytes
 
     arrays: dict[str, np.ndarray] = {}
     header = json.dumps(_lower(value, "", arrays, timeless), ensure_ascii=False)
-    return in_order(to_bytes(arrays, metadata={"exegete": header, "format": str(FORMAT)}))
+    return to_bytes(arrays, metadata={"exegete": header, **told})
 
 
 def in_order(data: bytes) -> bytes:
@@ -56,7 +65,7 @@ def unpack(data: bytes, kind: type[Value] | None = None) -> Any:
 
     size = int.from_bytes(data[:8], "little")
     meta = json.loads(data[8 : 8 + size])["__metadata__"]
-    found = _raise(_header("a part of a run", meta), load(data))
+    found = _raise(_header("a part of a run", {"format": str(FORMAT), **meta}), load(data))
     return found if kind is None or found is None or isinstance(found, kind) else kind.model_validate(found)
 
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from exegete.core.errors import ExegeteError, StoreError
 from exegete.core.job import Output, Row, RowFailed
-from exegete.core.store import pack, unpack
+from exegete.core.store import pack_part, unpack
 from exegete.core.value import Value
 
 OWN = ("id", "n", "error_type", "error", "data")
@@ -32,7 +32,7 @@ def encode(
 ) -> tuple[bytes, bytes | None]:
     """The Parquet file of a shard and, where outputs have arrays, the safetensors file beside it."""
     lines = [
-        {"id": r.id, "n": r.n} | _error(o.error) | {"data": None if o.error else pack(o.value, timeless=True)}
+        {"id": r.id, "n": r.n} | _error(o.error) | {"data": None if o.error else pack_part(o.value)}
         for r, o in zip(rows, outputs, strict=True)
     ]
     names = list(dict.fromkeys(name for o in outputs for name in o.flat))
@@ -46,7 +46,13 @@ def encode(
         "tokens": str(sum(o.tokens for o in outputs)),
     }
     out = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({"exegete": json.dumps(told)}), out, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata({"exegete": json.dumps(told)}),
+        out,
+        compression="zstd",
+        use_dictionary=False,
+        write_statistics=False,
+    )
     return out.getvalue(), _dense(outputs)
 
 
