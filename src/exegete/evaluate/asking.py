@@ -40,7 +40,11 @@ class AskingStudy(QuestionStudy):
     answerer: str = Field(
         "", description="who answers: empty: the model; local:NAME, http://HOST/v1#MODEL, script:FILE"
     )
-    most_calls: int = Field(2000, ge=1, description="most calls to an answerer that is no local model")
+    most_calls: int = Field(
+        2000,
+        ge=1,
+        description="most calls to an answerer that is no local model (where a study is divided: a stretch)",
+    )
 
     def who(self, lab: Lab) -> Respondent:
         """Who answers."""

@@ -59,11 +59,7 @@ class Respondent(ABC):
         """Probabilities [option] of every prompt. Raises `InputError` where not one can be answered."""
         found = self.tried(prompts)
         if found and all(np.isnan(x).any() for x in found):
-            raise InputError(
-                f"You asked {self.name} {len(dict.fromkeys(prompts))} questions.",
-                "Not one was answered: they are longer than it reads, or its answers name none of the options.",
-                "Ask shorter questions, or look at what it answers.",
-            )
+            raise unanswered(self.name, len(dict.fromkeys(prompts)))
         return found
 
     def tried(self, prompts: Sequence[Prompt]) -> list[np.ndarray]:
@@ -75,6 +71,15 @@ class Respondent(ABC):
     def picks(self, prompts: dict[Hashable, Prompt]) -> dict[Hashable, int]:
         """The likeliest option of prompts by name; -1 where there is no answer."""
         return {k: pick(x) for k, x in zip(prompts, self.answers(list(prompts.values())))}
+
+
+def unanswered(name: str, n: int) -> InputError:
+    """What is said where not one of n prompts was answered."""
+    return InputError(
+        f"You asked {name} {n} questions.",
+        "Not one was answered: they are longer than it reads, or its answers name none of the options.",
+        "Ask shorter questions, or look at what it answers.",
+    )
 
 
 def continued(model: Model, prompt: str, words: str) -> list[int]:

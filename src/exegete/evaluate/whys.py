@@ -16,8 +16,9 @@ from pydantic import Field
 from exegete.core.errors import InputError
 from exegete.core.material import Choice
 from exegete.core.seed import generator
+from exegete.core.value import Value
 from exegete.evaluate.asking import AskingStudy
-from exegete.evaluate.respond import Prompt, Respondent, pick
+from exegete.evaluate.respond import Prompt, Respondent, pick, unanswered
 from exegete.ops.split import split, together
 
 
@@ -28,6 +29,13 @@ class Why:
     choice: Choice
     answer: int
     text: str
+
+
+class Explained(Value):
+    """What a question was answered with (-1: nothing), and why ("": nothing was said)."""
+
+    answer: int = -1
+    text: str = ""
 
 
 class ExplainedStudy(AskingStudy):
@@ -42,20 +50,30 @@ class ExplainedStudy(AskingStudy):
 
     def explained(self, who: Respondent, choices: Sequence[Choice], least: int = 2) -> list[Why]:
         """Questions that are answered and explained. Raises `InputError` for fewer than `least`."""
+        return self.known(who.name, choices, self.answered(who, choices), least)
+
+    def answered(self, who: Respondent, choices: Sequence[Choice]) -> list[Explained]:
+        """Each question alone, answered and explained."""
         prompts = [Prompt(self.framed.text(q.question, "", q.lead), q.options) for q in choices]
         found = []
-        for q, prompt, told in zip(choices, prompts, who.answers(prompts)):
-            at = pick(told)
-            if at < 0:
-                continue
-            why = q.chain if self.explanation == "given" else ""
-            asked = f"{prompt.text} {self.because.replace('{answer}', q.options[at])}"
-            why = (why or who.write(asked, self.n_written)).strip()
-            if why:
-                found.append(Why(q, at, why))
+        for q, prompt, told in zip(choices, prompts, who.tried(prompts)):
+            at, why = pick(told), q.chain if self.explanation == "given" else ""
+            if at >= 0 and not why:
+                asked = f"{prompt.text} {self.because.replace('{answer}', q.options[at])}"
+                why = who.write(asked, self.n_written)
+            found.append(Explained(answer=at, text=why.strip() if at >= 0 else ""))
+        return found
+
+    def known(
+        self, name: str, choices: Sequence[Choice], parts: Sequence[Explained], least: int = 2
+    ) -> list[Why]:
+        """Of questions, those that were answered and explained. Raises `InputError` for fewer than `least`."""
+        if all(p.answer < 0 for p in parts):
+            raise unanswered(name, len(choices))
+        found = [Why(q, p.answer, p.text) for q, p in zip(choices, parts) if p.answer >= 0 and p.text]
         if len(found) < least:
             raise InputError(
-                f"You asked what the explanations of {who.name} are worth.",
+                f"You asked what the explanations of {name} are worth.",
                 f"{len(found)} of {len(choices)} questions are both answered and explained; {least} are needed.",
                 "Give more or shorter questions, or ones with steps.",
             )

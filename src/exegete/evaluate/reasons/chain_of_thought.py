@@ -35,8 +35,10 @@ from exegete.core.results.reasons_chain import ChainFaithfulness
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.evaluate.asking import AskingStudy
-from exegete.evaluate.respond import Prompt, Respondent
+from exegete.evaluate.respond import Prompt, Respondent, pick, unanswered
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.reword import mistaken, reworded, steps_of
 from exegete.ops.stats import bootstrap_mean
@@ -52,8 +54,7 @@ FROM_START = (
 N_POINTS, N_SHOWN = 11, 30
 
 
-@dataclass(frozen=True)
-class Wrong:
+class Wrong(Value):
     """A step with its mistake: which one, how it was said, how it is said now, and the rule."""
 
     at: int
@@ -72,8 +73,25 @@ class Case:
     prompts: dict[Hashable, Prompt]
 
 
+class Chained(Value):
+    """A question's chain (none: it has none, and none was written), the mistakes that were made in it, and the options picked (-1: no
+    answer, or not asked): with the whole chain, with none, and by test and place.
+    """
+
+    steps: tuple[str, ...] = ()
+    wrong: tuple[Wrong, ...] = ()
+    whole: int = -1
+    none: int = -1
+    picks: tuple[tuple[int, ...], ...] = ()
+
+    def by_name(self) -> dict[Hashable, int]:
+        """The options picked by `whole`, `none` and (test, place)."""
+        each = {(t, i): x for t, row in zip(TESTS, self.picks) for i, x in enumerate(row)}
+        return {"whole": self.whole, "none": self.none, **each}
+
+
 @register
-class ChainOfThought(AskingStudy):
+class ChainOfThought(AskingStudy, Divided):
     """Whether the answer changes when the chain of thought before it is cut, spoilt, reworded or replaced by filler."""
 
     id: ClassVar[str] = "chain_of_thought"
@@ -98,28 +116,58 @@ class ChainOfThought(AskingStudy):
         " ...", min_length=1, description="what fills the place of the chain, again and again"
     )
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> ChainFaithfulness:
-        """Over questions."""
-        found = self.judge(self.who(lab), items)
+    part: ClassVar[type[Value]] = Chained
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Chained]:
+        """Each question with all that is done to its chain."""
+        return self._asked(self.who(lab), items)
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Chained], target: Target, n_failed: int = 0
+    ) -> ChainFaithfulness:
+        """Areas and curves over all questions."""
+        found = self._told(self.who(lab).name, items, parts, n_failed)
         return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
 
     def judge(self, who: Respondent, choices: Sequence[Choice]) -> ChainFaithfulness:
         """The finding about anyone who answers. Raises `InputError` where no question has a chain."""
-        cases = [c for i, q in enumerate(choices) if (c := self._case(who, q, i)) is not None]
-        if not cases:
+        return self._told(who.name, choices, self._asked(who, choices), 0)
+
+    def _asked(self, who: Respondent, choices: Sequence[Choice]) -> list[Chained]:
+        cases = [self._case(who, q) for q in choices]
+        prompts = {(i, k): p for i, c in enumerate(cases) if c for k, p in c.prompts.items()}
+        picks = dict(zip(prompts, map(pick, who.tried(list(prompts.values())))))
+        return [
+            Chained()
+            if c is None
+            else Chained(
+                steps=c.steps,
+                wrong=c.wrong,
+                whole=picks[i, "whole"],
+                none=picks[i, "none"],
+                picks=tuple(tuple(picks.get((i, (t, k)), -1) for k in range(len(c.steps))) for t in TESTS),
+            )
+            for i, c in enumerate(cases)
+        ]
+
+    def _told(
+        self, name: str, choices: Sequence[Choice], parts: Sequence[Chained], failed: int
+    ) -> ChainFaithfulness:
+        if not any(p.steps for p in parts):
             raise InputError(
-                f"You asked whether the answers of {who.name} follow from chains of thought.",
+                f"You asked whether the answers of {name} follow from chains of thought.",
                 "No question has a chain, and none was written.",
                 "Give questions with steps, or a model that writes some.",
             )
-        picks = who.picks({(i, k): p for i, c in enumerate(cases) for k, p in c.prompts.items()})
-        mine = [{k: picks[i, k] for k in c.prompts} for i, c in enumerate(cases)]
-        known = [i for i, m in enumerate(mine) if m["whole"] >= 0]
-        return self._finding([cases[i] for i in known], [mine[i] for i in known], len(choices) - len(known))
+        known = [(q, p) for q, p in zip(choices, parts) if p.whole >= 0]
+        if not known:
+            raise unanswered(name, len(choices))
+        cases = [Case(q, p.steps, p.wrong, {}) for q, p in known]
+        return self._finding(cases, [p.by_name() for _, p in known], len(choices) - len(known) + failed)
 
     # ---- what is asked -------------------------------------------------------------------------------------------
 
-    def _case(self, who: Respondent, q: Choice, number: int) -> Case | None:
+    def _case(self, who: Respondent, q: Choice) -> Case | None:
         steps = q.steps if self.chain == "given" and q.steps else self._written(who, q, ())
         if not steps:
             return None
@@ -131,9 +179,9 @@ class ChainOfThought(AskingStudy):
             chains[WORDS, i] = " ".join((*own[: i + 1], *steps[i + 1 :]))
             chains[DOTS_CUT, i] = self._dots(who, steps[:i])
             chains[DOTS, i] = self._dots(who, steps[: i + 1])
-            made = mistaken(steps[i], q.options, generator(self.seed, "mistake", number, i))
+            made = mistaken(steps[i], q.options, generator(self.seed, "mistake", q.question, q.lead, i))
             if made is not None:
-                wrong.append(Wrong(i, steps[i], *made))
+                wrong.append(Wrong(at=i, said=steps[i], told=made[0], rule=made[1]))
                 before = (*steps[:i], made[0])
                 chains[WRONG, i] = " ".join((*before, *self._after(who, q, before, steps[i + 1 :])))
         prompts: dict[Hashable, Prompt] = {

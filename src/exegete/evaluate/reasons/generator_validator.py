@@ -29,16 +29,25 @@ from exegete.core.results.reasons_validator import GeneratorValidator
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.evaluate.asking import AskingStudy
-from exegete.evaluate.respond import Prompt, Respondent, pick
+from exegete.evaluate.respond import Prompt, Respondent, pick, unanswered
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.stats import bootstrap_mean
 
 N_SHOWN = 30
 
 
+class Validated(Value):
+    """The option that a question was answered with (-1: none), and P(yes) of each of its options [option]."""
+
+    given: int = -1
+    sure: np.ndarray = np.zeros(0)
+
+
 @register
-class GeneratorValidatorStudy(AskingStudy):
+class GeneratorValidatorStudy(AskingStudy, Divided):
     """Whether the model finds its own answers right, and others wrong, when it is asked."""
 
     id: ClassVar[str] = "generator_validator"
@@ -57,37 +66,52 @@ class GeneratorValidatorStudy(AskingStudy):
     yes: str = Field("yes", min_length=1, description="the validator's word for right")
     no: str = Field("no", min_length=1, description="its word for wrong")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> GeneratorValidator:
-        """Over questions."""
-        found = self.judge(self.who(lab), items)
+    part: ClassVar[type[Value]] = Validated
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Validated]:
+        """Each question answered, and each of its options judged."""
+        return self._asked(self.who(lab), items)
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Validated], target: Target, n_failed: int = 0
+    ) -> GeneratorValidator:
+        """Agreement over all questions."""
+        found = self._told(self.who(lab).name, items, parts, n_failed)
         return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
 
     def judge(self, who: Respondent, choices: Sequence[Choice]) -> GeneratorValidator:
         """The finding about anyone who answers. Raises `InputError` where fewer than two questions are answered."""
+        return self._told(who.name, choices, self._asked(who, choices), 0)
+
+    def _asked(self, who: Respondent, choices: Sequence[Choice]) -> list[Validated]:
         prompts = [Prompt(self.framed.text(q.question, "", q.lead), q.options) for q in choices]
-        given = [pick(p) for p in who.answers(prompts)]
-        known = [i for i, g in enumerate(given) if g >= 0]
-        sure = self._validated(who, choices, known)
-        known = [i for i in known if np.isfinite(sure[i][: len(choices[i].options)]).all()]
+        given = [pick(p) for p in who.tried(prompts)]
+        places = [(i, k) for i, g in enumerate(given) if g >= 0 for k in range(len(choices[i].options))]
+        told = who.tried([self._judged(choices[i], k) for i, k in places])
+        sure = [np.full(len(q.options), np.nan) for q in choices]
+        for (i, k), p in zip(places, told):
+            sure[i][k] = p[0]
+        return [Validated(given=g, sure=s) for g, s in zip(given, sure)]
+
+    def _told(
+        self, name: str, choices: Sequence[Choice], parts: Sequence[Validated], failed: int
+    ) -> GeneratorValidator:
+        if all(p.given < 0 for p in parts):
+            raise unanswered(name, len(choices))
+        known = [i for i, p in enumerate(parts) if p.given >= 0 and np.isfinite(p.sure).all()]
         if len(known) < 2:
             raise InputError(
-                f"You asked whether {who.name} finds its own answers right.",
+                f"You asked whether {name} finds its own answers right.",
                 f"{len(known)} of {len(choices)} questions were both answered and judged.",
                 "Give more or shorter questions.",
             )
-        mine = [choices[i] for i in known]
-        return self._finding(
-            mine, np.array([given[i] for i in known]), sure[known], len(choices) - len(known)
-        )
-
-    def _validated(self, who: Respondent, choices: Sequence[Choice], asked: Sequence[int]) -> np.ndarray:
-        """P(yes) [question, option], NaN beyond a question's own options."""
-        found = np.full((len(choices), max(len(q.options) for q in choices)), np.nan)
-        places = [(i, k) for i in asked for k in range(len(choices[i].options))]
-        prompts = [self._judged(choices[i], k) for i, k in places]
-        for (i, k), p in zip(places, who.tried(prompts)):
-            found[i, k] = p[0]
-        return found
+        sure = np.full(
+            (len(choices), max(len(q.options) for q in choices)), np.nan
+        )  # NaN beyond its own options
+        for row, p in zip(sure, parts):
+            row[: len(p.sure)] = p.sure
+        mine, given = [choices[i] for i in known], np.array([parts[i].given for i in known])
+        return self._finding(mine, given, sure[known], len(choices) - len(known) + failed)
 
     def _judged(self, q: Choice, at: int) -> Prompt:
         answered = f"{self.framed.text(q.question, '', q.lead)} {q.options[at]}"

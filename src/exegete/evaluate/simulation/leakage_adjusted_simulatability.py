@@ -33,8 +33,10 @@ from exegete.core.reference import Reference
 from exegete.core.results.simulation_leakage import LeakageAdjusted
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.evaluate.respond import ChatRespondent, Prompt, Respondent
-from exegete.evaluate.whys import ExplainedStudy, Why, dealt
+from exegete.evaluate.whys import Explained, ExplainedStudy, Why, dealt
+from exegete.methods.contracts.study import Divided
 from exegete.models.chat.open import chat
 from exegete.models.lab import Lab
 from exegete.ops.choice_head import Features, held_out, word_features
@@ -61,7 +63,7 @@ class Simulated:
 
 
 @register
-class LeakageAdjustedStudy(ExplainedStudy):
+class LeakageAdjustedStudy(ExplainedStudy, Divided):
     """Whether explanations help a simulator to say what the model answers, beyond giving the answer away."""
 
     id: ClassVar[str] = "leakage_adjusted_simulatability"
@@ -82,33 +84,51 @@ class LeakageAdjustedStudy(ExplainedStudy):
     n_parts: int = Field(5, ge=2, le=50, description="parts of the questions, each predicted from the others")
     strength: float = Field(1.0, gt=0, description="L2 penalty of the simulators")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> LeakageAdjusted:
-        """Over questions."""
+    part: ClassVar[type[Value]] = Explained
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Explained]:
+        """Each question, answered and explained."""
+        return self.answered(self.who(lab), items)
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Explained], target: Target, n_failed: int = 0
+    ) -> LeakageAdjusted:
+        """What simulators learn from all questions; one that is asked reads them here."""
         by = ChatRespondent(chat(self.simulator), self.most_calls) if self.simulator else None
-        found = self.judge(self.who(lab), items, by)
+        found = self._told(self.who(lab).name, items, parts, by, n_failed)
         return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
 
     def judge(
         self, who: Respondent, choices: Sequence[Choice], by: Respondent | None = None
     ) -> LeakageAdjusted:
         """The finding about anyone who answers; `by` simulates, words do where it is None. Raises `InputError` for too few questions."""
-        whys = self.explained(who, choices)
+        return self._told(who.name, choices, self.answered(who, choices), by, 0)
+
+    def _told(
+        self,
+        name: str,
+        choices: Sequence[Choice],
+        parts: Sequence[Explained],
+        by: Respondent | None,
+        failed: int,
+    ) -> LeakageAdjusted:
+        whys = self.known(name, choices, parts)
         texts = [[w.text for w in whys], *(self.shuffled(whys, k) for k in range(self.n_shuffles))]
         read = [self._read(whys, t, by) for t in texts]
         fine = [i for i in range(len(whys)) if all(x[i] is not None for r in read for x in r.values())]
         if len(fine) < 2:
             raise InputError(
-                f"You asked {by.name if by else 'a simulator'} to say what {who.name} answers.",
+                f"You asked {by.name if by else 'a simulator'} to say what {name} answers.",
                 f"{len(fine)} of {len(whys)} questions were read with and without their explanations.",
                 "Give shorter questions or explanations.",
             )
         mine = [whys[i] for i in fine]
-        parts = dealt(mine, self.n_parts, self.seed)
+        shares = dealt(mine, self.n_parts, self.seed)
         told: list[Simulated] = []
         for r in read:
             rows = {k: [x[i] for i in fine] for k, x in r.items()}
-            told.append(self._simulated(mine, rows, parts, told[0].x if told else None))
-        return self._finding(mine, told[0], told[1:], len(choices) - len(mine))
+            told.append(self._simulated(mine, rows, shares, told[0].x if told else None))
+        return self._finding(mine, told[0], told[1:], len(choices) - len(mine) + failed)
 
     # ---- what is read --------------------------------------------------------------------------------------------
 
