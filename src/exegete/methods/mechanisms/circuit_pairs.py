@@ -54,6 +54,20 @@ class Pairs:
         size = max(1, tokens // self.length)
         return [self.take(range(i, min(i + size, len(self)))) for i in range(0, len(self), size)]
 
+    @property
+    def plain(self) -> "Pairs":
+        """The same pairs, the answers measured alone."""
+        return Pairs(
+            replace(self.aim, rows=tuple((replace(r[0], foil=None),) for r in self.aim.rows)), self.corrupt
+        )
+
+    @property
+    def said(self) -> list[str]:
+        """What each pair says, whichever pairs stand beside it: a name for its random draws."""
+        ids, mask = self.aim.inputs["input_ids"], self.aim.inputs["attention_mask"].sum(1).tolist()
+        both = zip(ids.tolist(), self.corrupt["input_ids"].tolist(), mask)
+        return [f"{a[:n]} {b[:n]}" for a, b, n in both]
+
     def halves(self) -> tuple["Pairs", "Pairs"]:
         """Every other pair to find with, the rest to judge with; both are all of them where there is one pair only."""
         if len(self) < 2:
@@ -61,8 +75,11 @@ class Pairs:
         return self.take(range(0, len(self), 2)), self.take(range(1, len(self), 2))
 
 
-def read_pairs(lab: Lab, items: Sequence[Pair], target: Target, corrupt: bool = True) -> Pairs:
-    """Pairs as one batch. `corrupt`: whether corrupt texts are needed.
+def read_pairs(
+    lab: Lab, items: Sequence[Pair], target: Target, corrupt: bool = True, alike: bool = True
+) -> Pairs:
+    """Pairs as one batch. `corrupt`: whether corrupt texts are needed. `alike`: where one pair's answers are the same token, the
+    answer alone is measured on all of them.
 
     Raises `InputError` for pairs of unequal length or without the corrupt text they need, `TargetError` for answers of
     several tokens.
@@ -83,7 +100,7 @@ def read_pairs(lab: Lab, items: Sequence[Pair], target: Target, corrupt: bool = 
     foils = [p.against for p in items]
     against = [_aim(lab, [o if f is None else c], [f], target) for c, o, f in zip(clean, other, foils)]
     rows = [(_contrast(r[0], f.rows[0][0]),) for r, f in zip(aim.rows, against)]
-    if any(r[0].foil is None for r in rows):  # a batch is measured alike
+    if alike and any(r[0].foil is None for r in rows):  # numbers that are averaged are of one kind
         rows = [(replace(r[0], foil=None),) for r in rows]
     aim = replace(aim, rows=tuple(rows), foils=tuple(a.answers[0] for a in against))
     return Pairs(aim, there.inputs)

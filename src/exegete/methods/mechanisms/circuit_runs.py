@@ -77,13 +77,13 @@ class Judge:
         return np.stack([self.known[k] for k in keys]) if keys else np.zeros((0, len(self)))
 
     def measured(self, keep: np.ndarray, measure: Measure) -> np.ndarray:
-        """`measure(aim, logits)` [circuit, pair] of circuits; logits [circuit * pair, row, vocab], or pooled."""
+        """`measure(aim, logits)` [..., circuit, pair] of circuits; logits [circuit * pair, row, vocab], or pooled."""
         found = []
         for ground in self.grounds:
             size = self._circuits_at_once(ground)
             parts = [self._some(ground, keep[i : i + size], measure) for i in range(0, len(keep), size)]
-            found.append(np.concatenate(parts))
-        return np.concatenate(found, axis=1)
+            found.append(np.concatenate(parts, axis=-2))
+        return np.concatenate(found, axis=-1)
 
     def _some(self, ground: Ground, keep: np.ndarray, measure: Measure) -> np.ndarray:
         aim, n, p = ground.pairs.aim, len(keep), len(ground.pairs)
@@ -98,7 +98,7 @@ class Judge:
         ).logits
         values = measure(aim, logits)
         finite(values, "output")
-        return values.detach().double().cpu().numpy().reshape(n, p)
+        return values.detach().double().cpu().numpy().reshape(*values.shape[:-1], n, p)
 
     def _circuits_at_once(self, ground: Ground) -> int:
         tokens = len(ground.pairs) * ground.pairs.length

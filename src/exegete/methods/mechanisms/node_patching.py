@@ -12,7 +12,7 @@ Shapes: effects [pair, layer, head + 1]. Cost a pair: 2 forwards, and 2 (heads +
 References: Vig et al. 2020 (arXiv:2004.12265), sec. 3; Heimersheim and Nanda 2024 (arXiv:2404.15255), sec. 2.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,7 +26,9 @@ from exegete.core.results.circuits import NodeEffects
 from exegete.core.site import Site
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import with_failed
+from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.circuit_pairs import Pairs, read_pairs
 from exegete.models.lab import Lab
 from exegete.ops.circuit import NOISE
@@ -35,8 +37,20 @@ from exegete.ops.stats import bootstrap_mean
 FLAT = "No part moves the target: the two texts are alike to the model."
 
 
+class Exchanged(Value):
+    """One pair, measured in two ways, the answer less the foil and the answer alone: `effect` of every part and of random
+    changes [way, layer, head + 1], the target of both texts `ends` [way, 2]; `against`: whether it has a foil.
+    """
+
+    clean: str
+    effect: np.ndarray
+    noise: np.ndarray
+    ends: np.ndarray
+    against: bool
+
+
 @register
-class NodePatching(Study):
+class NodePatching(Divided):
     """Which heads and feed-forward parts carry the answer: each one's value is exchanged for the other text's."""
 
     id: ClassVar[str] = "node_patching"
@@ -45,6 +59,7 @@ class NodePatching(Study):
     verb: ClassVar[str] = "circuit"
     asks: ClassVar[Any] = "pairs"
     finds: ClassVar[type] = NodeEffects
+    part: ClassVar[type[Value]] = Exchanged
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "sequence", "token")
     reference: ClassVar[Reference] = Reference(
         authors="Vig et al.", year=2020, where="arXiv:2004.12265", equation="sec. 3",
@@ -57,22 +72,35 @@ class NodePatching(Study):
     )
     seed: int = Field(0, description="seed of the random directions")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> NodeEffects:
-        """Over pairs."""
-        pairs = read_pairs(lab, items, target)
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Exchanged]:
+        """Every part of every pair."""
+        pairs = read_pairs(lab, items, target, alike=False)
         tokens = max(1, lab.model.token_budget // (lab.model.map.n_heads + 1))
         batches = pairs.batches(tokens)
-        parts, start = [], 0
+        found: list[Exchanged] = []
         with lab.working(len(batches), "patching parts") as step:
             for batch in batches:
-                parts.append(self._effects(lab, batch, start))
-                start += len(batch)
+                clean, against = batch.aim.tokens, [r[0].foil is not None for r in batch.aim.rows]
+                each = zip(clean, *self._effects(lab, batch), against)
+                found += [
+                    Exchanged(clean=" ".join(c), effect=e, noise=r, ends=o, against=a)
+                    for c, e, r, o, a in each
+                ]
                 step()
-        effect, noise, ends = (np.concatenate(p) for p in zip(*parts))
-        return _finding(lab, self.direction, pairs, effect, noise, ends)
+        return found
 
-    def _effects(self, lab: Lab, pairs: Pairs, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Effects and those of random directions [pair, layer, head + 1], and the target of both texts [pair, 2]."""
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Exchanged], target: Target, n_failed: int = 0
+    ) -> NodeEffects:
+        """Over pairs, against the foil where all have one."""
+        way = 0 if all(p.against for p in parts) else 1
+        effect, noise, ends = (
+            np.stack([getattr(p, k)[way] for p in parts]) for k in ("effect", "noise", "ends")
+        )
+        return with_failed(_finding(lab, self.direction, parts[0].clean, effect, noise, ends), n_failed)
+
+    def _effects(self, lab: Lab, pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Effects and those of random directions [pair, way, layer, head + 1], and the target of both texts [pair, way, 2]."""
         bound, noising = lab.model.map, self.direction == "noising"
         stack, n = bound.stacks[-1], bound.n_layers
         kinds = ("resid_pre", "z", "mlp_add")
@@ -82,24 +110,26 @@ class NodePatching(Study):
         clean, corrupt = (lab.run(x, read=every, rows=rows) for x in (pairs.aim.inputs, pairs.corrupt))
         host, guest = (clean, corrupt) if noising else (corrupt, clean)
         inputs = pairs.aim.inputs if noising else pairs.corrupt
-        ends = torch.stack([pairs.aim.measure(t.logits) for t in (clean, corrupt)], 1)
-        base = ends[:, 0 if noising else 1]
+        ways, said = (pairs.aim, pairs.plain.aim), pairs.said
+        measure = lambda t: torch.stack([aim.measure(t.logits) for aim in ways])  # noqa: E731
+        ends = torch.stack([measure(clean), measure(corrupt)], -1)  # [way, pair, 2]
+        base = ends[..., 0 if noising else 1]
         mask = inputs["attention_mask"]
         found = []
         for i in range(n):
             resid, places = host[sites["resid_pre"][i]], (sites["z"][i], sites["mlp_add"][i])
             real = [guest[s] for s in places]
-            turned = [host[s] + _turned(lab, s, guest[s] - host[s], mask, start) for s in places]
+            turned = [host[s] + _turned(lab, s, guest[s] - host[s], mask, said) for s in places]
             for values in (real, turned):
                 edit = {s: _exchange(v, j) for j, (s, v) in enumerate(zip(places, values))}
                 cells = bound.n_heads + 1
                 wide = {k: v.repeat(cells, *[1] * (v.dim() - 1)) for k, v in inputs.items()}
                 at = None if rows is None else rows.repeat(cells, 1)
                 t = lab.resume(wide, i, resid.repeat(cells, 1, 1), stack=stack, edit=edit, rows=at)
-                found.append(pairs.aim.measure(t.logits).reshape(cells, -1).T)
+                found.append(measure(t).reshape(2, cells, -1).permute(2, 0, 1))
         sign = 1.0 if noising else -1.0
-        moved = sign * (base[:, None, None] - torch.stack(found, 1)).double().cpu().numpy()
-        return moved[:, 0::2], moved[:, 1::2], ends.double().cpu().numpy()
+        moved = sign * (base.T[..., None, None] - torch.stack(found, 2)).double().cpu().numpy()
+        return moved[:, :, 0::2], moved[:, :, 1::2], ends.transpose(0, 1).double().cpu().numpy()
 
 
 def _exchange(value: Tensor, mlp: int) -> Callable[[Tensor], Tensor]:
@@ -117,23 +147,23 @@ def _exchange(value: Tensor, mlp: int) -> Callable[[Tensor], Tensor]:
     return edit
 
 
-def _turned(lab: Lab, site: Site, change: Tensor, mask: Tensor, start: int) -> Tensor:
-    """The change turned into a random direction of equal length, at each token (drawn text by text, whatever the batch)."""
+def _turned(lab: Lab, site: Site, change: Tensor, mask: Tensor, said: Sequence[str]) -> Tensor:
+    """The change turned into a random direction of equal length, at each token (drawn by what the pair says)."""
     draws = []
     for i, one in enumerate(change):
         real = int(mask[i].sum())
         shape = (*one.shape[:-2], real, one.shape[-1])
         draw = torch.zeros_like(one)
-        draw[..., :real, :] = torch.from_numpy(
-            lab.rng("turn", str(site), start + i).standard_normal(shape)
-        ).to(one)
+        draw[..., :real, :] = torch.from_numpy(lab.rng("turn", str(site), said[i]).standard_normal(shape)).to(
+            one
+        )
         draws.append(draw)
     noise = torch.stack(draws)
     return noise * change.norm(dim=-1, keepdim=True) / noise.norm(dim=-1, keepdim=True).clamp_min(1e-12)
 
 
 def _finding(
-    lab: Lab, direction: str, pairs: Pairs, effect: np.ndarray, noise: np.ndarray, ends: np.ndarray
+    lab: Lab, direction: str, clean: str, effect: np.ndarray, noise: np.ndarray, ends: np.ndarray
 ) -> NodeEffects:
     mean = effect.mean(0)
     low, high = _intervals(effect, lab.seed)
@@ -148,7 +178,7 @@ def _finding(
     return NodeEffects(
         title="Which heads and feed-forward parts carry the answer?",
         lede=FLAT if flat else f"Through {node} alone the target {word} {score.value:.3g}{share}{tail}.",
-        context=(("clean", " ".join(pairs.aim.tokens[0])), ("direction", direction)),
+        context=(("clean", clean), ("direction", direction)),
         heads=mean[:, :-1], mlps=mean[:, -1], heads_low=low[:, :-1], heads_high=high[:, :-1],
         mlps_low=low[:, -1], mlps_high=high[:, -1], full=float(ends[:, 0].mean()), empty=float(ends[:, 1].mean()),
         trust=Trust(scores=(score,), seed=lab.seed),

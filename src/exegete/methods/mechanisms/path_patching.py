@@ -14,10 +14,14 @@ written (norms after parts, encoder-decoders) are refused.
 References: Wang et al. 2022 (arXiv:2211.00593), sec. 3.1; Goldowsky-Dill et al. 2023 (arXiv:2304.05969), sec. 3.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from exegete.core.errors import InputError, SiteError
 from exegete.core.method import Need, register
@@ -25,16 +29,29 @@ from exegete.core.reference import Reference
 from exegete.core.results.patching import PatchGrid, Patching
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import with_failed
+from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.circuit_pairs import Pairs, read_pairs
 from exegete.methods.mechanisms.circuit_runs import Judge
 from exegete.models.edges import EdgeGraph, edge_graph
-from exegete.models.lab import Lab
+from exegete.models.lab import Aim, Lab
 from exegete.ops.patching import picked_elsewhere, share_intervals, shares
 
 
+class Paths(Value):
+    """One pair, measured in two ways, the answer less the foil and the answer alone [way, ...]: the target of both texts, and with
+    one sender's path cut [way, sender]; `against`: whether it has a foil.
+    """
+
+    clean: np.ndarray
+    corrupt: np.ndarray
+    cut: np.ndarray
+    against: bool
+
+
 @register
-class PathPatching(Study):
+class PathPatching(Divided):
     """Which parts move the answer straight into the logits, or into one input of one part."""
 
     id: ClassVar[str] = "path_patching"
@@ -43,6 +60,7 @@ class PathPatching(Study):
     verb: ClassVar[str] = "patch"
     asks: ClassVar[Any] = "pairs"
     finds: ClassVar[type] = Patching
+    part: ClassVar[type[Value]] = Paths
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "sequence", "token")
     reference: ClassVar[Reference] = Reference(
         authors="Goldowsky-Dill et al.", year=2023, where="arXiv:2304.05969", equation="sec. 3",
@@ -55,8 +73,65 @@ class PathPatching(Study):
     )
     seed: int = Field(0, description="seed of the unrelated text")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Patching:
-        """Over pairs of as many tokens."""
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Paths]:
+        """Every sender's path of every pair."""
+        graph, reader, senders = self._path(lab)
+        pairs = read_pairs(lab, items, target, alike=False)
+        judge = Judge(lab, graph, pairs)
+        keep = np.concatenate(
+            [
+                graph.allowed[None],
+                np.zeros((1, *graph.shape), dtype=bool),
+                _masks(graph, reader, range(senders)),
+            ]
+        )
+
+        def both(aim: Aim, logits: Tensor) -> Tensor:
+            alone = tuple((replace(r[0], foil=None),) for r in aim.rows)
+            return torch.stack([aim.measure(logits), replace(aim, rows=alone).measure(logits)])
+
+        told = judge.measured(keep, both)  # [way, circuit, pair]
+        return [
+            Paths(clean=x[:, 0], corrupt=x[:, 1], cut=x[:, 2:], against=r[0].foil is not None)
+            for x, r in zip(np.moveaxis(told, -1, 0), pairs.aim.rows)
+        ]
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Paths], target: Target, n_failed: int = 0
+    ) -> Patching:
+        """Over pairs of as many tokens, against the foil where all have one; and the control of the path that each is judged by."""
+        graph, reader, _ = self._path(lab)
+        pairs = read_pairs(lab, items, target)
+        way = 0 if all(p.against for p in parts) else 1
+        clean, corrupt, cut = (
+            np.stack([getattr(p, k)[way] for p in parts]) for k in ("clean", "corrupt", "cut")
+        )
+        span = clean - corrupt
+        if np.isnan(shares(span[:, None], span)).any():
+            raise InputError(
+                "You asked what carries the answer from a clean text to a corrupt one.",
+                "The target is the same on both, so there is nothing to carry.",
+                "Give a corrupt text that changes the answer, or name answer and against.",
+            )
+        moved = clean[:, None] - cut
+        best = picked_elsewhere(moved, span)
+        control = _control(lab, graph, pairs, reader, best, clean)
+        score = _score(lab, self.receiver, moved, control, best, span)
+        grid = _grid(graph, self.receiver, moved, span, lab.seed)
+        i, j = grid.best
+        tail = "" if score.beats_control else "; an unrelated text's writes do as much"
+        finding = Patching(
+            title=f"What reaches {self.receiver} straight?",
+            lede=f"On the path straight into {self.receiver} alone, {_sender(grid, i, j)} takes away {grid.effect[i, j]:.0%} of "
+            f"what separates the texts{tail}.",
+            context=(("clean", " ".join(pairs.aim.tokens[0])), ("receiver", self.receiver)),
+            direction="noising", corruption="text", grids=(grid,), clean=clean, corrupt=corrupt,
+            trust=Trust(scores=(score,), seed=lab.seed),
+        )  # fmt: skip
+        return with_failed(finding, n_failed)
+
+    def _path(self, lab: Lab) -> tuple[EdgeGraph, int, int]:
+        """The graph, the receiver in it, and how many senders come before it. Raises `SiteError` where none does."""
         graph = edge_graph(lab.model.map, lab.model.name)
         reader = graph.reader(self.receiver)
         senders = graph.upstream(reader)
@@ -66,31 +141,7 @@ class PathPatching(Study):
                 "No part comes before it: it reads the embeddings alone.",
                 "Choose a receiver of a later layer.",
             )
-        pairs = read_pairs(lab, items, target)
-        judge = Judge(lab, graph, pairs)
-        clean, corrupt = judge.full, judge.empty
-        span = clean - corrupt
-        if np.isnan(shares(span[:, None], span)).any():
-            raise InputError(
-                "You asked what carries the answer from a clean text to a corrupt one.",
-                "The target is the same on both, so there is nothing to carry.",
-                "Give a corrupt text that changes the answer, or name answer and against.",
-            )
-        moved = clean[:, None] - judge.values(_masks(graph, reader, range(senders))).T
-        best = picked_elsewhere(moved, span)
-        control = _control(lab, graph, pairs, reader, best, clean)
-        score = _score(lab, self.receiver, moved, control, best, span)
-        grid = _grid(graph, self.receiver, moved, span, lab.seed)
-        i, j = grid.best
-        tail = "" if score.beats_control else "; an unrelated text's writes do as much"
-        return Patching(
-            title=f"What reaches {self.receiver} straight?",
-            lede=f"On the path straight into {self.receiver} alone, {_sender(grid, i, j)} takes away {grid.effect[i, j]:.0%} of "
-            f"what separates the texts{tail}.",
-            context=(("clean", " ".join(pairs.aim.tokens[0])), ("receiver", self.receiver)),
-            direction="noising", corruption="text", grids=(grid,), clean=clean, corrupt=corrupt,
-            trust=Trust(scores=(score,), seed=lab.seed),
-        )  # fmt: skip
+        return graph, reader, senders
 
 
 def _masks(graph: EdgeGraph, reader: int, senders: Any) -> np.ndarray:
@@ -104,12 +155,12 @@ def _control(
     lab: Lab, graph: EdgeGraph, pairs: Pairs, reader: int, best: np.ndarray, clean: np.ndarray
 ) -> np.ndarray:
     """What the chosen path of each pair moves with writes of the pair's tokens in another order [pair]."""
-    ids = pairs.corrupt["input_ids"].clone()
+    ids, said = pairs.corrupt["input_ids"].clone(), pairs.said
     for i, row in enumerate(ids):
         n = (
             int(pairs.corrupt["attention_mask"][i].sum()) - 1
         )  # the last token stays: the output is read there
-        order = lab.rng("stranger", i).permutation(n)
+        order = lab.rng("stranger", said[i]).permutation(n)
         row[:n] = row[order.tolist()]
     stranger = Judge(lab, graph, Pairs(pairs.aim, {**pairs.corrupt, "input_ids": ids}))
     kinds, which = np.unique(best, return_inverse=True)
