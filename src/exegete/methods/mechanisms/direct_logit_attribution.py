@@ -15,6 +15,7 @@ Cost: one forward a text, and one more where the target is the model's own choic
 (arXiv:2211.00593), sec. 3.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,7 +30,8 @@ from exegete.core.reference import Reference
 from exegete.core.results.direct import LogitAttribution, LogitPart
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
-from exegete.methods.contracts.study import Study
+from exegete.core.value import Value
+from exegete.methods.contracts.study import Divided
 from exegete.models.decompose import Shares, decompose
 from exegete.models.lab import Aim, Lab
 from exegete.ops.stats import bootstrap_mean, midrank_percentile
@@ -37,8 +39,33 @@ from exegete.ops.stats import bootstrap_mean, midrank_percentile
 BATCH = 16
 
 
+class Wrote(Value):
+    """Some texts. Of each: names of `answers` and `foils`, shares of `parts` [text, part] and their sum `logit` [text], of the
+    answer less the foil. Sums over texts: `totals` of shares by place, `units` [neuron] of every layer of `layers`, what parts
+    have in random tokens' logits [draw, part] and the size of it [part]. The largest logit and gaps of the checks (`half`: in
+    half precision). Of a single text also its `tokens` and the shares `sources` by the token that heads read.
+    """
+
+    answers: tuple[str, ...]
+    foils: tuple[str, ...]
+    parts: np.ndarray
+    logit: np.ndarray
+    totals: dict[str, np.ndarray]
+    layers: tuple[int, ...]
+    units: tuple[np.ndarray, ...]
+    random: np.ndarray
+    size: np.ndarray
+    said: float
+    gap: float
+    inside: float
+    half: bool
+    capped: bool
+    tokens: tuple[str, ...] = ()
+    sources: np.ndarray | None = None
+
+
 @register
-class DirectLogitAttribution(Study):
+class DirectLogitAttribution(Divided):
     """What each part of the model writes directly towards a logit; the parts sum to it."""
 
     id: ClassVar[str] = "direct_logit_attribution"
@@ -47,6 +74,8 @@ class DirectLogitAttribution(Study):
     verb: ClassVar[str] = "lens"
     asks: ClassVar[Any] = "texts"
     finds: ClassVar[type] = LogitAttribution
+    part: ClassVar[type[Value]] = Wrote
+    reduces: ClassVar[bool] = True
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq")
     reference: ClassVar[Reference] = Reference(
         authors="Elhage et al.", year=2021, title="A Mathematical Framework for Transformer Circuits",
@@ -58,8 +87,8 @@ class DirectLogitAttribution(Study):
     n_top: int = Field(10, ge=1, le=1000, description="how many hidden units, and heads by token, are listed")
     seed: int = Field(0, description="seed of the random tokens")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> LogitAttribution:
-        """Over texts."""
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Wrote]:
+        """Shares of all texts, summed up."""
         if target.scale not in ("auto", "logit"):
             raise TargetError(
                 f"You asked for direct attribution on the scale {target.scale!r}.",
@@ -74,7 +103,13 @@ class DirectLogitAttribution(Study):
                 _refuse_several(aim)
                 found.append(self._batch(lab, aim, single=len(items) == 1))
                 step(len(aim))
-        return self._finding(lab, found)
+        return [_wrote(found)]
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Wrote], target: Target, n_failed: int = 0
+    ) -> LogitAttribution:
+        """Over texts."""
+        return self._finding(lab, _Every(parts), n_failed)
 
     def _batch(self, lab: Lab, aim: Aim, single: bool) -> "_Batch":
         """One pass: shares of the answer, of the foil where there is one, and of the random tokens."""
@@ -87,12 +122,11 @@ class DirectLogitAttribution(Study):
         shares = decompose(lab, aim, ids, units=len(own), sources=len(own) if single else 0)
         return _Batch(aim, shares, len(own))
 
-    def _finding(self, lab: Lab, found: list["_Batch"]) -> LogitAttribution:
-        every, aim = _Every(found), found[0].aim
+    def _finding(self, lab: Lab, every: "_Every", n_failed: int) -> LogitAttribution:
         names, mean = _names(lab, every), every.parts.mean(0)
-        random, size = every.random.mean(1), np.abs(every.random).mean((0, 1))
+        random, size, foils = every.random, every.size, tuple(f for f in every.foils if f)
         best = int(mean.argmax())
-        score = _score(names[best][0], every.parts[:, best], random.max(1), size[best], self.seed)
+        score = _score(names[best][0], every.parts[:, best], random.max(1), size[best], self.seed, n_failed)
         parts = tuple(
             LogitPart(
                 name=names[i][0], sort=names[i][1], share=float(mean[i]),
@@ -100,12 +134,11 @@ class DirectLogitAttribution(Study):
             )
             for i in np.argsort(-mean, kind="stable")
         )  # fmt: skip
-        capped = found[0].shares.readout.cap is not None
         return LogitAttribution(
             title="Which parts wrote this logit?",
-            lede=_lede(parts, every, score, aim),
-            answers=tuple(a for f in found for a in f.aim.answers),
-            foils=tuple(a for f in found for a in f.aim.foils if a),
+            lede=_lede(parts, every, score),
+            answers=every.answers,
+            foils=foils,
             logit=float(every.logit.mean()),
             embedding=float(mean[0]),
             heads=every.heads,
@@ -116,17 +149,17 @@ class DirectLogitAttribution(Study):
             head_bias=every.biases[2],
             after=every.after,
             group=lab.model.map.n_heads // lab.model.map.n_kv_heads,
-            capped=capped,
+            capped=every.capped,
             parts=parts,
             units=_top_units(every.units, self.n_top),
-            context=(("text", "".join(aim.tokens[0])),) if len(every.logit) == 1 else (),
+            context=(("text", "".join(every.tokens)),) if len(every.logit) == 1 else (),
             checks=every.checks,
             trust=Trust(
                 scores=(score,),
                 seed=self.seed,
-                notes=("Shares are of the logit before the model's soft cap.",) if capped else (),
+                notes=("Shares are of the logit before the model's soft cap.",) if every.capped else (),
             ),
-            **_sources(aim, every, names, self.n_top),
+            **_sources(every, names, self.n_top),
         )
 
 
@@ -162,39 +195,75 @@ class _Batch:
         return torch.cat([s.embedding[..., None], s.embedding[..., None] + added.cumsum(-1)], -1)
 
 
+def _wrote(found: list[_Batch]) -> Wrote:
+    """All batches of a stretch together."""
+
+    def total(pick: Callable[[Shares], Tensor]) -> np.ndarray:
+        return np.asarray(np.sum([b.mine(pick(b.shares)).sum(0) for b in found], 0))
+
+    first, random = found[0].shares, np.concatenate([b.drawn(b.parts) for b in found], 1)
+    places: dict[str, Callable[[Shares], Tensor]] = {
+        "heads": lambda s: s.heads, "feed_forward": lambda s: s.feed_forward, "projection": lambda s: s.projection,
+        "norms": lambda s: s.norms, "head": lambda s: s.head,
+    }  # fmt: skip
+    totals = {name: total(pick) for name, pick in places.items()}
+    totals["after"] = np.sum([b.mine(b.after).sum(0) for b in found], 0)
+    if first.cross_heads is not None:
+        totals["cross_heads"] = np.sum(
+            [b.mine(x).sum(0) for b in found if (x := b.shares.cross_heads) is not None], 0
+        )
+    single = len(random[0]) == 1
+    return Wrote(
+        answers=tuple(a for b in found for a in b.aim.answers),
+        foils=tuple(f or "" for b in found for f in b.aim.foils),
+        parts=np.concatenate([b.mine(b.parts) for b in found]),
+        logit=np.concatenate([b.mine(b.shares.total) for b in found]),
+        totals=totals,
+        layers=tuple(first.units),
+        units=tuple(total(lambda s, i=i: s.units[i]) for i in first.units),
+        random=random.sum(1),
+        size=np.abs(random).mean(0).sum(0),
+        said=max(float(b.shares.said.abs().max()) for b in found),
+        gap=max(float((b.shares.readout.capped(b.shares.total) - b.shares.said).abs().max()) for b in found),
+        inside=max(b.shares.gap for b in found),
+        half=first.said.dtype in (torch.float16, torch.bfloat16),
+        capped=first.readout.cap is not None,
+        tokens=found[0].aim.tokens[0] if single else (),
+        sources=None if first.sources is None else found[0].mine(first.sources)[0],
+    )
+
+
 class _Every:
-    """All batches together: arrays [text, ...] of the answer less the foil, `random` [draw, text, part], and the checks."""
+    """All stretches together: means over texts of the answer less the foil, `parts` and `logit` of each, and the checks."""
 
-    def __init__(self, found: list[_Batch]) -> None:
-        def mine(pick: Any) -> np.ndarray:
-            return np.concatenate([b.mine(pick(b)) for b in found])
+    def __init__(self, parts: Sequence[Wrote]) -> None:
+        first, n = parts[0], sum(len(p.logit) for p in parts)
 
-        first = found[0].shares
-        self.parts = mine(lambda b: b.parts)
-        self.random = np.concatenate([b.drawn(b.parts) for b in found], 1)
-        self.logit = mine(lambda b: b.shares.total)
-        self.heads = mine(lambda b: b.shares.heads).mean(0)
-        self.cross_heads = None if first.cross_heads is None else mine(lambda b: b.shares.cross_heads).mean(0)
-        self.feed_forward = mine(lambda b: b.shares.feed_forward).mean(0)
-        self.after = mine(lambda b: b.after).mean(0)
-        self.biases = [
-            float(mine(lambda b, n=n: getattr(b.shares, n)).mean()) for n in ("projection", "norms", "head")
-        ]
-        self.units = {i: mine(lambda b, i=i: b.shares.units[i]).mean(0) for i in first.units}
-        self.sources = None if first.sources is None else found[0].mine(first.sources)[0]
-        self.checks = _checks(found)
+        def mean(name: str) -> np.ndarray:
+            return np.asarray(np.sum([p.totals[name] for p in parts], 0) / n)
+
+        self.answers = tuple(a for p in parts for a in p.answers)
+        self.foils = tuple(f for p in parts for f in p.foils)
+        self.parts = np.concatenate([p.parts for p in parts])
+        self.logit = np.concatenate([p.logit for p in parts])
+        self.random = np.sum([p.random for p in parts], 0) / n
+        self.size = np.sum([p.size for p in parts], 0) / n
+        self.heads, self.feed_forward, self.after = mean("heads"), mean("feed_forward"), mean("after")
+        self.cross_heads = mean("cross_heads") if "cross_heads" in first.totals else None
+        self.biases = [float(mean(name)) for name in ("projection", "norms", "head")]
+        each = zip(*(p.units for p in parts))
+        self.units = {i: np.sum(x, 0) / n for i, x in zip(first.layers, each)}
+        self.tokens, self.sources = (first.tokens, first.sources) if n == 1 else ((), None)
+        self.capped, self.checks = first.capped, _checks(parts)
 
 
-def _checks(found: list[_Batch]) -> tuple[Check, ...]:
+def _checks(parts: Sequence[Wrote]) -> tuple[Check, ...]:
     """Shares sum to the logits that the model gave, and heads and units to what their parts add."""
-    size = max(1.0, *(float(b.shares.said.abs().max()) for b in found))
-    gaps = [float((b.shares.readout.capped(b.shares.total) - b.shares.said).abs().max()) for b in found]
-    inside = max(b.shares.gap for b in found)
-    half = found[0].shares.said.dtype in (torch.float16, torch.bfloat16)
-    bar, words = 2e-2 if half else 1e-4, "relative to the largest logit"
+    size = max(1.0, *(p.said for p in parts))
+    bar, words = 2e-2 if parts[0].half else 1e-4, "relative to the largest logit"
     return (
-        Check.at_most("shares sum to the logit", max(gaps) / size, bar, words),
-        Check.at_most("heads and units sum to their parts", inside / size, bar, words),
+        Check.at_most("shares sum to the logit", max(p.gap for p in parts) / size, bar, words),
+        Check.at_most("heads and units sum to their parts", max(p.inside for p in parts) / size, bar, words),
     )
 
 
@@ -219,7 +288,7 @@ def _names(lab: Lab, every: _Every) -> list[tuple[str, str]]:
     return names + [(f"{i}.mlp", "feed-forward part") for i in range(layers)]
 
 
-def _score(name: str, shares: np.ndarray, draws: np.ndarray, size: float, seed: int) -> Score:
+def _score(name: str, shares: np.ndarray, draws: np.ndarray, size: float, seed: int, n_failed: int) -> Score:
     """The largest share [text], against the largest share of each random token [draw] and the usual size of this part's."""
     return Score(
         name=f"largest share ({name})",
@@ -230,17 +299,18 @@ def _score(name: str, shares: np.ndarray, draws: np.ndarray, size: float, seed: 
         interval=bootstrap_mean(shares, seed),
         percentile=midrank_percentile(float(shares.mean()), draws),
         n=len(shares),
+        n_failed=n_failed,
     )
 
 
-def _sources(aim: Aim, every: _Every, names: list[tuple[str, str]], n_top: int) -> dict[str, Any]:
+def _sources(every: _Every, names: list[tuple[str, str]], n_top: int) -> dict[str, Any]:
     """Fields that split the heads with the largest shares (either sign) by the token they read, for one text."""
     if every.sources is None:
         return {}
     flat = every.sources.reshape(-1, every.sources.shape[-1])
     order = np.argsort(-np.abs(flat.sum(-1)), kind="stable")[:n_top]
     return {
-        "tokens": aim.tokens[0],
+        "tokens": every.tokens,
         "sources": every.sources.sum(1),
         "source_heads": flat[order],
         "source_names": tuple(names[1 + i][0] for i in order),
@@ -255,11 +325,11 @@ def _top_units(units: dict[int, np.ndarray], n: int) -> tuple[tuple[int, int, fl
     return tuple(sorted(every, key=lambda e: -abs(e[2]))[:n])
 
 
-def _lede(parts: tuple[LogitPart, ...], every: _Every, score: Score, aim: Aim) -> str:
+def _lede(parts: tuple[LogitPart, ...], every: _Every, score: Score) -> str:
     """What wrote the logit, in words."""
-    foil = f" rather than {aim.foils[0].strip()!r}" if aim.foils[0] else ""
+    foil = f" rather than {every.foils[0].strip()!r}" if every.foils[0] else ""
     many = len(every.logit) > 1
-    what = f"the {len(every.logit)} answers" if many else f"{aim.answers[0].strip()!r}{foil}"
+    what = f"the {len(every.logit)} answers" if many else f"{every.answers[0].strip()!r}{foil}"
     most = ", ".join(f"{p.name} ({p.share:+.2f})" for p in parts[:3])
     stands = score.beats_control and score.beats_chance
     tail = "" if stands else " That is no more than the largest share in a random token's logit."
