@@ -1,0 +1,105 @@
+"""Studies worked on in stretches where items differ from each other: the whole is the whole, wherever it is cut.
+
+Each pair, fact or text is a stretch of its own here, so that nothing can be taken from a neighbour.
+"""
+
+import numpy as np
+import pytest
+
+import exegete as xg
+from contract.test_divided import merged, rows_of, same
+from exegete.core.job import ModelRef
+from exegete.core.material import Fact, Pair
+from exegete.methods.contracts.studying import Studying, divided
+from exegete.methods.mechanisms.activation_patching import ActivationPatching
+from exegete.methods.mechanisms.ffn_keys import FfnKeys
+from exegete.methods.mechanisms.knowledge_neurons import KnowledgeNeuronStudy
+from exegete.methods.mechanisms.layer_removal import LayerRemovalStudy
+from exegete.methods.mechanisms.node_patching import NodePatching
+from exegete.methods.mechanisms.path_patching import PathPatching
+from exegete.models.load import load
+from exegete.models.tiny import tiny
+
+CLEAN, CORRUPT = (12, 20, 30, 40, 50, 33), (12, 20, 31, 40, 50, 33)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load(tiny("gpt2"))
+
+
+def pair(clean, corrupt, *answers):
+    return Pair.of(xg.Text(ids=clean), xg.Text(ids=corrupt), *answers)
+
+
+def cut_everywhere(study, model, items, folder):
+    rows = rows_of(study, items)
+    return merged(study, model, rows, list(range(1, len(rows))), folder)
+
+
+def test_pairs_of_other_lengths_are_told_by_role_wherever_they_are_cut(model, tmp_path):
+    """A stretch of one pair cannot know whether tokens or roles are looked at."""
+    study = ActivationPatching()
+    pairs = [
+        pair(CLEAN, CORRUPT, (21,), (22,)),
+        pair((9, *CLEAN), (9, *CORRUPT), (21,), (22,)),
+        Pair.of("mary saw john"),
+    ]
+    whole, again = study(model, pairs), cut_everywhere(study, model, pairs, tmp_path)
+    assert whole.grids[0].axis == "role"
+    assert [s.n_failed for s in again.trust.scores] == [1] * len(again.trust.scores)  # no corrupt text
+    same(whole, again)
+
+
+def test_pairs_of_one_length_are_told_by_token(model, tmp_path):
+    study = ActivationPatching(direction="noising")
+    pairs = [pair(CLEAN, CORRUPT, (21,), (22,)), pair(CORRUPT, CLEAN, (24,), (25,))]
+    whole = study(model, pairs)
+    assert whole.grids[0].axis == "token"
+    same(whole, cut_everywhere(study, model, pairs, tmp_path))
+
+
+@pytest.mark.parametrize("corruption", ["text", "noise", "resample"])
+def test_what_needs_other_pairs_is_not_divided(corruption):
+    study = ActivationPatching(corruption=corruption)
+    job = Studying(model=ModelRef(source="tiny"), method=study.id, params=study.params())
+    assert divided(study) is (corruption == "text") is (job.part is not None)
+    assert bool(job.whole) is (corruption != "text")
+
+
+@pytest.mark.parametrize("study", [NodePatching(), PathPatching()])
+def test_answers_alone_are_measured_where_one_pair_has_no_other(model, study, tmp_path):
+    """The answer of the second pair is its foil, so that nothing but the answer can be measured on both."""
+    pairs = [pair(CLEAN, CORRUPT, (21,), (22,)), pair(CORRUPT, CLEAN, (23,), (23,))]
+    whole = study(model, pairs)
+    same(whole, cut_everywhere(study, model, pairs, tmp_path))
+    alone = study(model, [pair(CLEAN, CORRUPT, (21,), (21,)), pairs[1]])
+    same(whole, alone)
+
+
+def test_the_same_draws_in_another_order(model):
+    """Noise belongs to a text, not to its place."""
+    texts = [xg.Text(ids=CLEAN), xg.Text(ids=CORRUPT[:4]), xg.Text(ids=(7, 8, 9))]
+    one, other = (LayerRemovalStudy(swap=False)(model, t) for t in (texts, texts[::-1]))
+    np.testing.assert_allclose(one.kl_noise, other.kl_noise[:, ::-1], rtol=1e-4, atol=1e-6)
+
+
+def test_a_fact_that_cannot_be_asked_is_counted_and_told(model, tmp_path):
+    study = KnowledgeNeuronStudy(known_only=False, n_steps=3, n_draws=2)
+    long = "the cat sat on the mat " * 100
+    facts = [
+        Fact(prompt="mary went to the", subject="mary", answer="river"),
+        Fact(prompt=f"{long} mary went", subject="mary", answer="mat"),
+        Fact(prompt="john gave a", subject="john", answer="cat"),
+    ]
+    whole, again = study(model, facts), cut_everywhere(study, model, facts, tmp_path)
+    assert all(s.n_failed == 1 for s in again.trust.scores)
+    same(whole, again)
+
+
+def test_a_prefix_that_comes_again_in_another_stretch_is_one_trigger(model, tmp_path):
+    study = FfnKeys(n_units=8, n_triggers=4, n_draws=2)
+    texts = ["the cat sat on the mat", "the cat sat on a river", "john", "the cat sat on the mat"]
+    whole, again = study(model, texts), cut_everywhere(study, model, texts, tmp_path)
+    assert whole.n_places == again.n_places
+    same(whole, again)
