@@ -25,6 +25,7 @@ from scipy.stats import beta, binomtest, norm, t
 from exegete.core.seed import generator
 
 FEW = 10  # from here on the bootstrap stands alone
+MANY = 20_000  # from here on the mean of almost anything is normal, and resampling gives the same ends for far more work
 _AT_ONCE = 1 << 20  # numbers drawn at once, so that memory stays bounded
 
 
@@ -42,6 +43,8 @@ def bootstrap_mean(
         return None
     if np.ptp(x) == 0:
         return float(x[0]), float(x[0])
+    if len(x) >= MANY:
+        return few_mean(x, level=level)
     means = _resampled(x, n_resamples, generator(seed, "bootstrap", len(x)))
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if kind == "bca":
