@@ -92,7 +92,11 @@ class ReaderGradients:
 def _through(norm: nn.Module, x: Tensor, gradient: Tensor) -> Tensor:
     """A gradient behind a norm, in front of it."""
     x = x.detach().requires_grad_(True)
-    return torch.autograd.grad(norm(x).to(x.device), x, gradient)[0] if not isinstance(norm, nn.Identity) else gradient
+    return (
+        torch.autograd.grad(norm(x).to(x.device), x, gradient)[0]
+        if not isinstance(norm, nn.Identity)
+        else gradient
+    )
 
 
 def _by_head(qkv: list[Tensor], gradients: list[Tensor], resid: Tensor) -> Tensor:
