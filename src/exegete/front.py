@@ -148,6 +148,8 @@ def evaluate(
     removal: str | None = None,
     infiller: str | None = None,
     folder: str | None = None,
+    engine: str = "local",
+    workers: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> MetricTable:
@@ -155,12 +157,20 @@ def evaluate(
 
     `inputs` are texts or `Rationale`s (`xg.read_rationales(path).items`), by which plausibility is judged too. `scores` is a
     file of a user's own scores, judged as one more method. `removal` is how faithfulness metrics remove units (delete, mask, infill, ...);
-    `infiller` is the language model that fills in for a classifier. `trust='fast'` leaves the randomised-weights control out. In
-    `folder` every text is kept as it is judged, so that a run that was cut short goes on.
+    `infiller` is the language model that fills in for a classifier. `trust='fast'` leaves the randomised-weights control out. `folder`
+    makes it a run that goes on where it was cut short, by `workers` of `engine` (local or processes).
     """
     from exegete.evaluate.given_scores import GivenScores
     from exegete.evaluate.suite import evaluate as run
+    from exegete.run.drive import Engine
 
+    who = Engine(engine, workers)
+    if folder is None and who.name != "local":
+        raise UsageError(
+            f"You asked to judge methods by the engine {engine!r}.",
+            "Several workers meet in a folder, and none is named.",
+            "Name one: folder='DIR' (--out DIR).",
+        )
     told = isinstance(inputs, Rationale) or (
         isinstance(inputs, Sequence) and any(isinstance(i, Rationale) for i in inputs)
     )
@@ -170,7 +180,8 @@ def evaluate(
     chosen += GivenScores.read(scores) if scores else ()
     return run(
         load(model), texts, chosen, _metrics(metrics), goal,
-        unit=unit, trust=trust, seed=seed, removal=removal, infiller=infiller, folder=folder, progress=progress,
+        unit=unit, trust=trust, seed=seed, removal=removal, infiller=infiller, folder=folder, engine=who,
+        progress=progress,
     )  # fmt: skip
 
 

@@ -10,7 +10,15 @@ import pytest
 
 import exegete as xg
 from exegete.cli.main import dispatch as run
-from exegete.core.errors import BudgetError, ExegeteError, InputError, StoreError, UnknownName, UsageError
+from exegete.core.errors import (
+    BudgetError,
+    ExegeteError,
+    InputError,
+    MissingExtra,
+    StoreError,
+    UnknownName,
+    UsageError,
+)
 from exegete.run.opened import Run
 from support.data import shared_data
 
@@ -195,3 +203,26 @@ def test_real_sentences_from_a_table(tmp_path):
         == 0
     )
     assert len(Run(tmp_path / "o")) == 20
+
+
+def test_a_suite_is_made_by_two_processes_as_by_one(texts, tmp_path):
+    args = ["evaluate", str(texts), "--methods", "saliency", "--metrics", "sufficiency", "--trust", "fast"]
+    for name, more in (("a", []), ("b", ["--engine", "processes", "--workers", "2"])):
+        command = [sys.executable, "-m", "exegete.cli", *args, "--out", str(tmp_path / name), *more]
+        subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "a" / "manifest.json").read_text() == (tmp_path / "b" / "manifest.json").read_text()
+    with pytest.raises(UsageError, match="none is named"):
+        run([*args, "--engine", "processes"])
+
+
+@pytest.mark.parametrize(("package", "extra"), [("ray", "scale"), ("duckdb", "query")])
+def test_an_extra_that_is_missing_says_what_to_install(package, extra, texts, tmp_path, monkeypatch):
+    found = xg.run("saliency", "terrarium/sentiment", str(texts), str(tmp_path / "a"), trust="none")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtra, match=rf"exegete\[{extra}\]"):
+        if package == "duckdb":
+            found.sql("select 1")
+        else:
+            xg.run(
+                "saliency", "terrarium/sentiment", str(texts), str(tmp_path / "b"), trust="none", engine="ray"
+            )

@@ -105,6 +105,16 @@ def evaluate(
             rich_help_panel="Output",
         ),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine", help="With --out DIR: local (this process) or processes.", rich_help_panel="Output"
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="How many processes; else one a core.", rich_help_panel="Output"),
+    ] = None,
     html: o.Html = None,
     open_page: o.Open = False,
     as_json: o.Json = False,
@@ -149,6 +159,8 @@ def evaluate(
         removal=removal,
         infiller=infiller,
         folder=folder,
+        engine=engine,
+        workers=workers,
         seed=seed,
         progress=RichProgress(),
     )
