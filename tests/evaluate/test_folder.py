@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from exegete.core.errors import StoreError
+from exegete.core.errors import ExegeteError, StoreError
 from exegete.core.target import Target
 from exegete.evaluate.suite import evaluate
 from exegete.methods.attribution.occlusion import Occlusion
@@ -73,3 +73,9 @@ def test_the_folder_of_another_plan_is_refused_with_the_difference(tmp_path, oth
     with pytest.raises(StoreError, match="another one") as e:
         run(str(tmp_path), **other)
     assert " there, " in str(e.value)
+
+
+def test_where_nothing_could_be_explained_the_reason_is_raised(tmp_path):
+    for folder in (None, str(tmp_path)):
+        with pytest.raises(ExegeteError, match="nonsense"):
+            run(folder, target=Target(label="nonsense"))

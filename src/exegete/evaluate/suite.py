@@ -92,7 +92,10 @@ def _run(
     judge.progress = Quiet()
     place = prepare(job, lambda: ((str(r["n"]), r) for r in rows), Path(folder), {})
     drive(place, engine or Engine(), job=job, worker=judge, allowed=1.0, progress=progress)
-    return Run(place.path).result  # type: ignore[return-value]
+    found = Run(place.path)
+    if found.n_failed == len(found):
+        raise next(value for _, value in found if isinstance(value, Exception))
+    return found.result  # type: ignore[return-value]
 
 
 def _usual(given: Sequence[object]) -> tuple[ExplanationMetric, ...]:

@@ -126,8 +126,8 @@ def drive(
 ) -> None:  # fmt: skip
     """Work until the run is finished. `job` and `worker` are made already where the caller has them (engine `local` uses them).
 
-    Raises `BudgetError` when more than the share `allowed` of rows fail, `StoreError` when shards were given up, `KeyboardInterrupt`
-    when it was told to stop, and the letter of a worker that could not go on. What was committed stays.
+    Raises `BudgetError` when more than the share `allowed` of rows fail, `StoreError` when shards were given up, `Stopped` when it
+    was told to stop, and the letter of a worker that could not go on. What was committed stays.
     """
     plan = read_plan(folder)
     if folder.manifest.exists():
