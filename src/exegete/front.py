@@ -8,7 +8,7 @@ a list gives a list.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from exegete.core.errors import BudgetError, InputError, UsageError
+from exegete.core.errors import BudgetError, InputError, StoreError, UsageError
 from exegete.core.method import Method, method_of
 from exegete.core.rationale import Rationale
 from exegete.core.registry import METHODS, METRICS
@@ -310,6 +310,12 @@ def open(path: Any) -> "Result | Run":
     if Path(path).is_dir():
         from exegete.run.opened import Run
 
+        if not (Path(path) / "plan.json").exists():
+            raise StoreError(
+                f"You asked to open {str(path)!r}.",
+                "It is a folder, and not a result, nor that of a run (which has a plan.json).",
+                "Results are written by Result.save(path), runs by `exegete run --out DIR`.",
+            )
         return Run(path)
     return open_result(path)
 

@@ -145,7 +145,7 @@ def test_overload_is_tried_again_under_a_cap(monkeypatch):
         server.faults = [429, (503, {"Retry-After": "2"}), 500]
         assert EndpointChat(server.url, "m").say("hello").text == "fine"
         assert len(server.seen) == 4
-        assert pauses == [0.5, 2.0, 2.0]
+        assert [p for p in pauses if p] == [0.5, 2.0, 2.0]  # the server's own pauses are of no length
         server.faults, server.seen[:] = [503] * 99, []
         with pytest.raises(ChatError, match="after 5 tries"):
             EndpointChat(server.url, "m").say("hello")

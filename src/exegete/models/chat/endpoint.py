@@ -12,6 +12,7 @@ Cost: one call a request that is not kept; the client's own retries are off, so 
 
 import os
 import time
+import weakref
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,9 +54,10 @@ class EndpointChat(Chat):
         self.name = f"{model} at {parts.hostname}"
         self._reports: bool | None = None
         self._keyed = bool(_key(parts.hostname))
+        http = openai.DefaultHttpxClient(event_hooks=hooks(openai.DefaultHttpxClient))
+        weakref.finalize(self, http.close)  # one that is given to it the package does not close
         self._client = openai.OpenAI(
-            base_url=self.url, api_key=_key(parts.hostname) or "none", max_retries=0, timeout=deadline,
-            http_client=openai.DefaultHttpxClient(event_hooks=hooks(openai.DefaultHttpxClient)),
+            base_url=self.url, api_key=_key(parts.hostname) or "none", max_retries=0, timeout=deadline, http_client=http
         )  # fmt: skip
 
     @property
