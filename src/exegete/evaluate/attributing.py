@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import t as student
 
+from exegete.core.errors import ExegeteError
 from exegete.core.job import Job, Output, Row, Worker
 from exegete.core.method import method_of
 from exegete.core.request import Text
@@ -80,7 +81,7 @@ class _Rows(Explainer):
             if self.job.target_column:
                 own = row.get(self.job.target_column)
                 request["target"] = self.job.target.model_copy(update={"label": own})
-        except Exception as e:  # noqa: BLE001 (a row that is no request is one that failed)
+        except (ExegeteError, KeyError, TypeError, ValueError) as e:  # no request: a row that failed
             return Output(error=e)
         found = super()._one(request)
         if found.error is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exegete.core.conllu import read_conllu
-from exegete.core.errors import UnknownName, UsageError
+from exegete.core.errors import ExegeteError, UnknownName, UsageError
 from exegete.core.job import Job, ModelRef
 from exegete.core.method import Method, method_of
 from exegete.core.rationale import Rationale
@@ -22,12 +22,13 @@ from exegete.core.read_pairs import read_facts, read_minimal
 from exegete.core.read_questions import read_questions
 from exegete.core.registry import METHODS, METRICS
 from exegete.core.request import Text
-from exegete.core.rows import rows_of
+from exegete.core.rows import fault, rows_of
 from exegete.core.target import Target
 from exegete.core.value import Value
 from exegete.evaluate.attributing import Attributing
 from exegete.evaluate.contract import faithfulness_metrics
 from exegete.evaluate.judging import Judging, row_of
+from exegete.evaluate.trust import TrustLevel
 from exegete.methods.contracts.attribution import AttributionMethod
 from exegete.methods.contracts.harvesting import Harvesting
 from exegete.methods.contracts.study import Study
@@ -35,6 +36,7 @@ from exegete.methods.contracts.studying import Studying
 from exegete.run.source import Source
 
 HARVEST, EVALUATE = "harvest", "evaluate"
+PAIR = ("clean", "corrupt", "answer", "against", "id")
 Rows = Callable[[], Iterable[tuple[str, dict[str, Any]]]]
 
 
@@ -45,7 +47,7 @@ class Wanted:
     target: Target = field(default_factory=Target)
     unit: str = "word"
     prefix: bool = False
-    trust: str = "full"
+    trust: TrustLevel = "full"
     truncate: bool = False
     methods: tuple[str | Method, ...] = ()
     sites: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ def _method(method: str | Method) -> Method:
 def _attribute(method: Method, model: ModelRef, data: Any, w: Wanted) -> tuple[Job, Rows]:
     job = Attributing(
         model=model, method=method.id, params=method.params(), target=w.target, target_column=w.target_column,
-        unit=w.unit, prefix=w.prefix, trust=w.trust, truncate=w.truncate, seed=w.seed,  # type: ignore[arg-type]
+        unit=w.unit, prefix=w.prefix, trust=w.trust, truncate=w.truncate, seed=w.seed,
     )  # fmt: skip
     if isinstance(data, str):
         return job, lambda: _from_file(data, w)
@@ -140,7 +142,13 @@ def _study(study: Study, model: ModelRef, data: Any, w: Wanted) -> tuple[Job, Ro
             "It looks at the model's weights and its own material, at no rows.",
             f"Make it in one go: exegete {study.verb} --method {study.id}",
         )
-    job = Studying(model=model, method=study.id, params=study.params(), target=w.target, seed=w.seed)
+    if isinstance(data, str) and study.asks != "texts":
+        items, left_out = read_items(study, data, w)
+    else:
+        items, left_out = [] if isinstance(data, str) else [study.item_of(i) for i in data], ()
+    job = Studying(
+        model=model, method=study.id, params=study.params(), target=w.target, seed=w.seed, left_out=left_out
+    )
     if isinstance(data, str) and study.asks == "texts":
         return job, lambda: (
             (
@@ -150,13 +158,12 @@ def _study(study: Study, model: ModelRef, data: Any, w: Wanted) -> tuple[Job, Ro
             )
             for name, row in _from_file(data, w)
         )
-    items = read_items(study, data, w) if isinstance(data, str) else [study.item_of(i) for i in data]
     study.counted(tuple(items[: w.limit]))
     return job, lambda: _listed([_plain(i) for i in items[: w.limit]])
 
 
-def read_items(study: Study, path: str, w: Wanted) -> list[Any]:
-    """The items of a file, as the study asks for them. Raises `InputError`."""
+def read_items(study: Study, path: str, w: Wanted) -> tuple[list[Any], tuple[str, ...]]:
+    """The items of a file, as the study asks for them, and in words what of it is none. Raises `InputError`."""
     asks = study.asks
     if asks == "marked":
         if w.spans not in (None, "word", "character"):
@@ -165,15 +172,28 @@ def read_items(study: Study, path: str, w: Wanted) -> list[Any]:
             path, text=w.text_column, label=w.label_column, group=w.group_column,
             unit=w.spans, numbers=study.kind == "number",  # type: ignore[arg-type]
         )  # fmt: skip
-        return list(found)
+        return list(found), ()
     if asks == "questions":
-        return list(read_questions(path)[0])
+        questions, skipped = read_questions(path)
+        return list(questions), _left_out("questions", skipped)
+    if asks == "minimal":
+        alike: list[str] = []
+        pairs = list(read_minimal(path, alike))
+        return pairs, _left_out("pairs of twice the same sentence", alike)
     if asks == "pairs":
-        return [row for _, row in rows_of(path, "pairs")]
-    read: dict[str, Callable[[str], Iterable[Any]]] = {
-        "minimal": read_minimal, "facts": read_facts, "trees": read_conllu
-    }  # fmt: skip
-    return list(read[asks](path))
+        return [_pair(study, path, place, row) for place, row in rows_of(path, "pairs")], ()
+    return list(read_facts(path) if asks == "facts" else read_conllu(path)), ()
+
+
+def _pair(study: Study, path: str, place: str, row: dict[str, Any]) -> Any:
+    try:
+        return study.item_of({k: v for k, v in row.items() if k in PAIR})
+    except (ExegeteError, TypeError) as e:
+        raise fault(path, "pairs", place, f"does not fit: {e}", f"Fields: {', '.join(PAIR)}.") from None
+
+
+def _left_out(what: str, why: Sequence[str]) -> tuple[str, ...]:
+    return (f"{len(why)} {what} of the file are left out (first: {why[0]}).",) if why else ()
 
 
 def _from_file(path: str, w: Wanted) -> Iterator[tuple[str, dict[str, Any]]]:

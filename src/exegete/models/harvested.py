@@ -58,18 +58,18 @@ class Tables(ABC):
 
 
 class Here(Tables):
-    """Tables by reading with `lab`, and with its twin."""
+    """Tables by reading with `lab`, and with its twin. `keep`: on disk, for the next time they are asked for."""
 
-    def __init__(self, lab: Lab, twin: Lab | None = None, why: str = "") -> None:
-        self.lab, self.twin, self.twinned, self.why = lab, twin, twin is not None, why
+    def __init__(self, lab: Lab, twin: Lab | None = None, why: str = "", keep: bool = True) -> None:
+        self.lab, self.twin, self.twinned, self.why, self.keep = lab, twin, twin is not None, why, keep
 
     def own(self, items: Sequence[Marked], sites: Sequence[Site], pool: str) -> Table:
         """Read now."""
-        return harvest(self.lab, items, sites, pool)
+        return harvest(self.lab, items, sites, pool, self.keep)
 
     def other(self, items: Sequence[Marked], sites: Sequence[Site], pool: str) -> Table:
         """Read now."""
-        return harvest(self.twin or self.lab, items, sites, pool)
+        return harvest(self.twin or self.lab, items, sites, pool, self.keep)
 
 
 class Gathered(Tables):

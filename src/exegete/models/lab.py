@@ -32,6 +32,7 @@ from exegete.models.capture import EditMap, Reducers, SiteLike, Trace
 from exegete.models.encode import Encoded, encode
 from exegete.models.forward import Meter, gathered, pad, pad_id, pick
 from exegete.models.model import Model, still
+from exegete.models.randomise import Randomiser
 from exegete.models.scale import Row, finite, score
 
 
@@ -132,6 +133,7 @@ class Lab:
     model: Model
     seed: int = 0
     meter: Meter = field(default_factory=Meter)
+    randomiser: Randomiser | None = None  # keeps its copy from one stretch of items to the next
     progress: Any = None  # what the front door shows progress with: start(total, words), advance(n), stop()
 
     def rng(self, *names: object) -> np.random.Generator:

@@ -114,7 +114,8 @@ class HeadTypesStudy(Divided):
         heads = heads_of(lab)
         evidence = (gathered([p.own for p in parts]), self._repeats(lab))
         others, reason = [], ""
-        for k, (twin, reason) in enumerate(self._twins(lab)):  # noqa: B007 (why there is none)
+        for k, (twin, why) in enumerate(self._twins(lab)):
+            reason = why
             if twin is not None:
                 others.append((gathered([p.twins[k] for p in parts]), self._repeats(twin)))
         album = _bound(heads, [p.page for p in parts])

@@ -46,9 +46,11 @@ class Harvested(Divided):
         return str(getattr(self, "pool", "last"))
 
     def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Vectors]:
-        """The activations of every item."""
+        """The activations of every item. The parts are kept, so that the tables they are cut from need not be."""
         marked = [self.marked(i) for i in items]
-        return vectors(self._here(lab), marked, self.where(lab), self.pooling([m for m in marked if m]))
+        return vectors(
+            self._here(lab, keep=False), marked, self.where(lab), self.pooling([m for m in marked if m])
+        )
 
     def merge(
         self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Vectors], target: Target, n_failed: int = 0
@@ -60,5 +62,6 @@ class Harvested(Divided):
         """The finding, read as it is needed."""
         return self.found(lab, items, self._here(lab), target)
 
-    def _here(self, lab: Lab) -> Here:
-        return Here(lab, *twin_of(lab)) if self.twinned else Here(lab)
+    def _here(self, lab: Lab, keep: bool = True) -> Here:
+        twin, why = twin_of(lab) if self.twinned else (None, "")
+        return Here(lab, twin, why, keep)

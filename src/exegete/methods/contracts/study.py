@@ -154,6 +154,8 @@ class Study(Method):
         if kind is Pair and isinstance(item, (list, tuple)) and len(item) == 2:
             return Pair.of(*item)
         if isinstance(item, dict):
+            kinds = (kind, *ALSO.get(self.asks, ()))
+            kind = next((k for k in kinds if item.keys() <= k.model_fields.keys()), kind)
             return kind(**(item if kind is not Pair else {**item, **_sides(item)}))
         raise UsageError(
             f"You asked for the study {self.id!r} of a {type(item).__name__}.",

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeGuard
 
 from pydantic import Field
 
-from exegete.core.errors import InputError, ModelError
+from exegete.core.errors import ExegeteError, InputError, ModelError, UsageError
 from exegete.core.job import Job, Output, Row, Worker, out_of_memory
 from exegete.core.method import method_of
 from exegete.core.results.finding import Finding
@@ -22,6 +22,7 @@ from exegete.core.value import Value
 from exegete.methods.contracts.study import Divided, Study
 from exegete.models.lab import Lab
 from exegete.models.model import Model, lighter
+from exegete.models.randomise import Randomiser
 from exegete.models.reference import load_ref
 
 COSTS = ("forwards", "backwards", "tokens", "asked", "distinct")
@@ -40,11 +41,19 @@ class Studying(Job):
     method: str = Field(description="id of a study")
     params: dict[str, Any] = {}
     target: Target = Target()
+    left_out: tuple[str, ...] = Field((), description="what of the input is no row, and why")
 
     @property
     def study(self) -> Study:
         """The study."""
-        return method_of(self.method, self.params)  # type: ignore[return-value]
+        found = method_of(self.method, self.params)
+        if not isinstance(found, Study):
+            raise UsageError(
+                f"You asked for a study by {self.method!r}.",
+                "That method explains the words of a text.",
+                "Run it as an attribution: `exegete run` knows which it is.",
+            )
+        return found
 
     @property
     def whole(self) -> str:
@@ -80,10 +89,13 @@ class Studying(Job):
         else:
             parts = [o.value for *_, o in found if o.error is None and o.value is not None]
             lab = Lab(model, seed=int(getattr(study, "seed", 0)))
-            work: Callable[[], Finding] = lambda: study.merge(lab, items, parts, self.target, len(failed))  # noqa: E731
-            finding, untouched = study.watched(model, work)
+            finding, untouched = study.watched(
+                model, lambda: study.merge(lab, items, parts, self.target, len(failed))
+            )
             spent = {c: int(sum(o.flat.get(c) or 0 for *_, o in found)) for c in COSTS}
             finding = study.signed(finding, model, untouched, lab.meter.cost() + Cost(**spent))
+        if self.left_out:
+            finding = finding.model_copy(update={"notes": (*finding.notes, *self.left_out)})
         if failed:
             words = f"rows that failed, the first so: {failed[0]:.200}"
             one = Check.at_most("rows that failed", len(failed), 0, words)
@@ -97,6 +109,7 @@ class Student(Worker):
     def __init__(self, model: Model, study: Study, target: Target) -> None:
         study.check(model)
         self.model, self.study, self.target, self.fingerprint = model, study, target, model.fingerprint
+        self.randomiser = Randomiser(int(getattr(study, "seed", 0)))
 
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
         """What is kept of each item; where a stretch fails, each by itself."""
@@ -105,7 +118,7 @@ class Student(Worker):
         for i, row in enumerate(rows):
             try:
                 items[i] = self.study.item_of(dict(row))
-            except Exception as e:  # noqa: BLE001 (a row that is no item is one that failed)
+            except (ExegeteError, TypeError, ValueError) as e:  # no item of the study: one that failed
                 found[i] = Output(error=e)
         found |= dict(zip(items, self._worked(tuple(items.values()))))
         return [found[i] for i in range(len(rows))]
@@ -118,7 +131,7 @@ class Student(Worker):
         study = self.study
         if not divided(study) or not items:
             return [Output({}) for _ in items]
-        lab = Lab(self.model, seed=int(getattr(study, "seed", 0)))
+        lab = Lab(self.model, seed=self.randomiser.seed, randomiser=self.randomiser)
         try:
             parts, untouched = study.watched(self.model, lambda: study.work(lab, items, self.target))
         except Exception as e:

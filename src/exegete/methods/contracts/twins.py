@@ -13,7 +13,9 @@ def twin_of(lab: Lab, seed: int | None = None) -> tuple[Lab | None, str]:
     `seed` of the shuffling is the lab's own unless given.
     """
     seed = lab.seed if seed is None else seed
+    kept = lab.randomiser
+    make = kept if kept is not None and kept.seed == seed else Randomiser(seed)
     try:
-        return Lab(Randomiser(seed)(lab.model), seed, lab.meter, lab.progress), ""
+        return Lab(make(lab.model), seed, lab.meter, progress=lab.progress), ""
     except ModelError as e:
         return None, e.found

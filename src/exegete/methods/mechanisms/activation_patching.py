@@ -49,6 +49,10 @@ class PatchedPair(Value):
     checks: tuple[Check, ...] = ()
     unfit: Unfit | None = None
 
+    def cells(self, roles: bool) -> dict[str, np.ndarray]:
+        """What each cell moves, by role where there are roles."""
+        return {**self.tokens, **self.roles} if roles else self.tokens
+
 
 @register
 class ActivationPatching(Divided):
@@ -123,8 +127,8 @@ class ActivationPatching(Divided):
         """Over pairs; and the control of the place that each is judged by."""
         pairs = self._pairs(lab, items, target)
         places = places_of(lab, pairs.several, self.direction, self.sites, self.head, self.positions)
-        cells = lambda p: {**p.tokens, **p.roles} if places.roles else p.tokens  # noqa: E731
-        done = [Moved(p.clean, p.corrupt, cells(p), p.checks) for p in parts if p.unfit is None]
+        fit = [p for p in parts if p.unfit is None]
+        done = [Moved(p.clean, p.corrupt, p.cells(places.roles), p.checks) for p in fit]
         finding = found(lab, places, pairs, self.direction, self.corruption, together(done, places.kinds))
         return with_failed(finding, n_failed)
 

@@ -30,6 +30,7 @@ from exegete.core.value import Value
 from exegete.methods.contracts.failures import with_failed
 from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.circuit_pairs import Pairs, read_pairs
+from exegete.models.capture import Trace
 from exegete.models.lab import Lab
 from exegete.ops.circuit import NOISE
 from exegete.ops.stats import bootstrap_mean
@@ -111,7 +112,10 @@ class NodePatching(Divided):
         host, guest = (clean, corrupt) if noising else (corrupt, clean)
         inputs = pairs.aim.inputs if noising else pairs.corrupt
         ways, said = (pairs.aim, pairs.plain.aim), pairs.said
-        measure = lambda t: torch.stack([aim.measure(t.logits) for aim in ways])  # noqa: E731
+
+        def measure(t: Trace) -> Tensor:
+            return torch.stack([aim.measure(t.logits) for aim in ways])
+
         ends = torch.stack([measure(clean), measure(corrupt)], -1)  # [way, pair, 2]
         base = ends[..., 0 if noising else 1]
         mask = inputs["attention_mask"]
