@@ -147,7 +147,7 @@ def run(
     who = Engine(engine, workers, address, gpus)
     goal = ask_of(target, against, scale, unit, trust)
     wanted = Wanted(
-        target=goal.target, unit=unit, trust=trust, truncate=truncate, methods=tuple(names(methods) or ()),
+        target=goal.target, unit=unit, trust=goal.trust, truncate=truncate, methods=tuple(names(methods) or ()),
         sites=tuple(names(sites) or ()), pool=pool, text_column=text_column, id_column=id_column,
         target_column=target_column, label_column=label_column, group_column=group_column, spans=spans, limit=limit,
         seed=seed,
