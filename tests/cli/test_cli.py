@@ -481,17 +481,15 @@ def test_types_and_ranges_in_words():
 
 
 START = """
-import sys, time
-begun = time.perf_counter()
+import sys
 from exegete.cli.main import dispatch
 dispatch([])
 heavy = {"torch", "transformers", "sklearn", "numpy", "pydantic", "jinja2"} & set(sys.modules)
 assert not heavy, heavy
-assert time.perf_counter() - begun < 2
 """
 
 
-def test_help_is_quick_and_loads_nothing_heavy():
+def test_help_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for words in ("exegete explain", "exegete compare", "exegete list methods"):
