@@ -19,7 +19,7 @@ MEMORY = 0.8 * 141e9  # bytes of one H200 that weights may take
 BUDGET, BYTES = 16_384, 2  # tokens a batch; bytes of a bfloat16
 TOKENS, TEXT, WORD = 1e9, 1_024, 1.3  # the corpus, tokens a text, tokens a word
 STEPS, PAIRS, PROMPT, TEXTS, SHORT = 32, 1_000, 20, 10_000, 32
-SUITE = (83_901 / 40, 4_324 / 40)  # forwards and backwards a text, 10 methods x 8 metrics, docs/performance.md
+SUITE = (406_264 / 200, 21_832 / 200)  # forwards and backwards a text, 10 methods x 8 metrics, docs/performance.md
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def patching(m: Size) -> Load:
 
 
 def suite(m: Size) -> Load:
-    """texts x 2,098 forwards and 108 backwards (10 methods x 8 metrics, chance and control); a value a metric and method."""
+    """texts x 2,031 forwards and 109 backwards (10 methods x 8 metrics, chance and control); a value a metric and method."""
     tokens = TEXTS * SHORT
     return Load(tokens * SUITE[0], tokens * SUITE[1], context=SHORT, stored=4.0 * TEXTS * 80)
 

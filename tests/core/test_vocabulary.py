@@ -60,7 +60,8 @@ def test_a_check_fails_on_nan():
 def test_costs_add_and_subtract():
     a, b = Cost(forwards=3, tokens=7, seconds=1.0), Cost(forwards=1, backwards=2)
     assert (a + b) - b == a
-    assert str(Cost(forwards=1, tokens=1000)) == "1 forward, 1,000 tokens, 0 s"
+    assert str(Cost(forwards=1, tokens=1000, seconds=0.5)) == "1 forward, 1,000 tokens, 0.5 s"
+    assert str(Cost(forwards=1, tokens=1000)) == "1 forward, 1,000 tokens"  # no time taken is not "0 s"
 
 
 def test_registry_finds_lists_near_and_refuses_doubles():

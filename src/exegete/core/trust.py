@@ -131,7 +131,9 @@ class Cost(Value):
         words = [_count(self.forwards, "forward")]
         if self.backwards:
             words.append(_count(self.backwards, "backward"))
-        return f"{' + '.join(words)}, {self.tokens:,} tokens, {self.seconds:.2g} s"
+        # a run's rows hold no times, so that they are the same bytes anywhere
+        timed = f", {self.seconds:.2g} s" if self.seconds else ""
+        return f"{' + '.join(words)}, {self.tokens:,} tokens{timed}"
 
 
 def _count(n: int, noun: str) -> str:
