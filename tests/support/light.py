@@ -51,6 +51,7 @@ LIGHT: dict[str, object] = {
     "truths": ("additive",),
     "fractions": (0.3,),
     "n_explained": 3,
+    "fewest": 1,
 }
 
 

@@ -16,6 +16,7 @@ from exegete.core.target import Target
 from exegete.evaluate.sanity.cascading_randomisation import CascadingRandomisation, _merged, cascade, groups
 from exegete.methods.attribution.occlusion import Occlusion
 from exegete.methods.contracts.attribution import Scores
+from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 from support.planted import additive, some_ids
@@ -48,6 +49,18 @@ def planted():
 
         def attribute(self, q, units):
             return Scores(total=np.ones(len(units)))
+
+    @register
+    class Short(Lengths):
+        """Scores a unit by its length, and fails on texts of many words."""
+
+        id: ClassVar[str] = "short"
+        reference: ClassVar[Reference] = Reference(authors="", year=2000, title="short")
+
+        def attribute(self, q, units):
+            if len(units) > 9:
+                raise InputError("short", "too long", "short")
+            return super().attribute(q, units)
 
     @register
     class Dice(Occlusion):
@@ -147,6 +160,21 @@ def test_random_orders_are_what_they_are_said_to_be(model):
 
 def additive_bert():
     return load(tiny("bert", "sequence"))
+
+
+def test_stretches_give_the_whole_with_methods_that_fail_or_have_no_order(model):
+    study = CascadingRandomisation(explainers=("lengths", "flat", "short"), n_steps=2, seed=3)
+    items, lab = study.items([*TEXTS, "food"]), Lab(model)
+    whole = study(model, items)
+    parts = [p for some in (items[:1], items[1:]) for p in study.work(lab, some, Target())]
+    found = study.merge(lab, items, parts, Target(), n_failed=1)
+    np.testing.assert_allclose(found.kept, whole.kept)
+    assert found.random == whole.random and found.flagged == whole.flagged == (True, False, True)
+    # one long text, explained once, under another seed, and after each of two steps of two draws
+    assert found.trust.notes[1:] == whole.trust.notes[1:] == ("short: too long (6 times)",)
+    assert (
+        [s.n_failed for s in found.trust.scores] == [s.n_failed + 1 for s in whole.trust.scores] == [1, 5, 2]
+    )
 
 
 def test_letters(model):

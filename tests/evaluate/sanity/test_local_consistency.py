@@ -6,17 +6,19 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from exegete.core.errors import InputError
 from exegete.core.method import register
 from exegete.core.reference import Reference
 from exegete.core.registry import METHODS
 from exegete.core.request import Text
 from exegete.core.store import open_result
 from exegete.core.target import Target
-from exegete.evaluate.sanity.local_consistency import LocalConsistencyStudy, alike, satisfied, top_words
+from exegete.evaluate.sanity.local_consistency import LocalConsistencyStudy, _key, alike, satisfied, top_words
 from exegete.evaluate.truth.planted import planted
 from exegete.evaluate.truth.planted_words import FILLERS
 from exegete.methods.attribution.occlusion import Occlusion
 from exegete.methods.contracts.attribution import Scores
+from exegete.models.lab import Lab
 from exegete.ops.same_answer import agreement_interval, pair_agreement
 
 DECIDING = ("splendid", "lovely", "dreadful", "horrid")  # two for praise, two for blame
@@ -37,6 +39,18 @@ def planted_method():
         reference: ClassVar[Reference] = Reference(authors="", year=2000, title="first")
 
         def attribute(self, q, units):
+            return Scores(total=-np.arange(float(len(units))))
+
+    @register
+    class Second(Occlusion):
+        """Points at the first word, and fails on texts that end with a word of blame."""
+
+        id: ClassVar[str] = "second"
+        reference: ClassVar[Reference] = Reference(authors="", year=2000, title="second")
+
+        def attribute(self, q, units):
+            if units[-1].text.strip() in DECIDING[2:]:
+                raise InputError("every second", "every second", "every second")
             return Scores(total=-np.arange(float(len(units))))
 
     yield
@@ -130,6 +144,27 @@ def test_few_that_all_agree_are_no_proof():
         low, high = agreement_interval(everybody, y, r, 100)
         seen.append((y.all() or not y.any(), low <= 0.75**2 + 0.25**2 <= high))
     assert all(covered for agree, covered in seen if agree) and any(agree for agree, _ in seen)
+
+
+def test_stretches_give_the_whole_and_count_what_failed(planted_method):
+    """A text stands in both stretches, and a method fails on every second text."""
+    study = LocalConsistencyStudy(explainers=("occlusion", "second"), sizes=(1,), seed=1, fewest=2)
+    model, items = planted("additive").model, study.items([*texts(), texts()[2]])
+    whole, lab = study(model, items, Target(scale="logit")), Lab(model)
+    parts = [p for some in (items[:5], items[5:]) for p in study.work(lab, some, Target(scale="logit"))]
+    found = study.merge(lab, items, parts, Target(scale="logit"), n_failed=2)
+    assert np.array_equal(found.value, whole.value) and found.context == whole.context
+    assert found.trust.notes == whole.trust.notes == (f"second: every second ({N // 2} times)",)
+    assert [a.n_failed - b.n_failed for a, b in zip(found.trust.scores, whole.trust.scores)] == [2] * 4
+
+
+def test_pairs_of_one_first_sentence_are_different_texts():
+    items = (
+        Text(text="the food", pair="good"),
+        Text(text="the food", pair="bad"),
+        Text(text="the food", id="7"),
+    )
+    assert len({_key(i) for i in (*items, Text(text="the food"))}) == 3
 
 
 def test_words_that_stand_twice_count_once():

@@ -12,12 +12,15 @@ learned (an edge detector, a count of letters; magnitudes summed over the pieces
 unit="token" to leave that out). A method that gives all units one score has no order, and is told apart.
 
 Score: what is lost of the order in the end, 1 - r. Chance is 0, what scores that never look at the model lose; control: what the
-method loses by another seed alone, on the model as it is. Cost: explanations, once and once a step and draw, and once for the control.
+method loses by another seed alone, on the model as it is.
+Cost: explanations, once and once a step and draw, and once for the control; the copies are made anew for every stretch of texts, a pass
+over the weights a draw.
 Reference: Adebayo et al. 2018, section 3.1. Permuted labels (their section 3.2) are the study `data_randomisation`.
 """
 
 import copy
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,7 +33,9 @@ from exegete.core.results.cascade import Cascade
 from exegete.core.seed import derive, generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.evaluate.sanity.checking import Bench, SanityStudy, settled
+from exegete.core.value import Value
+from exegete.evaluate.sanity.checking import Bench, SanityStudy, noted, settled
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.models.model import Model
 from exegete.models.placement import need_here
@@ -41,8 +46,19 @@ NAN = float("nan")
 DRAWS = "Intervals are over texts; all meet the same draws of random weights. Another seed draws others."
 
 
+class ForgottenText(Value):
+    """One text: rank correlations along every cascade [method, draw, depth] (NaN where a method fails or gives no order), those
+    under another seed [method], its number of units, and reasons of what failed. No units: it has fewer than two.
+    """
+
+    kept: np.ndarray = np.zeros(0)
+    again: np.ndarray = np.zeros(0)
+    n_units: int = 0
+    failures: tuple[str, ...] = ()
+
+
 @register
-class CascadingRandomisation(SanityStudy):
+class CascadingRandomisation(SanityStudy, Divided):
     """How much of each method's explanations is left when the model's layers are randomised from the output down."""
 
     id: ClassVar[str] = "cascading_randomisation"
@@ -58,48 +74,65 @@ class CascadingRandomisation(SanityStudy):
         200, ge=1, le=100_000, description="random orders of every text, for the band of chance"
     )
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Cascade:
-        """Every method after every step."""
-        bench = self.bench(lab, items, target)
-        n = len(bench.methods)
-        first = self._explained(bench)
-        steps = _merged(groups(lab.model), self.n_steps)
-        with lab.working(self.n_twins * len(steps) + 1, "randomising layer after layer") as done:
-            again = _alike(first, self._explained(bench, seed=1))
-            done()
-            whole = np.where(np.isnan(_alike(first, first)), NAN, 1.0)
-            drawn = []
-            for draw in range(self.n_twins):
-                kept = [whole]
-                for twin in cascade(lab.model, steps, derive(self.seed, "twin", draw)):
-                    kept.append(_alike(first, self._explained(bench, twin)))
-                    done()
-                drawn.append(np.stack(kept, axis=1))
-        each = np.mean(drawn, axis=0)  # [method, depth, text]
-        low, high = self._band(bench)
-        scores = tuple(self._score(bench.names[m], each[m, -1], again[m]) for m in range(n))
+    part: ClassVar[type[Value]] = ForgottenText
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[ForgottenText]:
+        """Each text by every method, after every step. The copies are the same whatever the texts."""
+        benches = self.benches(lab, items, target)
+        mine = [b for b in benches if b is not None]
+        found = iter(self._forgotten(lab, mine) if mine else [])
+        return [ForgottenText() if b is None else next(found) for b in benches]
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[ForgottenText], target: Target, n_failed: int = 0
+    ) -> Cascade:  # fmt: skip
+        """Every method after every step, over all texts."""
+        mine = [p for p in parts if p.n_units]
+        if not mine:
+            raise self.nothing(len(items))
+        names, steps = self.names, _merged(groups(lab.model), self.n_steps)
+        each = np.mean(np.stack([p.kept for p in mine], axis=-1), axis=1)  # [method, depth, text]
+        again = np.stack([p.again for p in mine], axis=-1)
+        low, high = self._band([p.n_units for p in mine])
+        scores = tuple(self._score(n, each[m, -1], again[m], n_failed) for m, n in enumerate(names))
+        failures = Counter(w for p in mine for w in p.failures)
         flagged = tuple(_flag(s, high) for s in scores)
         return Cascade(
             title="Do these explanations depend on what the model learned?",
-            lede=_lede(bench.names, scores, flagged, high),
-            methods=bench.names,
+            lede=_lede(names, scores, flagged, high),
+            methods=names,
             depths=("nothing", *(name for name, _ in steps)),
             kept=np.array([[_mean(v) for v in row] for row in each]),
             interval=np.array([[self._interval(v) for v in row] for row in each]),
             random=(low, high),
             flagged=flagged,
-            trust=Trust(scores=scores, seed=self.seed, notes=(DRAWS, *bench.notes())),
+            trust=Trust(scores=scores, seed=self.seed, notes=(DRAWS, *noted(failures))),
         )
 
-    def _explained(self, bench: Bench, model: Model | None = None, seed: int = 0) -> list[list[np.ndarray | None]]:  # fmt: skip
-        """Scores by method and text."""
-        many = range(len(bench.asked))
-        return [[bench.explain(m, i, model, seed) for i in many] for m in range(len(bench.methods))]
+    def _forgotten(self, lab: Lab, benches: list[Bench]) -> list[ForgottenText]:
+        """What is left of the explanations of each text, along every cascade."""
+        steps = _merged(groups(lab.model), self.n_steps)
+        first = [_explained(b) for b in benches]
+        kept = np.full((len(benches), len(first[0]), self.n_twins, len(steps) + 1), NAN)
+        with lab.working(self.n_twins * len(steps) + 1, "randomising layer after layer") as done:
+            again = [_alike(own, _explained(b, seed=1)) for own, b in zip(first, benches)]
+            done()
+            for i, own in enumerate(first):
+                kept[i, :, :, 0] = np.where(np.isnan(_alike(own, own)), NAN, 1.0)[:, None]
+            for draw in range(self.n_twins):
+                for k, twin in enumerate(cascade(lab.model, steps, derive(self.seed, "twin", draw))):
+                    for i, (own, b) in enumerate(zip(first, benches)):
+                        kept[i, :, draw, k + 1] = _alike(own, _explained(b, twin))
+                    done()
+        return [
+            ForgottenText(kept=k, again=a, n_units=len(b.asked[0].units), failures=tuple(b.failures.elements()))
+            for k, a, b in zip(kept, again, benches)
+        ]  # fmt: skip
 
-    def _band(self, bench: Bench) -> tuple[float, float]:
+    def _band(self, n_units: list[int]) -> tuple[float, float]:
         """What 95 % of the means of random orders over the texts lie within."""
         rng = generator(self.seed, "random orders")
-        drawn = [rng.random((2, self.n_random, len(a.units))) for a in bench.asked]
+        drawn = [rng.random((2, self.n_random, n)) for n in n_units]
         draws = [row_correlation(a, b, "spearman") for a, b in drawn]
         low, high = np.quantile(np.mean(draws, axis=0), [0.025, 0.975])
         return float(low), float(high)
@@ -108,7 +141,7 @@ class CascadingRandomisation(SanityStudy):
         known = values[np.isfinite(values)]
         return (bootstrap_mean(known, self.seed) if len(known) else None) or (NAN, NAN)
 
-    def _score(self, name: str, kept: np.ndarray, again: np.ndarray) -> Score:
+    def _score(self, name: str, kept: np.ndarray, again: np.ndarray, failed: int) -> Score:
         """What is lost of the order [text] with every weight random."""
         known = kept[np.isfinite(kept)]
         seeds = again[np.isfinite(again)]
@@ -120,7 +153,7 @@ class CascadingRandomisation(SanityStudy):
             control_name="another seed of the method",
             interval=bootstrap_mean(1 - known, self.seed) if len(known) else None,
             n=len(known),
-            n_failed=len(kept) - len(known),
+            n_failed=len(kept) - len(known) + failed,
             skipped="" if len(seeds) else "its scores have no order",
         )
 
@@ -169,9 +202,14 @@ def cascade(model: Model, steps: list[tuple[str, tuple[str, ...]]], seed: int) -
         yield twin
 
 
-def _alike(first: list[list[np.ndarray | None]], then: list[list[np.ndarray | None]]) -> np.ndarray:
-    """Rank correlations [method, text]; NaN where either is missing or has no order."""
-    return np.array([[_one(a, b) for a, b in zip(x, y)] for x, y in zip(first, then)])
+def _explained(bench: Bench, model: Model | None = None, seed: int = 0) -> list[np.ndarray | None]:
+    """Scores of one text by method."""
+    return [bench.explain(m, 0, model, seed) for m in range(len(bench.methods))]
+
+
+def _alike(first: list[np.ndarray | None], then: list[np.ndarray | None]) -> np.ndarray:
+    """Rank correlations [method]; NaN where either is missing or has no order."""
+    return np.array([_one(a, b) for a, b in zip(first, then)])
 
 
 def _one(a: np.ndarray | None, b: np.ndarray | None) -> float:

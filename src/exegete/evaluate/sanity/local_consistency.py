@@ -14,6 +14,7 @@ Texts that occur twice count once. Cost: explanations, and a forward a text.
 Reference: Dasgupta, Frost & Moshkovitz 2022 (arXiv:2202.00734), definitions of section 2, estimators of section 4.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,11 +24,14 @@ from pydantic import Field
 
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
+from exegete.core.request import Text
 from exegete.core.results.local_consistency import MEASURES, LocalConsistency
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
-from exegete.evaluate.sanity.checking import Asked, Bench, SanityStudy, settled
+from exegete.core.value import Value
+from exegete.evaluate.sanity.checking import Asked, Bench, SanityStudy, noted, settled
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.rank import descending
 from exegete.ops.same_answer import agreement_interval, pair_agreement
@@ -35,6 +39,17 @@ from exegete.ops.same_answer import agreement_interval, pair_agreement
 NAN = float("nan")
 CONTROL = "random words of each text"
 Words = frozenset[str]
+
+
+class ExplainedText(Value):
+    """One text: the model's answer, its words [unit], every method's scores [method, unit] (NaN where it failed), and reasons of
+    what failed. No words: it has fewer than two units.
+    """
+
+    answer: int = -1
+    words: tuple[str, ...] = ()
+    scores: np.ndarray = np.zeros((0, 0))
+    failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,7 @@ class _Measured:
 
 
 @register
-class LocalConsistencyStudy(SanityStudy):
+class LocalConsistencyStudy(SanityStudy, Divided):
     """Whether texts that share an explanation, or hold the words of one, get the same answer of the model."""
 
     id: ClassVar[str] = "local_consistency"
@@ -71,15 +86,38 @@ class LocalConsistencyStudy(SanityStudy):
     )
     n_random: int = Field(50, ge=1, le=10_000, description="deals and draws of random explanations")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> LocalConsistency:
-        """Every method, by the number of words."""
-        bench = self.bench(lab, _once(items), target)
-        answers = np.array([int(a.question.reference()[0].argmax(-1).flatten()[0]) for a in bench.asked])
-        held = [frozenset(_words(a)) for a in bench.asked]
-        scores = [[bench.explain(m, i) for i in range(len(held))] for m in range(len(bench.methods))]
+    part: ClassVar[type[Value]] = ExplainedText
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[ExplainedText]:
+        """Each text, answered and explained by every method. One that stands twice is worked on once."""
+        found: dict[str, ExplainedText] = {}
+        with lab.working(len(items), "explaining") as done:
+            for item in items:
+                key = _key(item)
+                if key not in found:
+                    (bench,) = self.benches(lab, [item], target)
+                    found[key] = ExplainedText() if bench is None else _explained(bench)
+                done()
+        return [found[_key(item)] for item in items]
+
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[ExplainedText],
+        target: Target,
+        n_failed: int = 0,
+    ) -> LocalConsistency:
+        """Every method, by the number of words, over all texts."""
+        mine = [p for p in {_key(i): p for i, p in zip(items, parts)}.values() if p.words]
+        if not mine:
+            raise self.nothing(len(items))
+        names = self.names
+        answers = np.array([p.answer for p in mine])
+        scores = [[_known(p.scores[m]) for p in mine] for m in range(len(names))]
         sizes = tuple(sorted({max(1, k) for k in self.sizes}))
         found = {
-            (j, k): self._measures(bench, scores[j], answers, held, size)
+            (j, k): self._measures(scores[j], answers, [p.words for p in mine], size)
             for j in range(len(scores))
             for k, size in enumerate(sizes)
         }
@@ -93,10 +131,10 @@ class LocalConsistencyStudy(SanityStudy):
                 ]
             )
 
-        lost = [sum(s is None for s in row) for row in scores]
+        lost = [sum(s is None for s in row) + n_failed for row in scores]
         told = tuple(
             _score(
-                f"{bench.names[j]}: {MEASURES[i]} of {sizes[k]} word{'s' * (sizes[k] > 1)}",
+                f"{names[j]}: {MEASURES[i]} of {sizes[k]} word{'s' * (sizes[k] > 1)}",
                 found[j, k][i],
                 lost[j],
             )
@@ -109,35 +147,35 @@ class LocalConsistencyStudy(SanityStudy):
             for i in range(shape[0])
         ]
         unique = gathered("unique")
+        failures = Counter(w for p in mine for w in p.failures)
         return LocalConsistency(
             title="Do texts with the same explanation get the same answer?",
             lede=_lede(told, answers),
-            context=(("texts", str(len(held))), ("different answers", str(len(set(answers.tolist()))))),
-            methods=bench.names,
+            context=(("texts", str(len(mine))), ("different answers", str(len(set(answers.tolist()))))),
+            methods=names,
             sizes=sizes,
             value=gathered("value"),
             interval=np.array(ends),
             dealt=gathered("dealt"),
             drawn=gathered("drawn"),
             unique=unique / np.maximum(unique + gathered("n"), 1),
-            trust=Trust(scores=told, seed=self.seed, notes=bench.notes()),
+            trust=Trust(scores=told, seed=self.seed, notes=noted(failures)),
         )
 
     def _measures(
         self,
-        bench: Bench,
         scores: Sequence[np.ndarray | None],
         answers: np.ndarray,
-        held: Sequence[Words],
+        words: Sequence[Sequence[str]],
         k: int,
     ) -> tuple[_Measured, ...]:
         """Both measures of the explanations of k words, over the texts that were explained."""
         at = [i for i, s in enumerate(scores) if s is not None]
-        y, texts = answers[at], [held[i] for i in at]
-        own = [top_words(_words(bench.asked[i]), s, k) for i in at if (s := scores[i]) is not None]
+        y, texts = answers[at], [frozenset(words[i]) for i in at]
+        own = [top_words(words[i], s, k) for i in at if (s := scores[i]) is not None]
         rng = generator(self.seed, "explanations at random", k)
         deals = [[own[j] for j in rng.permutation(len(own))] for _ in range(self.n_random)]
-        draws = [[_some(rng, words, k) for words in texts] for _ in range(self.n_random)]
+        draws = [[_some(rng, held, k) for held in texts] for _ in range(self.n_random)]
         found = []
         for relation in (alike, satisfied):
             related = relation(own, texts)
@@ -177,8 +215,30 @@ def satisfied(explained: Sequence[Words], texts: Sequence[Words]) -> np.ndarray:
     return np.array([[a <= t for t in texts] for a in explained], dtype=bool).reshape(len(explained), -1)
 
 
-def _once(items: Sequence[Any]) -> list[Any]:
-    return list({str(getattr(i, "text", None) or getattr(i, "ids", None) or i): i for i in items}.values())
+def _key(item: Text) -> str:
+    """What makes two texts one: all that is read, whatever it is called and marked with."""
+    return item.model_copy(update={"id": "", "spans": ()}).model_dump_json()
+
+
+def _explained(bench: Bench) -> ExplainedText:
+    """One text: what the model answers, and what every method says of it."""
+    (asked,) = bench.asked
+    scores = np.full((len(bench.methods), len(asked.units)), NAN)
+    for m in range(len(bench.methods)):
+        found = bench.explain(m, 0)
+        if found is not None:
+            scores[m] = found
+    return ExplainedText(
+        answer=int(asked.question.reference()[0].argmax(-1).flatten()[0]),
+        words=tuple(_words(asked)),
+        scores=scores,
+        failures=tuple(bench.failures.elements()),
+    )
+
+
+def _known(scores: np.ndarray) -> np.ndarray | None:
+    """Scores [unit]; None where the method failed."""
+    return scores if np.isfinite(scores).all() else None
 
 
 def _words(asked: Asked) -> list[str]:
