@@ -20,6 +20,7 @@ from exegete.core.value import Value
 
 FORMAT = 1
 _ARRAY, _TYPE = "__array__", "__result__"
+_PLAIN = frozenset({str, int, float, bool, type(None)})  # themselves in JSON
 
 
 def save(result: Result, path: str | os.PathLike[str]) -> str:
@@ -211,6 +212,9 @@ def _header(path: object, meta: dict[str, str]) -> Any:
 
 
 def _lower(value: Any, where: str, arrays: dict[str, np.ndarray], timeless: bool = False) -> Any:
+    """What JSON can say of a value; its arrays are taken out, each under its path. Made for every row of a run, so plain values,
+    which are most, cost no call and no path.
+    """
     if isinstance(value, np.ndarray):
         arrays[where] = np.ascontiguousarray(value).reshape(
             value.shape
@@ -221,13 +225,20 @@ def _lower(value: Any, where: str, arrays: dict[str, np.ndarray], timeless: bool
         told = {f: getattr(value, f) for f in type(value).model_fields}
         if timeless and isinstance(value, Cost):
             told["seconds"] = 0.0
+        dot = f"{where}." if where else ""
         return head | {
-            f: _lower(v, f"{where}.{f}" if where else f, arrays, timeless) for f, v in told.items()
+            f: v if type(v) in _PLAIN else _lower(v, f"{dot}{f}", arrays, timeless) for f, v in told.items()
         }
     if isinstance(value, dict):
-        return {k: _lower(v, f"{where}.{k}", arrays, timeless) for k, v in value.items()}
+        return {
+            k: v if type(v) in _PLAIN else _lower(v, f"{where}.{k}", arrays, timeless)
+            for k, v in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [_lower(v, f"{where}.{i}", arrays, timeless) for i, v in enumerate(value)]
+        return [
+            v if type(v) in _PLAIN else _lower(v, f"{where}.{i}", arrays, timeless)
+            for i, v in enumerate(value)
+        ]
     return value.item() if isinstance(value, np.generic) else value
 
 
