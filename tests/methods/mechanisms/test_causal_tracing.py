@@ -7,6 +7,7 @@ import torch
 import exegete as xg
 from exegete.core.errors import InputError, ModelError, SiteError
 from exegete.core.site import Site
+from exegete.methods.mechanisms import tracing_verdict
 from exegete.methods.mechanisms.causal_tracing import CausalTracing
 from exegete.methods.mechanisms.traced_fact import Places, roles_of
 from exegete.models.bare import bare_gpt2
@@ -72,6 +73,36 @@ def test_the_noise_is_three_standard_deviations_of_the_subjects_embeddings():
     ids = [i for w in (" dog", "mary") for i in model.tokenizer(w)["input_ids"]]
     table = model.module.transformer.wte.weight.detach()[ids].double()
     assert r.noise == pytest.approx(3 * float(table.std(correction=0)), rel=1e-6)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma2", "t5"])
+def test_the_noise_may_be_scaled_by_the_vocabulary(family):
+    """Whatever the facts; read where the noise goes, so that a factor of the embeddings is in it."""
+    model = load(tiny(family))
+    study = TWIN.model_copy(update={"noise_from": "vocabulary"})
+    one, other = (study(model, f).noise for f in facts_of(model))
+    site, ids = Places(Lab(model), ("mlp",), 1).embed, torch.arange(model.vocabulary)[:, None]
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    more = {"decoder_input_ids": torch.zeros_like(ids)} if model.task == "seq2seq" else {}
+    seen = run(model, inputs | more, read=[site])[site]
+    spread = float(seen[:, 0].double().std(correction=0))
+    assert one == other == pytest.approx(3 * spread, rel=1e-6)
+
+
+def test_controls_are_made_at_the_judged_layers_of_all_facts_and_everywhere_for_a_few(
+    decoder, facts, monkeypatch
+):
+    """A score does not depend on which facts the curves are of, nor is it about these alone."""
+    study = CausalTracing(n_samples=2)
+    whole = study(decoder, facts[:5])
+    monkeypatch.setattr(tracing_verdict, "CURVES", 2)
+    few = study(decoder, facts[:5])
+    assert [s.control for s in few.trust.scores] == pytest.approx([s.control for s in whole.trust.scores])
+    assert few.trust.scores[0].control != pytest.approx(study(decoder, facts[:2]).trust.scores[0].control)
+    assert np.abs(few.other - whole.other).max() > 1e-3
+    assert few.cost.forwards < whole.cost.forwards
+    assert any("those of 2 facts" in n for n in few.trust.notes)
+    assert not any("evenly spread" in n for n in whole.trust.notes)
 
 
 def test_averages_are_those_of_the_facts():

@@ -8,10 +8,12 @@ import pytest
 
 import exegete as xg
 from contract.test_divided import merged, rows_of, same
+from exegete.core.errors import InputError
 from exegete.core.job import ModelRef
 from exegete.core.material import Fact, Pair
 from exegete.methods.contracts.studying import Studying, divided
 from exegete.methods.mechanisms.activation_patching import ActivationPatching
+from exegete.methods.mechanisms.causal_tracing import CausalTracing
 from exegete.methods.mechanisms.ffn_keys import FfnKeys
 from exegete.methods.mechanisms.knowledge_neurons import KnowledgeNeuronStudy
 from exegete.methods.mechanisms.layer_removal import LayerRemovalStudy
@@ -103,3 +105,36 @@ def test_a_prefix_that_comes_again_in_another_stretch_is_one_trigger(model, tmp_
     whole, again = study(model, texts), cut_everywhere(study, model, texts, tmp_path)
     assert whole.n_places == again.n_places
     same(whole, again)
+
+
+FACTS = (
+    Fact(prompt="mary went to the", subject="mary", answer="river"),
+    Fact(prompt=f"{'the cat sat on the mat ' * 100} mary went", subject="mary", answer="mat"),
+    Fact(prompt="john gave a", subject="john", answer="cat"),
+    Fact(prompt="the dog saw", subject="dog", answer="a"),
+)
+
+
+def test_facts_are_traced_apart_where_the_noise_is_that_of_the_vocabulary(model, tmp_path):
+    study = CausalTracing(noise_from="vocabulary", known_only=False, n_samples=2)
+    whole, again = study(model, FACTS), cut_everywhere(study, model, FACTS, tmp_path)
+    assert all(s.n == 3 and s.n_failed == 1 and s.control is not None for s in again.trust.scores[:-1])
+    assert any("was not traced" in n for n in again.trust.notes)
+    same(whole, again)
+    other = CausalTracing(noise_from="vocabulary", known_only=False, n_samples=2, seed=1)(model, FACTS)
+    with pytest.raises(AssertionError):
+        same(whole, other)
+
+
+@pytest.mark.parametrize("noise_from", ["subjects", "vocabulary"])
+def test_noise_scaled_by_all_subjects_is_not_divided(noise_from):
+    study = CausalTracing(noise_from=noise_from)
+    job = Studying(model=ModelRef(source="tiny"), method=study.id, params=study.params())
+    assert divided(study) is (noise_from == "vocabulary")
+    assert ("noise_from=vocabulary" in job.whole) is (noise_from == "subjects")
+
+
+def test_facts_of_which_none_is_known_are_refused_wherever_they_are_cut(model, tmp_path):
+    study = CausalTracing(noise_from="vocabulary", n_samples=1)
+    with pytest.raises(InputError, match="prefers another answer"):
+        cut_everywhere(study, model, [FACTS[0], FACTS[2]], tmp_path)

@@ -30,7 +30,7 @@ class CausalTrace(Finding):
     tokens that occur, in `n_role` facts each. `effect` [kind, layer, role] is the average indirect effect (AIE): a mean over
     facts of the mean over a fact's tokens of that role; `low` and `high` its 95 % interval over facts, NaN for a single one.
     `other` [kind, layer, 2] is the same at the last subject token and at the last token, with the states of another fact's
-    run. `noise` is the standard deviation of what was added to the embeddings. `cases` are the facts.
+    run, over at most 24 facts. `noise` is the standard deviation of what was added to the embeddings. `cases` are the facts.
     """
 
     kinds: tuple[str, ...]

@@ -2,40 +2,65 @@
 
 The layer of a score is chosen on the other facts, one fact at a time left out, so that the choice is not scored on itself.
 Chance is the mean effect of all places of a kind at which a change can have an effect; of a single fact, whose own best layer is
-taken, that of all tokens at which it can, each at its own best layer.
+taken, that of all tokens at which it can, each at its own best layer. The control is made where a fact is judged; its curves by layer
+are those of at most `CURVES` facts, so that what is left to do when facts are put together stays small.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from exegete.core.material import Fact
 from exegete.core.results.tracing import ROLES, CausalTrace, FactTrace
-from exegete.core.trust import Score, Trust
-from exegete.methods.mechanisms.traced_fact import Places, Traced
+from exegete.core.trust import Check, Score, Trust
+from exegete.methods.mechanisms.traced_fact import Place, Places
 from exegete.ops.stats import best_crowd, bootstrap_mean, midrank_percentile, share_interval
 
 OTHER = "the same place of another subject's run"
 SPOTS = ("the subject's last token", "the last token")
+CURVES = 24
 WORDS = {"residual": "residual", "attention": "attention", "mlp": "feed-forward parts"}
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A traced fact: its effects, the last token of its subject and its last one (`spots`), the first token that can matter."""
+
+    fact: Fact
+    case: FactTrace
+    spots: tuple[int, int]
+    start: int
+    checks: tuple[Check, ...]
+
+
+def asked_for(found: Sequence[Known], kinds: Sequence[str]) -> list[list[Place]]:
+    """Where the control of each fact is needed: at the layers it is judged at, and everywhere for the facts of the curves."""
+    layers = [(k, spot, _held_out(_at_spot(found, k, spot))[0]) for (k, _), spot in _scored(kinds)]
+    every = list(np.ndindex(len(kinds), found[0].case.effect.shape[1], 2))
+    drawn = set(_drawn(len(found)))
+    return [
+        every if i in drawn else [(k, int(at[i]), spot) for k, spot, at in layers] for i in range(len(found))
+    ]
+
+
 def finding(
-    found: Sequence[Traced], places: Places, sigma: float, failed: Sequence[tuple[Fact, str]]
-) -> CausalTrace:
-    """The finding of all traced facts."""
-    by_role = np.stack([_by_role(t) for t in found])  # [fact, kind, layer, role]
+    found: Sequence[Known], other: np.ndarray, places: Places, sigma: float, failed: Sequence[tuple[Fact, str]], n_failed: int
+) -> CausalTrace:  # fmt: skip
+    """The finding of all traced facts and their controls `other` [fact, kind, layer, spot], NaN where none was made or asked for;
+    `n_failed` facts are not there, some of them `failed` for reasons that are known.
+    """
+    by_role = np.stack([_by_role(t.case) for t in found])  # [fact, kind, layer, role]
     there = np.isfinite(by_role[:, 0, 0])  # [fact, role]
     keep = there.any(0)
     by_role, there = by_role[..., keep], there[:, keep]
     low, high = _intervals(by_role)
-    other = np.stack([t.other for t in found])
-    scores = tuple(_score(found, other, k, spot, len(failed)) for k, spot in _scored(places.kinds))
-    shared = _shared(found, places.kinds, len(failed))
+    scores = tuple(_score(found, other, k, spot, n_failed) for k, spot in _scored(places.kinds))
+    shared = _shared(found, places.kinds, n_failed)
     return CausalTrace(
         title="Where does the model look a fact up?" if len(found) > 1 else "Where does the model look this fact up?",
-        lede=_lede(found, scores, len(failed)),
+        lede=_lede(found, scores, n_failed),
         kinds=places.kinds,
         layers=tuple(f"layer {i}" for i in range(places.n_layers)),
         roles=tuple(r for r, k in zip(ROLES, np.atleast_1d(keep).tolist()) if k),
@@ -45,16 +70,27 @@ def finding(
         effect=_mean(by_role),
         low=low,
         high=high,
-        other=_mean(other),
-        cases=tuple(_case(t) for t in found),
+        other=_mean(other[_drawn(len(found))]),
+        cases=tuple(t.case for t in found),
         checks=tuple({c.name: c for t in found for c in sorted(t.checks, key=lambda c: c.value)}.values()),
-        trust=Trust(scores=(*scores, *shared), notes=_notes(failed)),
+        trust=Trust(scores=(*scores, *shared), notes=(*_notes(failed), *_curves(len(found)))),
     )  # fmt: skip
 
 
-def _by_role(t: Traced) -> np.ndarray:
+def _drawn(n: int) -> list[int]:
+    """The facts, of n, whose control is made everywhere: evenly spread."""
+    return sorted({int(i) for i in np.linspace(0, n - 1, min(n, CURVES)).round()})
+
+
+def _curves(n: int) -> tuple[str, ...]:
+    """What the curves of the control are of, where not of all facts."""
+    told = f"The control's curves by layer are those of {CURVES} facts, evenly spread; scores are held against those of all {n}."
+    return (told,) if n > CURVES else ()
+
+
+def _by_role(t: FactTrace) -> np.ndarray:
     """Mean effect [kind, layer, role] over the tokens of each role; NaN where the fact has none."""
-    roles = np.array(t.read.roles)
+    roles = np.array(t.roles)
     columns = [
         t.effect[..., roles == r].mean(-1) if (roles == r).any() else np.full(t.effect.shape[:2], np.nan)
         for r in ROLES
@@ -86,12 +122,12 @@ def _scored(kinds: Sequence[str]) -> list[tuple[tuple[int, str], int]]:
 
 
 def _score(
-    found: Sequence[Traced], other: np.ndarray, which: tuple[int, str], spot: int, n_failed: int
+    found: Sequence[Known], other: np.ndarray, which: tuple[int, str], spot: int, n_failed: int
 ) -> Score:
     """The effect of a kind at a spot, at the layer that is best on the other facts."""
     k, kind = which
-    layers, values = _held_out(np.stack([t.effect[k][:, t.read.spots[spot]] for t in found]))
-    places = [t.effect[k][:, t.start :] for t in found]
+    layers, values = _held_out(_at_spot(found, k, spot))
+    places = [t.case.effect[k][:, t.start :] for t in found]
     if len(found) == 1:  # its layer is its own best: every token gets that choice
         places = [places[0].max(0)]
     control = other[np.arange(len(found)), k, layers, spot]
@@ -111,6 +147,11 @@ def _score(
     )
 
 
+def _at_spot(found: Sequence[Known], k: int, spot: int) -> np.ndarray:
+    """Effects [fact, layer] of a kind at one of the two tokens."""
+    return np.stack([t.case.effect[k][:, t.spots[spot]] for t in found])
+
+
 def _held_out(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(layer [fact] that is best on the other facts, the fact's own value there [fact]); of one fact its own best."""
     total = values.sum(0)
@@ -118,12 +159,12 @@ def _held_out(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return layers, values[np.arange(len(values)), layers]
 
 
-def _shared(found: Sequence[Traced], kinds: Sequence[str], n_failed: int) -> tuple[Score, ...]:
+def _shared(found: Sequence[Known], kinds: Sequence[str], n_failed: int) -> tuple[Score, ...]:
     """How many facts have their strongest feed-forward place at the token of the role that most other facts have it at."""
     if "mlp" not in kinds or len(found) == 1:
         return ()
     k = list(kinds).index("mlp")
-    best = [t.read.roles[int(t.effect[k].max(0)[t.start :].argmax()) + t.start] for t in found]
+    best = [t.case.roles[int(t.case.effect[k].max(0)[t.start :].argmax()) + t.start] for t in found]
     every = Counter(best)
     chosen = [(every - Counter([b])).most_common(1)[0][0] for b in best]
     hit = np.array([b == c for b, c in zip(best, chosen)], dtype=np.float64)
@@ -139,9 +180,9 @@ def _shared(found: Sequence[Traced], kinds: Sequence[str], n_failed: int) -> tup
     )
 
 
-def _share(t: Traced, role: str) -> float:
+def _share(t: Known, role: str) -> float:
     """The share of a fact's tokens that have a role."""
-    roles = t.read.roles[t.start :]
+    roles = t.case.roles[t.start :]
     return roles.count(role) / len(roles)
 
 
@@ -149,9 +190,9 @@ def _commonest(layers: np.ndarray) -> int:
     return int(np.bincount(layers).argmax())
 
 
-def _lede(found: Sequence[Traced], scores: Sequence[Score], n_failed: int) -> str:
+def _lede(found: Sequence[Known], scores: Sequence[Score], n_failed: int) -> str:
     """What was found, and whether it beats chance and control."""
-    clean, noisy = (float(np.mean(x)) for x in ([t.read.clean for t in found], [t.noisy for t in found]))
+    clean, noisy = (float(np.mean(x)) for x in ([t.case.clean for t in found], [t.case.noisy for t in found]))
     many = f"Over {len(found)} facts noise" if len(found) > 1 else "Noise"
     words = [f"{many} on the subject takes the answer from {clean:.1%} to {noisy:.1%}."]
     order = sorted(scores, key=lambda s: -s.value)
@@ -184,18 +225,3 @@ def _beside(s: Score) -> str:
 def _notes(failed: Sequence[tuple[Fact, str]]) -> tuple[str, ...]:
     shown = tuple(f"{fact.prompt!r} was not traced: {why}" for fact, why in failed[:5])
     return shown + ((f"And {len(failed) - 5} more.",) if len(failed) > 5 else ())
-
-
-def _case(t: Traced) -> FactTrace:
-    aim = t.read.aim
-    tokens = [tok.text for tok in aim.encoded[0].tokens]
-    n = len(t.read.roles)
-    return FactTrace(
-        name=t.read.fact.prompt,
-        answer=t.read.fact.answer,
-        tokens=tuple((tokens + list(aim.tokens[0][len(tokens) :]))[:n]),
-        roles=t.read.roles,
-        clean=t.read.clean,
-        noisy=t.noisy,
-        effect=t.effect,
-    )
