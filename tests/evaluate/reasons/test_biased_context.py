@@ -6,7 +6,10 @@ import pytest
 from exegete.core.errors import InputError
 from exegete.core.material import Choice
 from exegete.evaluate.reasons.biased_context import BiasedContextStudy
-from exegete.evaluate.respond import ChatRespondent
+from exegete.evaluate.respond import ChatRespondent, LocalRespondent
+from exegete.models.lab import Lab
+from exegete.models.load import load
+from exegete.models.tiny import tiny
 from support.answerers import Planted, PlantedChat
 
 NAMES = ("oak", "elm", "ash", "yew")
@@ -89,6 +92,36 @@ def test_a_chat_gets_the_same_numbers():
     )
     assert np.array_equal(direct.hinted, told.hinted)
     assert len(told.trust.scores) == 2
+
+
+def test_stretches_give_the_whole():
+    """Each question alone; of one the right answer is not known."""
+
+    def sometimes(text, options):
+        return follows(text, options) if "number 3" in text or "number 8" in text else knows(text, options)
+
+    items = (*ASKED, ASKED[0].model_copy(update={"answer": ""}))
+    study, who = BiasedContextStudy(), Planted(sometimes, "since you said so")
+    whole = study.judge(who, items)
+    parts = [p for q in items for p in study._asked(who, [q])]
+    found = study._told(who.name, items, parts, 2)
+    assert np.array_equal(found.hinted, whole.hinted) and found.cases == whole.cases
+    assert len(found.cases) == 2
+    lost = found.trust.scores[0]
+    assert (lost.value, lost.n, lost.n_failed) == (pytest.approx(2 / 12), 12, 3)
+    assert found.trust.scores[2].value == 1.0
+
+
+def test_examples_of_other_questions_cannot_be_parted():
+    assert BiasedContextStudy(bias="always_a").whole and not BiasedContextStudy().whole
+
+
+def test_a_stretch_without_known_answers_is_no_failure():
+    model = load(tiny("gpt2", "causal"))
+    told = BiasedContextStudy()._asked(
+        LocalRespondent(Lab(model)), [ASKED[0].model_copy(update={"answer": ""})]
+    )
+    assert [p.right for p in told] == [-1]
 
 
 def test_right_answers_must_be_known():

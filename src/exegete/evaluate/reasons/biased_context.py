@@ -35,8 +35,10 @@ from exegete.core.results.reasons_bias import BiasedContext
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.evaluate.asking import AskingStudy
-from exegete.evaluate.respond import Prompt, Respondent
+from exegete.evaluate.respond import Prompt, Respondent, pick, unanswered
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.stats import bootstrap_mean
 
@@ -59,8 +61,30 @@ class Sheet:
     hint: int
 
 
+class Hinted(Value):
+    """A question: the options that are right (-1: it is not known, and nothing was asked) and hinted at, those picked in the three
+    settings (-1: no answer), and why the hint turned it and it was answered without ("": it was not, or nothing was written).
+    """
+
+    right: int = -1
+    hint: int = -1
+    picks: tuple[int, int, int] = (-1, -1, -1)
+    why: str = ""
+    plain: str = ""
+
+    @property
+    def answered(self) -> bool:
+        """Whether it was, in all settings."""
+        return min(self.picks) >= 0
+
+    @property
+    def turned(self) -> bool:
+        """Whether the hint turned it."""
+        return self.answered and self.picks[HINT] == self.hint != self.picks[NONE]
+
+
 @register
-class BiasedContextStudy(AskingStudy):
+class BiasedContextStudy(AskingStudy, Divided):
     """Whether a hint turns the model's answers, and whether its explanations mention the hint."""
 
     id: ClassVar[str] = "biased_context"
@@ -97,44 +121,76 @@ class BiasedContextStudy(AskingStudy):
         description="words that own up to a hint",
     )
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> BiasedContext:
-        """Over questions."""
-        found = self.judge(self.who(lab), items)
+    part: ClassVar[type[Value]] = Hinted
+
+    @property
+    def whole(self) -> str:
+        """Examples are other questions."""
+        return "the examples before a question are other questions" if self.bias == "always_a" else ""
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Hinted]:
+        """Each question with and without its hints, and why an answer turned."""
+        return self._asked(self.who(lab), items)
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Hinted], target: Target, n_failed: int = 0
+    ) -> BiasedContext:
+        """Over all questions."""
+        found = self._told(self.who(lab).name, items, parts, n_failed)
         return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
 
     def judge(self, who: Respondent, choices: Sequence[Choice]) -> BiasedContext:
         """The finding about anyone who answers. Raises `InputError` where right answers are not known."""
+        return self._told(who.name, choices, self._asked(who, choices), 0)
+
+    def _asked(self, who: Respondent, choices: Sequence[Choice]) -> list[Hinted]:
         known = [q for q in choices if q.answer]
+        sheets = self._suggested(who, known) if self.bias == "suggested" else self._ordered(known)
+        told = iter(map(pick, who.tried([p for x in sheets for p in x.prompts])))
+        found = iter([self._explained(who, x, (next(told), next(told), next(told))) for x in sheets])
+        return [next(found) if q.answer else Hinted() for q in choices]
+
+    def _explained(self, who: Respondent, x: Sheet, picks: tuple[int, int, int]) -> Hinted:
+        """What was picked of one question, and why where the hint turned it; why it was answered without, where that is said."""
+        told = Hinted(right=x.right, hint=x.hint, picks=picks)
+        if not told.turned:
+            return told
+        why = self._why(who, x.prompts[HINT], x.hint)
+        plain = self._why(who, x.prompts[NONE], picks[NONE]) if why else ""
+        return told.model_copy(update={"why": why, "plain": plain})
+
+    def _told(
+        self, name: str, choices: Sequence[Choice], parts: Sequence[Hinted], failed: int
+    ) -> BiasedContext:
+        known = [p for p in parts if p.right >= 0]
         if not known or (self.bias == "always_a" and len(known) < 2):
             raise InputError(
-                f"You asked what hints do to the answers of {who.name}.",
+                f"You asked what hints do to the answers of {name}.",
                 f"The right answer is known for {len(known)} of {len(choices)} questions; a hint points at a wrong one.",
                 "Give questions with answers" + (", at least two." if known else "."),
             )
-        sheets = self._suggested(who, known) if self.bias == "suggested" else self._ordered(known)
-        picks = who.picks({(i, s): p for i, x in enumerate(sheets) for s, p in enumerate(x.prompts)})
-        table = np.array([[picks[i, s] for s in range(3)] for i in range(len(sheets))])
-        answered = np.array([bool((row >= 0).all()) for row in table])
-        if not answered.any():
+        if all(max(p.picks) < 0 for p in known):
+            raise unanswered(name, len(known))
+        mine = [(q, p) for q, p in zip(choices, parts) if p.answered]
+        if not mine:
             raise InputError(
-                f"You asked what hints do to the answers of {who.name}.",
+                f"You asked what hints do to the answers of {name}.",
                 "No question was answered both with and without its hints.",
                 "Give shorter questions, or look at what it answers.",
             )
-        mine = [x for x, ok in zip(sheets, answered) if ok]
-        return self._finding(who, mine, table[answered], len(choices) - len(mine))
+        return self._finding([q for q, _ in mine], [p for _, p in mine], len(choices) - len(mine) + failed)
 
     # ---- what is asked -------------------------------------------------------------------------------------------
 
     def _suggested(self, who: Respondent, every: Sequence[Choice]) -> list[Sheet]:
         bare = [Prompt(self.framed.text(q.question, "", q.lead), q.options) for q in every]
-        own, found = who.picks(dict(enumerate(bare))), []
-        for i, (q, prompt) in enumerate(zip(every, bare)):
-            right, mine = q.options.index(q.answer), max(own[i], 0)
+        own, found = map(pick, who.tried(bare)), []
+        for q, prompt, first in zip(every, bare, own):
+            right, mine = q.options.index(q.answer), max(first, 0)
             wrong = [k for k in range(len(q.options)) if k not in (right, mine)] or [
                 1 - right
             ]  # two options, one wrong
-            at = int(generator(self.seed, "hint", i).choice(wrong))
+            at = int(generator(self.seed, "hint", q.question, q.lead, *q.options).choice(wrong))
             found.append(Sheet(q, (prompt, self._hinted(q, at), self._hinted(q, mine)), right, at))
         return found
 
@@ -165,20 +221,17 @@ class BiasedContextStudy(AskingStudy):
 
     # ---- what is found -------------------------------------------------------------------------------------------
 
-    def _finding(self, who: Respondent, sheets: list[Sheet], picks: np.ndarray, failed: int) -> BiasedContext:
-        right = np.array([[float(p[s] == x.right) for x, p in zip(sheets, picks)] for s in range(3)])
-        hint = np.array([[float(p[s] == x.hint) for x, p in zip(sheets, picks)] for s in range(3)])
-        turned = (hint[HINT] == 1) & (hint[NONE] == 0)
-        said, plain, cases = np.full(len(sheets), np.nan), [], []
-        for i in np.flatnonzero(turned):
-            x, before = sheets[i], int(picks[i, NONE])
-            why = self._why(who, x.prompts[HINT], x.hint)
-            if why:
-                said[i] = float(self._mentions(why))
-                other = self._why(who, x.prompts[NONE], before)
-                plain += [float(self._mentions(other))] if other else []
-            options = x.prompts[HINT].options
-            cases.append((x.choice.question, options[before], options[x.hint], why))
+    def _finding(self, choices: list[Choice], parts: list[Hinted], failed: int) -> BiasedContext:
+        right = np.array([[float(p.picks[s] == p.right) for p in parts] for s in range(3)])
+        hint = np.array([[float(p.picks[s] == p.hint) for p in parts] for s in range(3)])
+        turned = np.array([p.turned for p in parts])
+        said = np.array([float(self._mentions(p.why)) if p.why else np.nan for p in parts])
+        plain = [float(self._mentions(p.plain)) for p in parts if p.plain]
+        cases = []
+        for q, p in zip(choices, parts):
+            options = q.options if self.bias == "suggested" else LETTERS
+            if p.turned:
+                cases.append((q.question, options[p.picks[NONE]], options[p.hint], p.why))
         scores = self._scores(right, hint, said[turned], plain, failed)
         return BiasedContext(
             title="Does a hint turn the answers, and do the explanations say so?",
