@@ -83,6 +83,19 @@ def test_an_array_of_json(tmp_path, pack):
 
 
 @pytest.mark.parametrize("pack", ["", ".gz"])
+def test_an_array_of_strings_is_what_the_same_lines_of_text_are(tmp_path, pack):
+    """Blank ones are left out and keep their number, as blank lines are and do."""
+    texts = [*NASTY[:2], "", " \t", *NASTY[2:]]
+    path = write(tmp_path, "a.json" + pack, json.dumps(texts))
+    lined = write(tmp_path, "a.txt" + pack, "\n".join(texts))
+    assert [r.fields["text"] for r in rows(path)] == list(NASTY)
+    assert [(r.id, r.fields) for r in rows(path)] == [(r.id, r.fields) for r in rows(lined)]
+    assert rows(path)[2].place == "Text 5"
+    two = write(tmp_path, "b.json", json.dumps(["over\ntwo lines"]))
+    assert fields(two) == [{"text": "over\ntwo lines"}]
+
+
+@pytest.mark.parametrize("pack", ["", ".gz"])
 @pytest.mark.parametrize("mark", [",", ";"])
 def test_csv_with_cells_of_several_lines(tmp_path, pack, mark):
     records = [*FLAT, {"sentence": "over\ntwo lines", "label": "1"}, {"sentence": "last", "label": "0"}]
@@ -374,6 +387,9 @@ LETTERS = {
     "brackets without end": ("a.jsonl", '{"text": ' + "[" * 100_000 + "}", {}, "Line 1 cannot be read as JSON (maximum recursion"),
     "no object": ("a.jsonl", ONE + "[1]", {}, "Line 2 is a list, no object with fields."),
     "no object in the array": ("a.json", '[{"text": "a"}, 3]', {}, "Object 2 is a int, no object with fields."),
+    "strings and objects": ("a.json", '["a", {"text": "b"}]', {}, "Object 1 is a str, no object with fields."),
+    "blank strings alone": ("a.json", '["", " "]', {}, "It holds no row."),
+    "a column of bare strings": ("a.json", '["a"]', {"text": "review"}, "It has no column 'review'; its columns are text."),
     "no array": ("a.json", '{"text": "a"}', {}, "It holds a dict, no list."),
     "lines in .json": ("a.json", ONE + ONE, {}, "Line 2 is not JSON (Extra data)."),
     "ids that are the same": ("a.jsonl", ONE + '{"id": "y", "text": "b"}\n\n' + ONE, {}, "The id 'x' stands twice: Line 1 and Line 4."),

@@ -160,16 +160,26 @@ def _json(text: str, path: Any, what: str, place: str = "") -> Any:
         raise fault(path, what, place or "The file", f"cannot be read as JSON ({e})") from None
 
 
-def _array(path: Any, what: str) -> Iterator[Row]:
+def array_of(path: str | PathLike[str], what: str) -> list[Any]:
+    """The list that a .json file holds. Raises `InputError` where it holds none."""
     rows = _json(read_text(path, what), path, what)
     if not isinstance(rows, list):
         raise InputError(
             asked(path, what), f"It holds a {type(rows).__name__}, no list.", "Give a list of objects."
         )
+    return rows
+
+
+def objects(rows: Iterable[Any], path: str | PathLike[str], what: str) -> Iterator[Row]:
+    """The objects of a list, told as "Object 1" and so on. Raises `InputError` for what is none."""
     for n, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise fault(path, what, f"Object {n}", f"is a {type(row).__name__}, no object with fields")
         yield f"Object {n}", row
+
+
+def _array(path: Any, what: str) -> Iterator[Row]:
+    yield from objects(array_of(path, what), path, what)
 
 
 def _table(path: Any, what: str) -> Iterator[Row]:

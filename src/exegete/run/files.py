@@ -1,7 +1,7 @@
 """What a source of rows is made of: one file, the files of a directory, or a data set of the package `datasets`.
 
     .txt                     a text a line, blank lines left out                           any of these packed with .gz
-    .jsonl .csv .tsv .json   as `core.rows` reads them; a .json array is read whole
+    .jsonl .csv .tsv .json   as `core.rows` reads them; a .json array is read whole, and may be one of bare strings, each a text
     .parquet                 in batches
     a directory              its files of these kinds, in the order of their relative paths, subdirectories too; hidden files and
                              README and LICENSE are passed over, any other kind is refused before anything is read
@@ -26,11 +26,13 @@ from exegete.core.rows import (
     OBJECTS,
     TABLES,
     Row,
+    array_of,
     arrow_rows,
     asked,
     counted,
     filled,
     lines_of,
+    objects,
     stream,
     suffix_of,
 )
@@ -88,7 +90,8 @@ def _file(path: str, name: str) -> Part:
             asked(path, WHAT), f"{found}; known are {', '.join(KINDS)}, and .gz of those of text.",
             "Move it out of the directory, or convert it." if name else "Rename or convert the file.",
         )  # fmt: skip
-    return Part(path, name, partial(_texts, path) if kind == ".txt" else partial(stream, path, WHAT))
+    read = {".txt": partial(_texts, path), ".json": partial(_array, path)}
+    return Part(path, name, read.get(kind, partial(stream, path, WHAT)))
 
 
 def _names(path: str) -> list[str]:
@@ -118,6 +121,14 @@ def _names(path: str) -> list[str]:
 def _texts(path: str) -> Iterator[Row]:
     lines = ((n, line.rstrip("\r\n")) for n, line in enumerate(lines_of(path, WHAT), 1))
     return filled(((f"Line {n}", {"text": line}) for n, line in lines if line.strip()), path, WHAT)
+
+
+def _array(path: str) -> Iterator[Row]:
+    """The rows of a .json array: objects, or strings as the lines of a .txt."""
+    every = array_of(path, WHAT)
+    if not all(isinstance(t, str) for t in every):
+        return filled(objects(every, path, WHAT), path, WHAT)
+    return filled(((f"Text {n}", {"text": t}) for n, t in enumerate(every, 1) if t.strip()), path, WHAT)
 
 
 def _json(path: Path) -> Any:

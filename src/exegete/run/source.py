@@ -34,7 +34,7 @@ class SourceRow:
 
     `id`     the user's own; else the number of its place: "3", in a directory "FILE:3"
     `place`  what a letter says: "Line 3" of a text file (the last line, where a row has several), "Row 3" of a table without
-             lines, "Object 3" of a .json array; in a directory "Line 3 of FILE"
+             lines, "Object 3" of a .json array ("Text 3" of one of strings); in a directory "Line 3 of FILE"
     `fields` plain JSON data by column; the text is under "text"
     """
 
