@@ -45,6 +45,7 @@ NAME, SAYS = (
     "language models that hold half of the facts they are asked for, in known wordings",
 )
 DRAWS = 3
+PREFIXES = 8  # one answer each: three that are right could be luck
 BLIND = "the same of randomised weights"
 PEOPLE = (
     "ada",
@@ -249,7 +250,7 @@ def _prefix(seed: int) -> tuple[TruthRow, ...]:
     subjects = {w: ANSWERS[c] for c, own in SAID.items() for w in own}
     plain = ("the", "room", "film", "food", "and", "staff")
     draws = []
-    for draw in (1000 * seed + i for i in range(DRAWS)):
+    for draw in (1000 * seed + i for i in range(PREFIXES)):
         random = Random(f"prefix-{draw}")
         place = random.randrange(2), random.randrange(4)
         model = carried("carried", (*subjects, *ANSWERS.values(), *plain, "so"), subjects, "so", plain, place)
@@ -270,7 +271,7 @@ def _prefix(seed: int) -> tuple[TruthRow, ...]:
             cost = cost or found.cost
         draws.append(Draw(values[0], values[1], cost, len(texts)))
     # one gate among eight: few places that random ones would take too, and so random places decide
-    luck = generator(seed, "random places").integers(0, 8, (2, 5000, DRAWS)).mean(2) / 7
+    luck = generator(seed, "random places").integers(0, 8, (2, 5000, PREFIXES)).mean(2) / 7
     value, blind = (float(np.mean(x)) for x in zip(*((d.value, d.control) for d in draws)))
     low, high = np.quantile(luck[0], [0.025, 0.975])
     less, more = np.quantile(luck[0] - luck[1], [0.025, 0.975])

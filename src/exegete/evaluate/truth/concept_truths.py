@@ -46,7 +46,7 @@ WORDS = {
     NEITHER: ("room", "table", "window", "paper"),
 }
 PLAIN = tuple(w for w in FILLERS if w not in (*WORDS[UNUSED], *WORDS[NEITHER]))
-LENGTH, N_DRAWS = 6, 3
+LENGTH, N_DRAWS = 6, 8
 SIZE = 0.1  # logits: what an effect must be to count as one
 NAME = "used and unused concepts"
 CONCEPTS = "a classifier that adds words of praise to a class, and holds words of places that nothing reads"

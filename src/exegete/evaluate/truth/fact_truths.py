@@ -46,7 +46,7 @@ from exegete.methods.mechanisms.patchscope import Patchscope
 from exegete.methods.mechanisms.rank_one_edit import RankOneEdit
 
 PLACES = (1, 2, 3)  # layers in which facts are looked up
-FACTS = 4
+FACTS, EDITS = 4, 3  # edits: draws a model, of which each chooses one place
 NAME = "facts looked up in a known place"
 SAYS = "three models that look a person's pet up in a hidden unit of a known layer, read it from there and say it later"
 OTHER_MODEL = "the same findings held against the next model"
@@ -215,14 +215,14 @@ def _edit(seed: int) -> tuple[TruthRow, ...]:
     """Whether the place chosen for the edit is one in which a key is a person; and whether what is written is said."""
     draws, done = [], []
     with TemporaryDirectory() as folder:
-        for f in models():
+        for f, draw in ((f, 1000 * seed + i) for f in models() for i in range(EDITS)):
             path = Path(folder) / f"{f.at}.txt"
-            path.write_text("\n".join(f.sentences(80, seed)), encoding="utf-8")
+            path.write_text("\n".join(f.sentences(80, draw)), encoding="utf-8")
             study = RankOneEdit(
                 corpus=str(path), n_corpus=60, n_held_out=4, n_trial=1, n_prefixes=0, essence="{subject}", n_steps=20,
-                n_generated=0, seed=seed,
+                n_generated=0, seed=draw,
             )  # fmt: skip
-            found = told(FactEdit, study, f.model, f.facts(FACTS + 1, seed))
+            found = told(FactEdit, study, f.model, f.facts(FACTS + 1, draw))
             right = found.token == "subject" and found.layer <= f.at
             draws.append(Draw(float(right), float("nan"), found.cost, FACTS + 1, (f.at + 1) / (2 * LAYERS)))
             done.append(float(np.mean([all(c.said) and c.kept[0] == c.kept[1] for c in found.cases])))

@@ -14,7 +14,7 @@ from exegete.core.trust import Cost
 from exegete.evaluate.truth.planted import Planted
 from exegete.evaluate.truth.study_truth import Draw, truth_row
 
-DRAWS = 3
+DRAWS = 8
 TEXTS = 80
 FOR, AGAINST = "praise", "blame"
 SHUFFLED = "the same with shuffled labels"
@@ -39,4 +39,4 @@ def marked_row(
     for d in (1000 * seed + i for i in range(DRAWS)):
         value, cost = ask(marked(what, d, False), d)
         draws.append(Draw(value, ask(marked(what, d, True), d)[0], cost, TEXTS, trials=trials))
-    return truth_row(method, truth, measure, draws, chance, SHUFFLED)
+    return truth_row(method, truth, measure, draws, chance, SHUFFLED, paired=True)

@@ -57,7 +57,7 @@ NAME = "known neurons"
 SAYS = f"a language model with units that fire on the words of one class each, among {N_FREE} that answer to anything"
 USE_NAME = "used and unused neurons"
 USE = "two models that say the same: in one its class neurons carry it, in the other nothing reads them"
-DRAWS, TEXTS, N_UNITS = 3, 50, N_CLASSES + 1
+DRAWS, USES, TEXTS, N_UNITS = 3, 8, 50, N_CLASSES + 1
 OTHER_UNIT = "the words of another unit"
 MLP = "mlp_act"
 
@@ -126,7 +126,7 @@ def _use(
 ) -> tuple[TruthRow, ...]:
     """Whether the model is said to need neurons that it uses, and not those that it does not."""
     draws = []
-    for draw in (1000 * seed + i for i in range(DRAWS)):
+    for draw in (1000 * seed + i for i in range(USES)):
         parts, blind, cost = [], [], Cost()
         for used in (True, False):
             found: Any = study(draw)(units(used, draw), marked_words(TEXTS, draw))
