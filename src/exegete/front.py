@@ -208,6 +208,8 @@ def study(
             f"Use xg.explain(model, text, {chosen.id!r}).",
         )
     loaded = load(model)
+    if request is None:
+        request = chosen.brings()  # type: ignore[attr-defined]
     if request is None and chosen.asks != "nothing":  # type: ignore[attr-defined]
         from exegete.terrarium.material import material
 

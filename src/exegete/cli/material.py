@@ -66,6 +66,9 @@ def request(study: Any, asked: Asked) -> Any:
     if study.asks == "nothing":
         return None
     if not asked.words:
+        own = study.brings()
+        if own is not None:
+            return list(own)
         if asked.model.startswith(PREFIX):
             return None
         raise UsageError(

@@ -102,6 +102,17 @@ def arrays(path: Path) -> dict[str, list[np.ndarray]]:
     return {name: np.split(found[name], at) for name, at in cuts.items()}
 
 
+def stretch(path: Path, names: Sequence[str], low: int, high: int) -> list[np.ndarray]:
+    """Vectors low to high of dense arrays, rows put aside; nothing else of the file is read. Raises `StoreError` for a broken file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return [file.get_slice(name)[low:high] for name in names]
+    except (OSError, SafetensorError) as e:
+        raise _broken(path, e) from e
+
+
 def _dense(outputs: Sequence[Output]) -> bytes | None:
     from safetensors.numpy import save
 

@@ -12,7 +12,7 @@ from exegete.core.site import Site
 from exegete.core.sparse import HOOKS, SparseDictionary, hook_name, read_dictionary
 from exegete.methods.contracts.dictionaries import opened, packed, place, spliced, unpacked
 from exegete.methods.features import activations
-from exegete.methods.features.activations import batches, blocks, read
+from exegete.methods.features.activations import Texts, batches, blocks, read
 from exegete.methods.features.learning import components, divided
 from exegete.methods.features.sparse_autoencoder import SparseAutoencoder
 from exegete.methods.features.splicing import losses, recovered
@@ -125,7 +125,7 @@ def test_rolling_buffer_gives_every_row_and_stays_small():
     texts = [Text(ids=(5 + i % 50, 7 + i % 40, 9 + i % 30)) for i in range(60)]
     every = {tuple(r) for r in read(lab, texts, [site]).values[0].numpy().round(5).tolist()}
     seen = set()
-    source = batches(lab, texts, (site,), 16, 1, "0")
+    source = batches(lab, Texts(texts), (site,), 16, 1, "0")
     for _ in range(60):
         (rows,) = next(source)
         assert len(rows) == 16
@@ -141,7 +141,7 @@ def test_a_corpus_larger_than_the_buffer(monkeypatch):
     lab, site = Lab(model), Site("resid_post", layer=0)
     texts = [Text(ids=(5 + i, 7, 9, 11)) for i in range(200)]
     width = 2**20 // 4 // read(lab, texts[:1], [site]).values[0].shape[1]
-    source = batches(lab, texts, (site,), max(2, width // 400), 1, "0")
+    source = batches(lab, Texts(texts), (site,), max(2, width // 400), 1, "0")
     for _ in range(30):
         assert len(next(source)[0]) == max(2, width // 400)
 

@@ -133,6 +133,10 @@ class Study(Method):
             )
         return found
 
+    def brings(self) -> tuple[Any, ...] | None:
+        """Items that its parameters bring with them, taken where none are given; None: they bring none."""
+        return None
+
     def _several(self, request: Any) -> Sequence[Any]:
         kinds = (MATERIAL[self.asks], *ALSO.get(self.asks, ()))
         if request is None:

@@ -1,18 +1,18 @@
 """What the studies of dictionaries do, whatever the dictionary reads and writes: train or open, judge, and tell.
 
-1. texts are divided: held-out ones judge, the others teach (of a saved dictionary: the texts it was trained on never judge);
+1. texts are divided: held-out ones judge, the others teach (of a saved dictionary: the texts it was trained on never judge); in place
+   of texts a finished harvest teaches, less its rows that say what a held-out text says (`features.harvests`);
 2. loss recovered, really putting the reconstruction into the model, and variance explained, on held-out texts;
 3. beside them: the dictionary untrained (as many random directions on), as many principal components, and the same training
    on the model with shuffled weights;
 4. the table of features.
 
 Cost: one forward a text to learn from (and a round, where the corpus does not fit into the buffer), the same for the shuffled
-model, five a held-out text.
+model, five a held-out text. Of a harvest nothing is read again but for the shuffled model.
 """
 
-import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from exegete.core.errors import InputError
+from exegete.core.errors import InputError, UsageError
 from exegete.core.method import Need
 from exegete.core.request import Text
 from exegete.core.results.features import KeptRow, SparseFeatures
@@ -32,15 +32,16 @@ from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.dictionaries import opened, packed, unpacked
 from exegete.methods.contracts.study import Study
-from exegete.methods.features.activations import Read, read
+from exegete.methods.features import harvests
+from exegete.methods.features.activations import Lessons, Read, Texts, hashes, read
 from exegete.methods.features.learning import (
+    ROWS_OF_CONTROLS,
     Corpus,
     Feed,
     Twin,
     components,
     divided,
     learn,
-    some,
     twin,
     untrained,
 )
@@ -77,6 +78,11 @@ class DictionaryStudy(Study):
     saved: str = Field(
         "", description="a saved dictionary (.exg, or a folder in the SAELens layout); empty: train one"
     )
+    harvest: str = Field(
+        "",
+        description="folder of a finished `exegete run harvest` to train from; the texts then only judge, and without any some of its "
+        "own are held out",
+    )
     architecture: Literal["topk", "jumprelu", "gated", "relu"] = Field(
         "topk", description="how features are switched on"
     )
@@ -104,19 +110,43 @@ class DictionaryStudy(Study):
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> SparseFeatures:
         """Train or open a dictionary; judge it on held-out texts; say what its features stand for."""
-        corpus = divided(lab, items, self.n_held_out)
-        made = self._opened(lab, corpus) if self.saved else self._trained(lab, corpus)
+        if self.saved and self.harvest:
+            raise UsageError(
+                f"You asked for the dictionary {self.saved!r}, and to train one from {self.harvest!r}.",
+                "A saved dictionary is not trained.",
+                "Leave one of them out.",
+            )
+        if self.harvest:
+            made = self._harvested(lab, items)
+        else:
+            corpus = divided(lab, items, self.n_held_out)
+            made = self._opened(lab, corpus) if self.saved else self._trained(lab, corpus)
         return _finding(self, lab, made)
 
+    def brings(self) -> tuple[Text, ...] | None:
+        """Texts of the harvest, to be held out."""
+        return harvests.drawn(self.harvest, self.n_held_out, self.seed) if self.harvest else None
+
     def _trained(self, lab: Lab, corpus: Corpus) -> "_Made":
+        return self._taught(lab, Texts(corpus.train), corpus.held, self.sites(lab))
+
+    def _harvested(self, lab: Lab, items: tuple[Text, ...]) -> "_Made":
+        held = items if len(items) <= self.n_held_out else divided(lab, items, self.n_held_out).held
         site, out = self.sites(lab)
+        if self.asked_site == "middle" and site == out:
+            site = out = harvests.only(self.harvest, lab.model, site)
         places = (site,) if site == out else (site, out)
-        recipe = self._recipe(read(lab, corpus.train[:1], (site,)).values[0].shape[1])
+        lessons = harvests.lessons(self.harvest, lab, places, held, self.batch)
+        return self._taught(lab, lessons, held, (site, out))
+
+    def _taught(self, lab: Lab, lessons: Lessons, held: tuple[Text, ...], ends: tuple[Site, Site]) -> "_Made":
+        places = ends[:1] if ends[0] == ends[1] else ends
+        recipe = self._recipe(read(lab, held[:1], ends[:1]).values[0].shape[1])
         feed = Feed(self.batch, self.buffer)
-        trainer = learn(lab, corpus.train, places, recipe, feed, "learning features")
+        trainer = learn(lab, lessons, places, recipe, feed, "learning features")
         return _Made(
-            corpus, trainer.dictionary(), (site, out), twin(lab, corpus, places, recipe, feed),
-            history=np.array(trainer.history), learned=hashes(corpus.train),
+            lessons, held, trainer.dictionary(), ends, twin(lab, lessons, held, places, recipe, feed),
+            history=np.array(trainer.history), learned=lessons.hashes(),
         )  # fmt: skip
 
     def _opened(self, lab: Lab, corpus: Corpus) -> "_Made":
@@ -124,7 +154,8 @@ class DictionaryStudy(Study):
         kept_out, notes, learned = _unseen(corpus, self.saved)
         site, out = (Site.parse(s) for s in (data.site, data.site_out))
         other = Twin(None, "an opened dictionary is not trained again on shuffled weights")
-        return _Made(kept_out, unpacked(data, lab.model.device), (site, out), other, notes, learned=learned)
+        d = unpacked(data, lab.model.device)
+        return _Made(Texts(kept_out.train), kept_out.held, d, (site, out), other, notes, learned=learned)
 
     def _recipe(self, width: int) -> Recipe:
         return Recipe(
@@ -135,9 +166,10 @@ class DictionaryStudy(Study):
 
 @dataclass(frozen=True, eq=False)
 class _Made:
-    """A dictionary, where it stands, and the texts it is judged on."""
+    """A dictionary, where it stands, what its controls learn from, and the texts it is judged on."""
 
-    corpus: Corpus
+    lessons: Lessons
+    held: tuple[Text, ...]
     dictionary: Dictionary
     places: tuple[Site, Site]
     twin: Twin
@@ -149,11 +181,11 @@ class _Made:
 def _finding(study: DictionaryStudy, lab: Lab, made: _Made) -> SparseFeatures:
     site, out = made.places
     places = (site,) if site == out else (site, out)
-    d, held = made.dictionary, made.corpus.held
+    d, held = made.dictionary, made.held
     seen = read(lab, held, places)
     count = counted(d, seen.values[0])
     active = max(1, round(count.active))
-    rows = some(lab, made.corpus.train, places)
+    rows = made.lessons.some(lab, places, ROWS_OF_CONTROLS)
     ways: dict[str, Through] = {
         THIS: d,
         CHANCE: untrained(rows, d.n_features, min(active, d.n_features), derive(study.seed, "untrained")),
@@ -279,19 +311,13 @@ def _lede(
 def _context(lab: Lab, made: _Made, seen: Read, d: Dictionary) -> tuple[tuple[str, str], ...]:
     site, out = made.places
     how = {"topk": f"topk, {d.k} on", "relu": "relu, L1"}.get(d.kind, d.kind)
-    texts = f"{len(made.corpus.held):,} held out ({len(seen):,} tokens)"
+    texts = f"{len(made.held):,} held out ({len(seen):,} tokens)"
     if len(made.history):
-        texts = f"{len(made.corpus.train):,} to learn from, {texts}"
+        texts = f"{made.lessons.words}, {texts}"
     return (
         ("reads", str(site)), *(() if site == out else (("stands for", str(out)),)),
         ("dictionary", f"{how}; {d.n_features:,} features of {seen.values[0].shape[1]} numbers"), ("texts", texts),
     )  # fmt: skip
-
-
-def hashes(texts: Sequence[Text]) -> np.ndarray:
-    """A number a text, by what it says, so that it is known again without being kept."""
-    said = [hashlib.sha256(f"{t.text}\x1f{t.ids}".encode()).digest()[:8] for t in texts]
-    return np.array([int.from_bytes(h, "big", signed=True) for h in said], dtype=np.int64)
 
 
 def _unseen(corpus: Corpus, path: str) -> tuple[Corpus, tuple[str, ...], np.ndarray]:

@@ -27,8 +27,8 @@ from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
 from exegete.methods.contracts.dictionaries import opened, place, unpacked
 from exegete.methods.contracts.study import Study
-from exegete.methods.features.activations import Read, blocks, read
-from exegete.methods.features.learning import Feed, learn, some
+from exegete.methods.features.activations import Read, Texts, blocks, read
+from exegete.methods.features.learning import ROWS_OF_CONTROLS, Feed, learn
 from exegete.methods.features.optimising import Wished, wished, words
 from exegete.methods.features.telling import counted
 from exegete.models.direct_effects import effects
@@ -127,7 +127,7 @@ class FeatureShowStudy(Study):
         recipe = Recipe(
             "topk", 2 * width, min(8, width), n_steps=self.n_steps, seed=derive(self.seed, "dictionary")
         )
-        trainer = learn(lab, items, (site,), recipe, Feed(256, 256), "learning features")
+        trainer = learn(lab, Texts(items), (site,), recipe, Feed(256, 256), "learning features")
         return trainer.dictionary(), site, site
 
     def _chosen(self, lab: Lab, d: Dictionary, items: tuple[Any, ...], site: Site) -> int:
@@ -142,7 +142,7 @@ class FeatureShowStudy(Study):
             )
         if self.feature >= 0:
             return self.feature
-        return int(counted(d, some(lab, items, (site,))[0]).squares.argmax())
+        return int(counted(d, Texts(items).some(lab, (site,), ROWS_OF_CONTROLS)[0]).squares.argmax())
 
     def _score(self, wish: Wished, real: np.ndarray, n: int) -> Score:
         return Score(

@@ -1,10 +1,12 @@
 """Learning a dictionary on a model: what all studies of features share.
 
-1. texts are split: held-out ones are never trained on; of the others activations are streamed, shuffled and learned from;
+1. texts are split: held-out ones are never trained on; of the others (`activations.Lessons`) activations are streamed, shuffled and
+   learned from;
 2. beside it stand what would look alike and mean nothing: the same dictionary untrained (random directions, as many on at a
    time), as many principal components, and the same training on the model with shuffled weights.
 
-Cost: one forward a text (and round, where the corpus does not fit into memory), the same again for the shuffled model.
+Cost: one forward a text (and round, where the corpus does not fit into memory), none where a harvest is learned from; one forward a
+text for the shuffled model.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +19,7 @@ from exegete.core.errors import InputError, ModelError
 from exegete.core.request import Text
 from exegete.core.site import Site
 from exegete.methods.contracts.twins import twin_of
-from exegete.methods.features.activations import Rows, batches, blocks, read
+from exegete.methods.features.activations import Lessons, Rows, batches, read
 from exegete.models.lab import Lab
 from exegete.ops.dictionary import Dictionary, explained, random_dictionary
 from exegete.ops.dictionary_training import Recipe, Trainer, train
@@ -58,9 +60,9 @@ def divided(lab: Lab, texts: Sequence[Text], n_held_out: int) -> Corpus:
 
 
 def learn(
-    lab: Lab, texts: Sequence[Text], sites: tuple[Site, ...], recipe: Recipe, feed: Feed, words: str
+    lab: Lab, lessons: Lessons, sites: tuple[Site, ...], recipe: Recipe, feed: Feed, words: str
 ) -> Trainer:
-    """A dictionary trained on texts; `sites` is the one place of an autoencoder or the two of a transcoder.
+    """A dictionary trained on `lessons`; `sites` is the one place of an autoencoder or the two of a transcoder.
 
     Raises `ModelError` when the training diverges.
     """
@@ -68,7 +70,7 @@ def learn(
     with lab.working(recipe.n_steps, words) as step:
 
         def told() -> Iterator[Tensor | tuple[Tensor, Tensor]]:
-            for rows in batches(lab, texts, sites, feed.batch, feed.megabytes, str(recipe.seed)):
+            for rows in batches(lab, lessons, sites, feed.batch, feed.megabytes, str(recipe.seed)):
                 step()
                 yield (rows[0], rows[1]) if pairs else rows[0]
 
@@ -131,21 +133,13 @@ class Twin:
     skipped: str = ""
 
 
-def twin(lab: Lab, corpus: Corpus, sites: tuple[Site, ...], recipe: Recipe, feed: Feed) -> Twin:
+def twin(
+    lab: Lab, lessons: Lessons, held: Sequence[Text], sites: tuple[Site, ...], recipe: Recipe, feed: Feed
+) -> Twin:
     """Explained variance on held-out texts of a dictionary trained on the shuffled model's activations."""
     other, why = twin_of(lab)
     if other is None:
         return Twin(None, why)
-    found = learn(other, corpus.train, sites, recipe, feed, "the same on shuffled weights").dictionary()
-    rows = read(other, corpus.held, sites).values
+    found = learn(other, lessons, sites, recipe, feed, "the same on shuffled weights").dictionary()
+    rows = read(other, held, sites).values
     return Twin(explained(rows[-1], found(rows[0])))
-
-
-def some(lab: Lab, texts: Sequence[Text], sites: tuple[Site, ...]) -> Rows:
-    """The first rows of texts, as many as controls are fitted on."""
-    held: list[Rows] = []
-    for block in blocks(texts):
-        held.append(read(lab, block, sites).values)
-        if sum(len(r[0]) for r in held) >= ROWS_OF_CONTROLS:
-            break
-    return tuple(torch.cat(v)[:ROWS_OF_CONTROLS] for v in zip(*held))
