@@ -186,7 +186,7 @@ def _cell(value: str | float | int | None) -> tuple[str, bool]:
     if value is None:
         return "", False
     if isinstance(value, str):
-        return one_line(value, 120), False
+        return one_line(value, 300), False
     return (str(value) if isinstance(value, int) else number(float(value))), True
 
 

@@ -74,7 +74,7 @@ def _explaining(
     found: _Found, methods: Sequence[AttributionMethod], truths: Sequence[str] | None, n: int, seed: int, shown: Progress
 ) -> None:  # fmt: skip
     """Rows of methods that explain texts, one planted model after the other."""
-    failed: dict[str, list[str]] = {m.id: [] for m in methods}
+    failed: dict[str, list[tuple[str, str]]] = {m.id: [] for m in methods}
     for name in truths or planted_names():
         ground, error = attempt(lambda name=name: Ground.of(planted(name), n, seed))
         if ground is None:
@@ -90,9 +90,9 @@ def _explaining(
                 rows, why = ground.judge(method, step)
                 found.rows += rows
                 if why:
-                    failed[method.id].append(f"{name}: {why}")
+                    failed[method.id].append((name, why))
     by_id = {m.id: m for m in methods}
-    found.unscored += [(i, by_id[i].family, " | ".join(told)) for i, told in failed.items() if told]
+    found.unscored += [(i, by_id[i].family, _reasons(told)) for i, told in failed.items() if told]
 
 
 def _circuits(found: _Found, studies: Sequence[Method], seed: int, shown: Progress) -> None:
@@ -107,21 +107,21 @@ def _circuits(found: _Found, studies: Sequence[Method], seed: int, shown: Progre
     )
     with _showing(shown, len(names), "finding known circuits") as step:
         boards: dict[str, list[tuple[str, Score]]] = {label: [] for label in chosen}
-        lost: dict[str, list[str]] = {label: [] for label in chosen}
+        lost: dict[str, list[tuple[str, str]]] = {label: [] for label in chosen}
         for name in names:
             for label, method in chosen.items():
                 board, error = attempt(
                     lambda n=name, k=label, m=method: circuit_board({k: m}, (n,), seed=seed)
                 )
                 if board is None:
-                    lost[label].append(f"{name}: {words(error)}")
+                    lost[label].append((name, words(error)))
                 else:
                     boards[label].append((name, board.trust.scores[0]))
             step()
     for label, method in chosen.items():
         row = method.id if label.lower().replace(" ", "_") == method.id else f"{method.id} ({label})"
         if lost[label]:
-            found.unscored.append((row, method.family, " | ".join(lost[label])))
+            found.unscored.append((row, method.family, _reasons(lost[label])))
         if boards[label]:
             found.rows.append(_circuit_row(row, method, boards[label], len(lost[label])))
 
@@ -220,8 +220,10 @@ def _lede(found: _Found, n_methods: int) -> str:
         beaten = {r.method for r in on_top if r.score.beats_chance is False or r.score.beats_control is False}
         names = dict.fromkeys(r.method for r in on_top)
         perfect = [m for m in names if all(r.score.value == 1.0 for r in on_top if r.method == m)]
+        beaten -= set(perfect)  # right in each of too few texts is no failure
         told += (
             f" Of {len(names)} that explain texts, {len(perfect)} put the planted words on top in every text"
+            " that they can explain"
         )
         told += f", and {len(beaten)} fail to beat random orders or their own randomised weights on at least one truth"
         told += f" ({', '.join(sorted(beaten))})." if beaten else "."
@@ -229,3 +231,11 @@ def _lede(found: _Found, n_methods: int) -> str:
     if noise:
         told += f" Random scores beat chance on {len(noise)} of their rows: these intervals are too narrow to be believed."
     return told
+
+
+def _reasons(told: Sequence[tuple[str, str]]) -> str:
+    """Why a method could not be scored, each reason once, with the truths of which it holds."""
+    names: dict[str, list[str]] = {}
+    for name, why in told:
+        names.setdefault(why, []).append(name)
+    return " ".join(f"{', '.join(held)}: {why}" for why, held in names.items())
