@@ -106,3 +106,25 @@ def test_a_chain_tells_the_embedded_decoder_nothing_that_it_knew_by_heart():
     assert not any(s.beats_chance and s.beats_control for s in answers.trust.scores)
     assert words.information[1].mean() > 0.5
     assert words.trust.scores[1].beats_chance and words.trust.scores[1].beats_control
+
+
+@pytest.mark.parametrize("study", [WORDS, ANSWERS], ids=["words", "answers"])
+def test_questions_alone_give_the_whole(study):
+    """Among them one without a rationale, one whose right answer is not known, and one too long to be answered with its own."""
+
+    class Short(Planted):
+        def _answers(self, prompts):
+            found = super()._answers(prompts)
+            return [np.full(2, np.nan) if len(p.text) > 400 else x for p, x in zip(prompts, found)]
+
+    every = asked(20, clue)
+    odd = ({"steps": ()}, {"answer": ""}, {"steps": ("it showed tails. " * 30,)})
+    items = (*(q.model_copy(update=u) for q, u in zip(every, odd)), *every[3:])
+    who = Short(reads_clue)
+    parts = [p for q in items for p in study._asked(who, [q])]
+    whole, found = study.judge(who, items), study._told(who, items, parts, 1)
+    assert np.allclose(found.information, whole.information)
+    assert np.allclose(found.with_other, whole.with_other)
+    n = 20 - (4 if study is ANSWERS else 2)  # the long one is also the rationale of another question
+    assert {(s.n, s.n_failed) for s in whole.trust.scores} == {(n, 20 - n)}
+    assert {(s.n, s.n_failed) for s in found.trust.scores} == {(n, 20 - n + 1)}

@@ -18,7 +18,7 @@ family, as all V-information is.
 
 Chance: 0, or what the vacuous rationale gets when it stands in place of the rationale (two features that say the same are fitted a
 little more closely than one). Control: all of it again, fitting included, with the rationales of other questions. n_failed counts questions without answer or
-rationale. Cost: 8 prompts a question (answers), none (words), beside what answers and explains. Shapes: [beyond, question].
+rationale. Cost: 8 prompts a question (answers; 2 of them are the control's), none (words), beside what answers and explains. Shapes: [beyond, question].
 Reference: Chen, H. et al. 2023, "REV: Information-Theoretic Evaluation of Free-Text Rationales" (arXiv:2210.04982), eq. 3-5.
 """
 
@@ -35,21 +35,32 @@ from exegete.core.reference import Reference
 from exegete.core.results.reasons_information import RationaleInformation
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.evaluate.respond import Prompt, Respondent
-from exegete.evaluate.whys import ExplainedStudy, Why, dealt
+from exegete.evaluate.whys import Explained, ExplainedStudy, Why, dealt
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.choice_head import Features, held_out, word_features
 from exegete.ops.stats import bootstrap_mean
 
 BEYOND = ("question and answer", "question")
 NONE, OWN, OTHER, AGAIN = "none", "own", "other", "again"
+KEPT = (NONE, OWN, AGAIN)  # what is read of a question without the others
 N_SHOWN = 30
 DIGITS = 9  # of nats, so that equal fits are equal
 LEAST = 1e-6  # of a probability, so that an answer without any doubt has a logarithm
 
 
+class Rationalised(Explained):
+    """A question's answer and rationale, and the answerer's log P [beyond, option] without it, with it, and with the vacuous one in
+    its place; no numbers where they are not asked for.
+    """
+
+    logs: dict[str, np.ndarray] = {}
+
+
 @register
-class RationaleInformationStudy(ExplainedStudy):
+class RationaleInformationStudy(ExplainedStudy, Divided):
     """How much new information about the answer a rationale holds, beyond a statement of question and answer."""
 
     id: ClassVar[str] = "rationale_information"
@@ -75,14 +86,47 @@ class RationaleInformationStudy(ExplainedStudy):
     n_parts: int = Field(5, ge=2, le=50, description="parts of the questions, each predicted from the others")
     strength: float = Field(1.0, gt=0, description="L2 penalty of the heads")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> RationaleInformation:
-        """Over questions."""
-        found = self.judge(self.who(lab), items)
+    part: ClassVar[type[Value]] = Rationalised
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Rationalised]:
+        """Each question answered and explained, and answered again after its own rationale and after none."""
+        return self._asked(self.who(lab), items)
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Rationalised], target: Target, n_failed: int = 0
+    ) -> RationaleInformation:  # fmt: skip
+        """The heads, fitted over all questions; rationales of other questions are put before them here."""
+        found = self._told(self.who(lab), items, parts, n_failed)
         return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
 
     def judge(self, who: Respondent, choices: Sequence[Choice]) -> RationaleInformation:
         """The finding about anyone who answers. Raises `InputError` where fewer than two questions can be told about."""
-        whys = [w for w in self.explained(who, choices) if self.label == "own" or w.choice.answer]
+        return self._told(who, choices, self._asked(who, choices), 0)
+
+    def _asked(self, who: Respondent, choices: Sequence[Choice]) -> list[Rationalised]:
+        each = self.answered(who, choices)
+        at = [i for i, (q, p) in enumerate(zip(choices, each)) if p.text and self._tells(q)]
+        found = {i: Rationalised(answer=p.answer, text=p.text) for i, p in enumerate(each)}
+        if self.head == "words":
+            return list(found.values())
+        whys = [Why(choices[i], each[i].answer, each[i].text) for i in at]
+        texts = {NONE: [""] * len(at), OWN: [w.text for w in whys], AGAIN: []}
+        logs = [[self._logs(who, whys, b, k, x) for b in BEYOND] for k, x in texts.items()]
+        for j, i in enumerate(at):
+            told = {k: np.stack([x[j] for x in row]) for k, row in zip(texts, logs)}
+            found[i] = found[i].model_copy(update={"logs": told})
+        return list(found.values())
+
+    def _tells(self, q: Choice) -> bool:
+        """Whether the answer that is told about is known."""
+        return self.label == "own" or bool(q.answer)
+
+    def _told(
+        self, who: Respondent, choices: Sequence[Choice], parts: Sequence[Rationalised], failed: int
+    ) -> RationaleInformation:
+        every = zip(self.known(who.name, choices, parts), [p for p in parts if p.answer >= 0 and p.text])
+        both = [(w, p) for w, p in every if self._tells(w.choice)]
+        whys = [w for w, _ in both]
         if len(whys) < 2:
             raise InputError(
                 f"You asked how much rationales say about the right answers, of {len(choices)} questions.",
@@ -92,7 +136,8 @@ class RationaleInformationStudy(ExplainedStudy):
         texts = {NONE: [""] * len(whys), OWN: [w.text for w in whys], OTHER: self.shuffled(whys), AGAIN: []}
         told: dict[tuple[str, str], list[np.ndarray]] = {}
         if self.head == "answers":
-            told = {(b, k): self._logs(who, whys, b, k, x) for b in BEYOND for k, x in texts.items()}
+            told = {(b, k): [p.logs[k][j] for _, p in both] for j, b in enumerate(BEYOND) for k in KEPT}
+            told |= {(b, OTHER): self._logs(who, whys, b, OTHER, texts[OTHER]) for b in BEYOND}
         fine = [i for i in range(len(whys)) if all(np.isfinite(x[i]).all() for x in told.values())]
         if len(fine) < 2:
             raise InputError(
@@ -101,7 +146,7 @@ class RationaleInformationStudy(ExplainedStudy):
                 "Give shorter questions or rationales, or head='words'.",
             )
         mine = [whys[i] for i in fine]
-        parts = dealt(mine, self.n_parts, self.seed)
+        shares = dealt(mine, self.n_parts, self.seed)
         found = {}
         for b in BEYOND:
             for k, x in texts.items():
@@ -109,8 +154,8 @@ class RationaleInformationStudy(ExplainedStudy):
                 rows = [
                     self._features(whys[i], b, said[i], {n: t[i] for n, t in told.items()}, k) for i in fine
                 ]
-                found[b, k] = self._held_out(mine, rows, parts)
-        return self._finding(mine, found, len(choices) - len(mine))
+                found[b, k] = self._held_out(mine, rows, shares)
+        return self._finding(mine, found, len(choices) - len(mine) + failed)
 
     # ---- what is read --------------------------------------------------------------------------------------------
 
@@ -134,7 +179,7 @@ class RationaleInformationStudy(ExplainedStudy):
             base = self._vacuous(w, beyond)
             said = f"{base if kind == AGAIN else texts[i]} {base}".strip()
             prompts.append(Prompt(self.framed.text(said, "", w.choice.lead), w.choice.options))
-        return [np.log(np.maximum(p, LEAST)) for p in who.answers(prompts)]
+        return [np.log(np.maximum(p, LEAST)) for p in who.tried(prompts)]
 
     def _features(
         self, w: Why, beyond: str, text: str, told: dict[tuple[str, str], np.ndarray], kind: str
