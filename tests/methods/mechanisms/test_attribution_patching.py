@@ -60,6 +60,20 @@ def test_the_sampled_exact_values_are_those_of_exact_patching(family, task):
     assert score.control is not None
 
 
+def test_pairs_that_are_checked_are_scored_by_themselves_and_all_are_estimated():
+    """Exact patches of two of three pairs: the score is that of these two alone, the grid that of all."""
+    model = load(tiny("gpt2"))
+    pairs = [PAIR, Pair.of(xg.Text(ids=CORRUPT), xg.Text(ids=(12, 20, 32, 40, 50, 33)), (24,), (25,))]
+    pairs.append(Pair.of(xg.Text(ids=(7, *CLEAN[1:])), xg.Text(ids=(7, *CORRUPT[1:])), (26,), (27,)))
+    whole, few = (AttributionPatching(sites=("z",), n_exact=8, n_checked=n)(model, pairs) for n in (3, 2))
+    ends = AttributionPatching(sites=("z",), n_exact=8)(model, [pairs[0], pairs[2]])
+    assert np.array_equal(few.grids[0].effect, whole.grids[0].effect)
+    assert few.exact == pytest.approx(ends.exact) and few.estimated == pytest.approx(ends.estimated)
+    assert few.trust.scores[0].control == pytest.approx(ends.trust.scores[0].control)
+    assert few.exact != pytest.approx(whole.exact)
+    assert any("2 of the 3 pairs" in n for n in few.trust.notes) and not whole.trust.notes
+
+
 def test_on_a_trained_model_steps_on_the_way_are_better_and_beat_the_length_of_the_change():
     model = xg.load("terrarium/decoder")
     pair = Pair.of(

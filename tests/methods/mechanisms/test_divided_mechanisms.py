@@ -13,6 +13,7 @@ from exegete.core.job import ModelRef
 from exegete.core.material import Fact, Pair
 from exegete.methods.contracts.studying import Studying, divided
 from exegete.methods.mechanisms.activation_patching import ActivationPatching
+from exegete.methods.mechanisms.attribution_patching import AttributionPatching
 from exegete.methods.mechanisms.causal_tracing import CausalTracing
 from exegete.methods.mechanisms.ffn_keys import FfnKeys
 from exegete.methods.mechanisms.knowledge_neurons import KnowledgeNeuronStudy
@@ -39,9 +40,9 @@ def cut_everywhere(study, model, items, folder):
     return merged(study, model, rows, list(range(1, len(rows))), folder)
 
 
-def test_pairs_of_other_lengths_are_told_by_role_wherever_they_are_cut(model, tmp_path):
+@pytest.mark.parametrize("study", [ActivationPatching(), AttributionPatching(n_exact=8, n_steps=2)])
+def test_pairs_of_other_lengths_are_told_by_role_wherever_they_are_cut(model, study, tmp_path):
     """A stretch of one pair cannot know whether tokens or roles are looked at."""
-    study = ActivationPatching()
     pairs = [
         pair(CLEAN, CORRUPT, (21,), (22,)),
         pair((9, *CLEAN), (9, *CORRUPT), (21,), (22,)),
@@ -53,8 +54,9 @@ def test_pairs_of_other_lengths_are_told_by_role_wherever_they_are_cut(model, tm
     same(whole, again)
 
 
-def test_pairs_of_one_length_are_told_by_token(model, tmp_path):
-    study = ActivationPatching(direction="noising")
+@pytest.mark.parametrize("cls", [ActivationPatching, AttributionPatching])
+def test_pairs_of_one_length_are_told_by_token(model, cls, tmp_path):
+    study = cls(direction="noising")
     pairs = [pair(CLEAN, CORRUPT, (21,), (22,)), pair(CORRUPT, CLEAN, (24,), (25,))]
     whole = study(model, pairs)
     assert whole.grids[0].axis == "token"
@@ -62,8 +64,9 @@ def test_pairs_of_one_length_are_told_by_token(model, tmp_path):
 
 
 @pytest.mark.parametrize("corruption", ["text", "noise", "resample"])
-def test_what_needs_other_pairs_is_not_divided(corruption):
-    study = ActivationPatching(corruption=corruption)
+@pytest.mark.parametrize("cls", [ActivationPatching, AttributionPatching])
+def test_what_needs_other_pairs_is_not_divided(cls, corruption):
+    study = cls(corruption=corruption)
     job = Studying(model=ModelRef(source="tiny"), method=study.id, params=study.params())
     assert divided(study) is (corruption == "text") is (job.part is not None)
     assert bool(job.whole) is (corruption != "text")

@@ -32,7 +32,7 @@ from exegete.methods.contracts.failures import Unfit, with_failed
 from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.patch_cells import Direction, Moved, patch_pair
 from exegete.methods.mechanisms.patch_pairs import Corruption, read_both
-from exegete.methods.mechanisms.patch_set import Pairs, places_of, read_all
+from exegete.methods.mechanisms.patch_set import TIED, Pairs, places_of, read_all
 from exegete.methods.mechanisms.patch_verdict import found, patch_all, together
 from exegete.models.lab import Lab
 
@@ -94,11 +94,7 @@ class ActivationPatching(Divided):
     @property
     def whole(self) -> str:
         """Noise is scaled by the embeddings of all pairs, and resampled texts are those of other pairs."""
-        reasons = {
-            "noise": "noise is scaled by all pairs",
-            "resample": "corrupt texts are those of other pairs",
-        }
-        return reasons.get(self.corruption, "")
+        return TIED.get(self.corruption, "")
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Patching:
         """Over pairs."""

@@ -3,38 +3,72 @@
 1. the places, pairs and shares are those of activation patching;
 2. each effect is estimated as difference times gradient (`patch_gradients`): the tangent at the patched run, or the mean
    gradient over `n_steps` runs on the way to the other text;
-3. a random sample of places, among those that are estimated to move anything, is patched exactly; the score is the
-   correlation of estimate and exact share over the sample. Chance is 0, what an estimate of other places gets; the control
-   is the length of the change at each place, which is what an estimate without its gradient knows.
+3. a random sample of places, among those that are estimated to move anything, is patched exactly, in `n_checked` pairs at
+   most; the score is the correlation of estimate and exact share of these pairs over the sample. Chance is 0, what an
+   estimate of other places gets; the control is the length of the change at each place, which is what an estimate without
+   its gradient knows.
 
-Cost a pair: 2 forwards and n_steps forwards with backward, and 2 forwards and about half a pass for each sampled place.
+Cost a pair: 2 forwards and n_steps forwards with backward; a checked pair 2 forwards and about half a pass for each sampled
+place.
 References: Nanda 2023, "Attribution Patching"; Kramar et al. 2024 (arXiv:2403.00745), sec. 2; Hanna et al. 2024
 (arXiv:2403.17806), sec. 3.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
 
+from exegete.core.errors import ExegeteError
+from exegete.core.material import Pair
 from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.patching import PatchEstimate, PatchGrid
 from exegete.core.target import Target
 from exegete.core.trust import Check, Score, Trust
-from exegete.methods.contracts.study import Study
-from exegete.methods.mechanisms.patch_cells import Direction, Places, guest_values, host_run, sides
-from exegete.methods.mechanisms.patch_gradients import estimate_pair
-from exegete.methods.mechanisms.patch_pairs import Corruption
-from exegete.methods.mechanisms.patch_set import Pairs, places_of, read_all
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import Unfit, with_failed
+from exegete.methods.contracts.study import Divided
+from exegete.methods.mechanisms.patch_cells import (
+    Direction,
+    Moved,
+    Places,
+    guest_values,
+    host_run,
+    sides,
+)
+from exegete.methods.mechanisms.patch_gradients import Estimate, estimate_pair
+from exegete.methods.mechanisms.patch_pairs import Both, Corruption, read_both
+from exegete.methods.mechanisms.patch_set import TIED, Pairs, places_of, read_all
 from exegete.methods.mechanisms.patch_verdict import context_of, gathered, grid_of, notes_of
 from exegete.models.cells import run_cells
 from exegete.models.lab import Lab
 from exegete.ops.patching import correlation, correlation_interval, shares
 
 
+class EstimatedPair(Value):
+    """One pair: the target on both runs, and the estimates by token and, where columns are tokens, by role: which of both is looked
+    at depends on the lengths of all pairs. Or the letter that says why it cannot be patched.
+    """
+
+    clean: float = 0.0
+    corrupt: float = 0.0
+    tokens: Estimate = Estimate()
+    roles: Estimate = Estimate()
+    unfit: Unfit | None = None
+
+    def of(self, roles: bool) -> Estimate:
+        """The estimates, by role where there are roles."""
+        if not roles:
+            return self.tokens
+        moved, length = self.tokens.moved | self.roles.moved, self.tokens.length | self.roles.length
+        return Estimate(moved=moved, length=length)
+
+
 @register
-class AttributionPatching(Study):
+class AttributionPatching(Divided):
     """Which states carry the answer, estimated for all places by one backward and compared with exact patches."""
 
     id: ClassVar[str] = "attribution_patching"
@@ -43,13 +77,14 @@ class AttributionPatching(Study):
     verb: ClassVar[str] = "patch"
     asks: ClassVar[Any] = "pairs"
     finds: ClassVar[type] = PatchEstimate
+    part: ClassVar[type[Value]] = EstimatedPair
     reference: ClassVar[Reference] = Reference(
         authors="Kramar et al.", year=2024, where="arXiv:2403.00745", equation="eq. 3",
         title="AtP*: An Efficient and Scalable Method for Localizing LLM Behaviour to Components",
     )  # fmt: skip
     needs: ClassVar[tuple[Need, ...]] = ("text", "logprobs", "sites", "gradients")
     passes: ClassVar[str] = (
-        "4 forwards, n_steps forwards with backward, and about n_exact / 2 forwards a site, a pair"
+        "2 forwards and n_steps forwards with backward a pair; 2 and about n_exact / 2 a site for a checked one"
     )
     sites: tuple[str, ...] = Field(
         ("resid_pre", "z"), min_length=1, description="what is patched: kinds of places inside a layer"
@@ -73,21 +108,86 @@ class AttributionPatching(Study):
         1, ge=1, description="gradients averaged on the way to the other text; 1: the tangent alone"
     )
     n_exact: int = Field(40, ge=3, description="places of each site that are patched exactly, at most")
+    n_checked: int = Field(
+        24, ge=1, description="pairs in which they are patched exactly, at most, evenly spread over all"
+    )
     seed: int = Field(0, description="seed of noise, resampling and the sample of places")
+
+    @property
+    def whole(self) -> str:
+        """Noise is scaled by the embeddings of all pairs, and resampled texts are those of other pairs."""
+        return TIED.get(self.corruption, "")
 
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> PatchEstimate:
         """Over pairs."""
-        pairs = read_all(lab, items, self.corruption, target, self.noise, self.n_samples)
-        places = places_of(lab, pairs.several, self.direction, self.sites, self.head, self.positions)
-        found = [estimate_pair(lab, places, b, self.direction, self.n_steps) for b in pairs.several]
-        done = gathered([m for m, _ in found], places.kinds, ())
-        length = {k: np.mean([long[k] for _, long in found], 0) for k in places.kinds}
+        pairs = self._pairs(lab, items, target)
+        self._places(lab, pairs.several)  # refused before any gradient
+        parts = []
+        with lab.working(len(pairs.several), "estimating pairs") as step:
+            for both in pairs.several:
+                parts.append(self._estimated(lab, both))
+                step()
+        return self._found(lab, pairs, parts)
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[EstimatedPair]:
+        """The estimates of every pair."""
+        parts = []
+        with lab.working(len(items), "estimating pairs") as step:
+            for item in items:
+                parts.append(self._part(lab, item, target))
+                step()
+        return parts
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[EstimatedPair], target: Target, n_failed: int = 0
+    ) -> PatchEstimate:  # fmt: skip
+        """Over pairs; and the exact patches that some of them are held to."""
+        found = self._found(lab, self._pairs(lab, items, target), [p for p in parts if p.unfit is None])
+        return with_failed(found, n_failed)
+
+    def _pairs(self, lab: Lab, items: tuple[Any, ...], target: Target) -> Pairs:
+        return read_all(lab, items, self.corruption, target, self.noise, self.n_samples)
+
+    def _places(self, lab: Lab, several: Sequence[Both]) -> Places:
+        return places_of(lab, several, self.direction, self.sites, self.head, self.positions)
+
+    def _part(self, lab: Lab, item: Pair, target: Target) -> EstimatedPair:
+        try:
+            both = read_both(lab, (item,), 0, self.corruption, target)
+        except ExegeteError as letter:
+            return EstimatedPair(unfit=Unfit.of(letter))
+        return self._estimated(lab, both)
+
+    def _estimated(self, lab: Lab, both: Both) -> EstimatedPair:
+        """One pair, by token and, where columns are tokens, by role too: of the same gradients."""
+        places = self._places(lab, (both,))
+        by_token = tuple(k for k in places.kinds if not places.by_head(k))
+        ways = [
+            places,
+            *([replace(places, kinds=by_token, roles=True)] if by_token and not self.positions else []),
+        ]
+        (clean, corrupt), found = estimate_pair(lab, ways, both, self.direction, self.n_steps)
+        roles = found[1] if len(found) > 1 else Estimate()
+        return EstimatedPair(clean=clean, corrupt=corrupt, tokens=found[0], roles=roles)
+
+    def _found(self, lab: Lab, pairs: Pairs, parts: Sequence[EstimatedPair]) -> PatchEstimate:
+        """What is found of pairs and their estimates."""
+        places = self._places(lab, pairs.several)
+        told = [p.of(places.roles) for p in parts]
+        done = gathered(
+            [Moved(p.clean, p.corrupt, t.moved, ()) for p, t in zip(parts, told)], places.kinds, ()
+        )
         grids = tuple(grid_of(places, k, pairs.several, self.direction, done, lab.seed) for k in places.kinds)
-        sample = {k: _sampled(lab, k, done.moved[k], self.n_exact) for k in places.kinds}
-        exact, checks = _exact(lab, places, pairs, self.direction, sample)
-        given = {k: shares(done.moved[k][:, at], done.span) for k, at in sample.items()}
-        truth = {k: shares(exact[k], done.span) for k in places.kinds}
+        n = len(parts)
+        some = np.unique(np.linspace(0, n - 1, min(n, self.n_checked)).round().astype(int))
+        span, moved = done.span[some], {k: done.moved[k][some] for k in places.kinds}
+        length = {k: np.mean([told[i].length[k] for i in some], 0) for k in places.kinds}
+        sample = {k: _sampled(lab, k, moved[k], self.n_exact) for k in places.kinds}
+        exact, checks = _exact(lab, places, [pairs.several[i] for i in some], self.direction, sample)
+        given = {k: shares(moved[k][:, at], span) for k, at in sample.items()}
+        truth = {k: shares(exact[k], span) for k in places.kinds}
         scores = tuple(_score(lab, pairs, k, given[k], truth[k], length[k][sample[k]]) for k in places.kinds)
+        few = f"Exact patches were made of {len(some)} of the {n} pairs, evenly spread."
         return PatchEstimate(
             title="Which states carry the answer, by estimate?",
             lede=" ".join(_told(g, s) for g, s in zip(grids, scores)),
@@ -96,7 +196,8 @@ class AttributionPatching(Study):
             clean=done.clean, corrupt=done.corrupt,
             places=tuple(_place(g, int(c)) for g, k in zip(grids, places.kinds) for c in sample[k]),
             estimated=np.concatenate(list(given.values())), exact=np.concatenate(list(truth.values())),
-            checks=checks, trust=Trust(scores=scores, seed=lab.seed, notes=notes_of(pairs)),
+            checks=checks,
+            trust=Trust(scores=scores, seed=lab.seed, notes=(*notes_of(pairs), *([few] if len(some) < n else []))),
         )  # fmt: skip
 
 
@@ -107,12 +208,12 @@ def _sampled(lab: Lab, kind: str, moved: np.ndarray, most: int) -> np.ndarray:
 
 
 def _exact(
-    lab: Lab, places: Places, pairs: Pairs, direction: Direction, sample: dict[str, np.ndarray]
+    lab: Lab, places: Places, several: Sequence[Both], direction: Direction, sample: dict[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], tuple[Check, ...]]:
     """What the sampled cells really move [pair, cell] for each kind."""
     found: dict[str, list[np.ndarray]] = {k: [] for k in places.kinds}
     checks: dict[str, Check] = {}
-    for both in pairs.several:
+    for both in several:
         host, guest = sides(both, direction)
         base = host_run(lab, host, guest)
         sources, _ = guest_values(lab, places.sites, host, guest)

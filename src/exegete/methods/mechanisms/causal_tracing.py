@@ -59,6 +59,7 @@ class CausalTracing(Divided):
     asks: ClassVar[Any] = "facts"
     finds: ClassVar[type] = CausalTrace
     part: ClassVar[type[Value]] = Traced
+    over_data: ClassVar[str] = "in shards with noise_from=vocabulary, else in one piece"
     tasks: ClassVar[tuple[str, ...]] = ("causal", "masked", "seq2seq")
     reference: ClassVar[Reference] = Reference(
         authors="Meng et al.", year=2022, title="Locating and Editing Factual Associations in GPT",

@@ -11,6 +11,7 @@ References: Nanda 2023, "Attribution patching"; Syed et al. 2023 (arXiv:2310.103
 sec. 3 (gradients on the way).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,33 +19,42 @@ import torch
 from torch import Tensor
 
 from exegete.core.site import Site
-from exegete.methods.mechanisms.patch_cells import Direction, Moved, Places, guest_values, sides
+from exegete.core.value import Value
+from exegete.methods.mechanisms.patch_cells import Direction, Places, guest_values, sides
 from exegete.methods.mechanisms.patch_pairs import Both, Side
 from exegete.models.cells import Cell
 from exegete.models.edit import Set
 from exegete.models.lab import Lab
 
 
-def estimate_pair(
-    lab: Lab, places: Places, both: Both, direction: Direction, n_steps: int
-) -> tuple[Moved, dict[str, np.ndarray]]:
+class Estimate(Value):
     """What every cell of every kind is estimated to move, and how long its change is [cell]."""
+
+    moved: dict[str, np.ndarray] = {}
+    length: dict[str, np.ndarray] = {}
+
+
+def estimate_pair(
+    lab: Lab, ways: Sequence[Places], both: Both, direction: Direction, n_steps: int
+) -> tuple[tuple[float, float], list[Estimate]]:
+    """The target on the clean and the corrupt run; and the estimates for each way to cut the sites of the first into cells."""
     host, guest = sides(both, direction)
-    embed = Site("embed", stack=lab.model.map.stacks[0])
-    every = (embed, *places.sites)
-    taken, there = guest_values(lab, every, host, guest)
-    own, here = guest_values(lab, every, host, host)
+    embed, sites = Site("embed", stack=lab.model.map.stacks[0]), ways[0].sites
+    taken, there = guest_values(lab, (embed, *sites), host, guest)
+    own, here = guest_values(lab, (embed, *sites), host, host)
     rows = max(host.rows, guest.rows)
-    gradient = _gradients(lab, places.sites, host, (own[embed], taken[embed]), n_steps, rows)
+    gradient = _gradients(lab, sites, host, (own[embed], taken[embed]), n_steps, rows)
     sign = -1.0 if direction == "noising" else 1.0
-    change = {s: taken[s] - own[s] for s in places.sites}
-    product = {s: sign * (change[s] * gradient[s]).sum(-1).mean(0).double().cpu() for s in places.sites}
-    length = {s: change[s].square().sum(-1).mean(0).double().cpu() for s in places.sites}
-    cells = {k: places.cells(k, both, host) for k in places.kinds}
-    moved = {k: np.array([_sum(product, c) for c in v]) for k, v in cells.items()}
-    long = {k: np.array([_sum(length, c) for c in v]) ** 0.5 for k, v in cells.items()}
-    clean, corrupt = (there, here) if direction == "denoising" else (here, there)
-    return Moved(clean, corrupt, moved, ()), long
+    change = {s: taken[s] - own[s] for s in sites}
+    product = {s: sign * (change[s] * gradient[s]).sum(-1).mean(0).double().cpu() for s in sites}
+    length = {s: change[s].square().sum(-1).mean(0).double().cpu() for s in sites}
+    found = []
+    for places in ways:
+        cells = {k: places.cells(k, both, host) for k in places.kinds}
+        moved = {k: np.array([_sum(product, c) for c in v]) for k, v in cells.items()}
+        long = {k: np.array([_sum(length, c) for c in v]) ** 0.5 for k, v in cells.items()}
+        found.append(Estimate(moved=moved, length=long))
+    return ((there, here) if direction == "denoising" else (here, there)), found
 
 
 def _gradients(

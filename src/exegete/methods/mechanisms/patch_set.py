@@ -3,7 +3,7 @@
 Cost: a pass a text whose answer the model chooses, and for noise a forward a pair.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from exegete.core.errors import ExegeteError, UsageError
@@ -12,6 +12,11 @@ from exegete.core.target import Target
 from exegete.methods.mechanisms.patch_cells import Direction, Places, sides
 from exegete.methods.mechanisms.patch_pairs import Both, Corruption, noised, read_both, spread
 from exegete.models.lab import Lab
+
+TIED: Mapping[Corruption, str] = {
+    "noise": "noise is scaled by all pairs",
+    "resample": "corrupt texts are those of other pairs",
+}  # why pairs cannot be worked on apart
 
 
 @dataclass(frozen=True, eq=False)
