@@ -297,6 +297,21 @@ def test_rows_that_failed_are_passed_over(model, tmp_path, monkeypatch):
     torch.testing.assert_close(again.sort(0).values, want.sort(0).values, rtol=1e-4, atol=1e-4)
 
 
+def test_a_harvest_counts_the_marks_that_failed(model, tmp_path):
+    """Two marks of a text much longer than the context, of which the second is cut off; two of a short one."""
+    long = "the cat sat on the mat . " * 100
+    items = [
+        Marked(text=text, marks=tuple(Mark(label="", spans=(s,)) for s in spans))
+        for text, spans in ((long, ((4, 7), (len(long) - 7, len(long) - 4))), ("the cat", ((0, 3), (4, 7))))
+    ]
+    run = xg.run("harvest", model, items, str(tmp_path / "h"), sites=SITES[:1], pool="last")
+    assert run.table(("marks", "failed_marks")).to_pylist() == [
+        {"marks": 1, "failed_marks": 1},
+        {"marks": 2, "failed_marks": 0},
+    ]
+    assert run.result.rows == (("1.resid_post", "last", "2", "3", "0", "1"),)
+
+
 def test_from_the_command_line_with_nothing_but_the_harvest(tmp_path, model):
     """Some of its own texts are held out, and its only place is taken."""
     corpus, acts, made = tmp_path / "corpus.txt", str(tmp_path / "acts"), str(tmp_path / "f.exg")

@@ -100,7 +100,7 @@ class Reader(Worker):
             for s, v in table.values.items()
         }
         n = len(next(iter(arrays.values())))
-        flat = {"vectors": n, "marks": high - low, "failed_marks": marks - high - low}
+        flat = {"vectors": n, "marks": high - low, "failed_marks": marks - (high - low)}
         return Output({}, flat, arrays, tokens=n)
 
 
