@@ -20,6 +20,7 @@ from exegete.methods.mechanisms.knowledge_neurons import KnowledgeNeuronStudy
 from exegete.methods.mechanisms.layer_removal import LayerRemovalStudy
 from exegete.methods.mechanisms.node_patching import NodePatching
 from exegete.methods.mechanisms.path_patching import PathPatching
+from exegete.methods.mechanisms.rank_one_edit import RankOneEdit
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 
@@ -141,3 +142,28 @@ def test_facts_of_which_none_is_known_are_refused_wherever_they_are_cut(model, t
     study = CausalTracing(noise_from="vocabulary", n_samples=1)
     with pytest.raises(InputError, match="prefers another answer"):
         cut_everywhere(study, model, [FACTS[0], FACTS[2]], tmp_path)
+
+
+EDIT = RankOneEdit(layer=1, token="last", n_corpus=40, n_held_out=2, n_steps=3, n_generated=3, n_prefixes=2)
+
+
+def test_facts_are_edited_apart_where_it_is_said_where(model, tmp_path):
+    facts = [f.model_copy(update={"new": "the" if i else "cat"}) for i, f in enumerate(FACTS)]
+    facts.append(FACTS[0])  # names no new answer
+    whole, again = EDIT(model, facts), cut_everywhere(EDIT, model, facts, tmp_path)
+    assert all(s.n_failed == 2 for s in again.trust.scores)
+    assert sum("was not edited" in n for n in again.trust.notes) == 2
+    same(whole, again)
+    alone = EDIT(model, facts[2])
+    same(alone.cases[0], again.cases[1])
+    with pytest.raises(InputError, match="names no new answer"):
+        cut_everywhere(EDIT, model, [FACTS[0], FACTS[2]], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("how", "word"), [({}, ""), ({"layer": None}, "trials"), ({"token": "auto"}, "trials"), ({"together": True}, "on top")]
+)  # fmt: skip
+def test_edits_that_need_other_facts_are_not_divided(how, word):
+    study = EDIT.model_copy(update=how)
+    assert divided(study) is not bool(how)
+    assert word in study.whole and bool(study.whole) is bool(how)

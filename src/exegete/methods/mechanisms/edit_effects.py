@@ -10,7 +10,6 @@ arXiv:2202.05262, sec. 3.3-3.4 (efficacy, paraphrase, neighbourhood, fluency).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,14 +18,14 @@ from exegete.core.errors import InputError
 from exegete.core.material import Fact
 from exegete.core.request import Text
 from exegete.core.target import Target
+from exegete.core.value import Value
 from exegete.models.encode import limit
 from exegete.models.lab import Aim, Lab
 
 _TOP = 5  # likeliest tokens that generation draws from
 
 
-@dataclass(frozen=True)
-class Heard:
+class Heard(Value):
     """`probability` [prompt, 2] of (answer, new); `said` [prompt] new answer is first choice; `right` [neighbour]."""
 
     probability: np.ndarray
@@ -64,7 +63,7 @@ class Said:
         likely, first = _heard(self.lab, self.aim)
         n = len(self.prompts)
         probability = np.stack([likely[:n], likely[n : 2 * n]], axis=1)
-        return Heard(probability, first[n : 2 * n], first[2 * n :])
+        return Heard(probability=probability, said=first[n : 2 * n], right=first[2 * n :])
 
 
 class Texts:

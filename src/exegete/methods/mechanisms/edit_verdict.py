@@ -21,7 +21,7 @@ def finding(
 ) -> FactEdit:  # fmt: skip
     """The finding of all `outcomes`; its scores are those of the facts `scored`."""
     scores = _scores(scored, n_failed)
-    deltas = tuple(o.written.delta for o in outcomes) if together or len(outcomes) == 1 else ()
+    deltas = tuple(o.delta for o in outcomes) if together or len(outcomes) == 1 else ()
     one = outcomes[0].fact
     claim = (
         f"{one.prompt!r} is completed by {one.new!r} rather than {one.answer!r}"
@@ -113,7 +113,7 @@ def _case(o: Outcome, together: bool) -> FactCase:
         before=o.before.heard.probability, after=o.after.heard.probability,
         said=tuple(bool(s) for s in o.after.heard.said), kept=o.kept(o.after), n_neighbours=len(f.neighbours),
         loss=(o.before.loss, o.after.loss), entropy=(o.before.entropy, o.after.entropy),
-        deltas=() if together else (o.written.delta,),
+        deltas=() if together else (o.delta,),
     )  # fmt: skip
 
 

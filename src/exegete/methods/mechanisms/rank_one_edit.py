@@ -9,13 +9,16 @@
    paraphrases, do other facts stand (neighbourhood), what does it lose on other texts, does it repeat itself (fluency).
 
 Controls: a rank-one change of the same size in random directions; the same value written whatever the key (a changed bias);
-and, told beside them, the same value for the same key with no regard to other keys (C = I), which shows what C is worth. The finding is the edit: save it, and `models.rewrite` applies and undoes it.
+and, told beside them, the same value for the same key with no regard to other keys (C = I), which shows what C is worth. The finding is the edit: save
+it, and `models.rewrite` applies and undoes it. Facts that are written alone, where layer and token are given, can be edited
+apart (`exegete run`); each stretch reads the corpus for itself.
 
 Cost: a forward a text of the corpus; then a fact 2 n_steps passes of n_prefixes + 2 prompts from the layer on, and 5 passes
 of its prompts, paraphrases and neighbours, 5 of the held-out texts, 2 n_generated of the prompt. Trials cost the same a
 place. Reference: Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (arXiv:2202.05262), sec. 3.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -28,12 +31,14 @@ from exegete.core.method import Need, register
 from exegete.core.reference import Reference
 from exegete.core.results.edits import FactEdit
 from exegete.core.target import Target
+from exegete.core.value import Value
 from exegete.methods.contracts.corpus import corpus
-from exegete.methods.contracts.study import Study
+from exegete.methods.contracts.failures import fit
+from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.edit_effects import Texts
 from exegete.methods.mechanisms.edit_verdict import finding, trial_grid
 from exegete.methods.mechanisms.key_moments import second_moments
-from exegete.methods.mechanisms.rank_one_run import Bench, Outcome, Place, each_of
+from exegete.methods.mechanisms.rank_one_run import Bench, Edited, Outcome, Place, each_of
 from exegete.methods.mechanisms.rank_one_write import Recipe, Token
 from exegete.models.feedforward import feed_forward, layers_with_units
 from exegete.models.lab import Lab
@@ -43,7 +48,7 @@ _WORDS = 10  # of a text that a beginning is made of
 
 
 @register
-class RankOneEdit(Study):
+class RankOneEdit(Divided):
     """Makes the model say another answer to a fact by a rank-one change of one matrix, and measures what else changed."""
 
     id: ClassVar[str] = "rank_one_edit"
@@ -52,6 +57,8 @@ class RankOneEdit(Study):
     verb: ClassVar[str] = "edit"
     asks: ClassVar[Any] = "facts"
     finds: ClassVar[type] = FactEdit
+    part: ClassVar[type[Value]] = Edited
+    over_data: ClassVar[str] = "in shards where layer and token are given, else in one piece"
     tasks: ClassVar[tuple[str, ...]] = ("causal",)
     reference: ClassVar[Reference] = Reference(
         authors="Meng et al.", year=2022, title="Locating and Editing Factual Associations in GPT",
@@ -98,8 +105,55 @@ class RankOneEdit(Study):
     together: bool = Field(False, description="write the facts one on top of the other, as one edit")
     seed: int = Field(0, description="seed of texts, trials, generation and random edits")
 
+    @property
+    def whole(self) -> str:
+        """Edits that build on each other, and trials, want several facts."""
+        if self.together:
+            return "facts are written one on top of the other"
+        if self.layer is None or self.token == "auto":
+            return "where to edit is found by trials on some of the facts; layer and token let them be edited apart"
+        return ""
+
     def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> FactEdit:
         """Each fact edited, measured, and beside its controls."""
+        if not self.whole:
+            return self.merge(lab, items, self.work(lab, items, target), target)
+        bench, n_keys = self._bench(lab)
+        facts, failed = each_of(items, bench.prepare)
+        place, trials, tried = self._place(lab, bench, facts)
+        with lab.working(len(facts), "editing facts") as done:
+            outcomes, more = self._made(bench, facts, place, done)
+        failed += more
+        scored = [o for o in outcomes if o.fact not in tried] or outcomes
+        notes = self._notes(outcomes, failed, n_keys, bool(tried), len(scored) < len(outcomes))
+        return finding(outcomes, scored, len(failed), place, self.together, trials, notes)
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Edited]:
+        """Each fact edited at the given place, and measured."""
+        bench, n_keys = self._bench(lab)
+        place, parts = self._given(lab), []
+        with lab.working(len(items), "editing facts") as done:
+            for fact in items:
+                parts.append(bench.kept(fact, place, n_keys))
+                done()
+        return parts
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Edited], target: Target, n_failed: int = 0
+    ) -> FactEdit:
+        """Over facts. No pass. Raises the first letter where none could be edited."""
+        fit([p.unfit for p in parts])
+        outcomes = [p.outcome for p in parts if p.outcome is not None]
+        failed = [(fact, p.unfit.letter) for fact, p in zip(items, parts) if p.unfit is not None]
+        notes = self._notes(outcomes, failed, parts[0].n_keys, False, False)
+        return finding(outcomes, outcomes, len(failed) + n_failed, self._given(lab), False, (), notes)
+
+    def _given(self, lab: Lab) -> Place:
+        """The place that the parameters name."""
+        return self._layers(lab)[0], "subject" if self.token == "subject" else "last"
+
+    def _bench(self, lab: Lab) -> tuple[Bench, int]:
+        """What all edits have in common, and how many tokens the keys were learnt from."""
         if "{subject}" not in self.essence:
             raise UsageError(
                 f"You gave the essence {self.essence!r}.",
@@ -114,14 +168,7 @@ class RankOneEdit(Study):
             lab, self._recipe(), dict(zip(layers, zip(parts, moments))), self._prefixes(learnt[self.n_held_out :]),
             self.essence, Texts(lab, learnt[: self.n_held_out]), self.n_generated,
         )  # fmt: skip
-        facts, failed = each_of(items, bench.prepare)
-        place, trials, tried = self._place(lab, bench, facts)
-        with lab.working(len(facts), "editing facts") as done:
-            outcomes, more = self._made(bench, facts, place, done)
-        failed += more
-        scored = [o for o in outcomes if o.fact not in tried] or outcomes
-        notes = self._notes(outcomes, failed, n_keys, bool(tried), len(scored) < len(outcomes))
-        return finding(outcomes, scored, len(failed), place, self.together, trials, notes)
+        return bench, n_keys
 
     def _made(
         self, bench: Bench, facts: list[Fact], place: Place, done: Any

@@ -13,6 +13,8 @@ from exegete.core.errors import ExegeteError, InputError, ModelError, TargetErro
 from exegete.core.material import Fact
 from exegete.core.result import Provenance
 from exegete.core.results.edits import ModelEdit, SiteEdit, WeightDelta
+from exegete.core.value import Value
+from exegete.methods.contracts.failures import Unfit
 from exegete.methods.mechanisms.edit_effects import Heard, Said, Texts, generated
 from exegete.methods.mechanisms.rank_one_write import Recipe, Token, Written, sheet, write
 from exegete.models.feedforward import FeedForward
@@ -22,10 +24,10 @@ from exegete.ops.rank_one import ngram_entropy
 
 Place = tuple[int, Token]
 T = TypeVar("T")
+UNFIT = (InputError, TargetError, ModelError)  # one fact's; the others are edited all the same
 
 
-@dataclass(frozen=True, eq=False)
-class Measured:
+class Measured(Value):
     """What the model says about a fact, its loss on held-out texts, and the n-gram entropy of what it writes."""
 
     heard: Heard
@@ -38,12 +40,11 @@ class Measured:
         return float(self.heard.probability[:, 1].mean())
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """A fact, what was written, and what was measured before, after, and with each control in place."""
+class Outcome(Value):
+    """A fact, the change that was written, and what was measured before, after, and with each control in place."""
 
     fact: Fact
-    written: Written
+    delta: WeightDelta
     before: Measured
     after: Measured
     random: Measured
@@ -54,6 +55,14 @@ class Outcome:
         """Neighbours (right before, of these right `then`)."""
         right = self.before.heard.right
         return int(right.sum()), int((right & then.heard.right).sum())
+
+
+class Edited(Value):
+    """What is kept of a fact: its outcome, or the letter that says why it was not edited; `n_keys`: tokens that keys were learnt from."""
+
+    n_keys: int
+    outcome: Outcome | None = None
+    unfit: Unfit | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +94,8 @@ class Bench:
     def measure(self, said: Said, fact: Fact, *, writes: bool = False) -> Measured:
         """The model as it is; `writes`: also what it generates."""
         text = generated(self.lab, fact.prompt, self.n_generated, fact.prompt) if writes else ()
-        return Measured(said.ask(), self.held.loss(), ngram_entropy(text) if len(text) > 2 else float("nan"))
+        entropy = ngram_entropy(text) if len(text) > 2 else float("nan")
+        return Measured(heard=said.ask(), loss=self.held.loss(), entropy=entropy)
 
     def worth(self, fact: Fact, place: Place) -> float:
         """How good a trial edit is: probability of the new answer, plus neighbours kept, less what other texts lose."""
@@ -104,6 +114,13 @@ class Bench:
         said = self.said[fact]
         before, written = self.measure(said, fact, writes=True), self.write(fact, place)
         return self._outcomes([fact], [said], [before], [written])[0]
+
+    def kept(self, fact: Fact, place: Place, n_keys: int) -> Edited:
+        """The same, or why it cannot be done."""
+        try:
+            return Edited(n_keys=n_keys, outcome=self.alone(self.prepare(fact), place))
+        except UNFIT as letter:
+            return Edited(n_keys=n_keys, unfit=Unfit.of(letter))
 
     def together(self, facts: Sequence[Fact], place: Place) -> list[Outcome]:
         """Facts written one on top of the other; each is measured with all of them in place."""
@@ -144,7 +161,10 @@ class Bench:
         for i, edit in enumerate(edits):
             with edited(self.lab.model, edit):
                 found.append([self.measure(s, f, writes=i == 0) for s, f in zip(said, facts)])
-        return [Outcome(*each) for each in zip(facts, written, before, *found)]
+        return [
+            Outcome(fact=f, delta=w.delta, before=b, after=a, random=r, blind=c, unkeyed=u)
+            for f, w, b, a, r, c, u in zip(facts, written, before, *found)
+        ]
 
 
 def each_of(
@@ -159,7 +179,7 @@ def each_of(
     for fact in facts:
         try:
             done.append(make(fact))
-        except (InputError, TargetError, ModelError) as e:
+        except UNFIT as e:
             failed.append((fact, e))
     if not done:
         raise failed[0][1]
