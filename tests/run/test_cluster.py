@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +114,65 @@ def test_the_command_begins_a_cluster_of_its_own_and_makes_the_same_bytes(tmp_pa
     here, there = Run(tmp_path / "local"), Run(tmp_path / "ray")
     assert here.folder.manifest.read_bytes() == there.folder.manifest.read_bytes()
     assert here.folder.result.read_bytes() == there.folder.result.read_bytes()
+
+
+def test_a_worker_that_the_cluster_has_no_room_for_keeps_nobody_waiting(cluster, tmp_path):
+    place = prepare(toy(), rows_of(N), tmp_path, {})
+    drive(place, Engine("ray", 3))  # on two CPUs
+    assert len(Run(tmp_path)) == N
+
+
+def test_a_cluster_that_asks_for_a_token_lets_us_in(tmp_path):
+    """A cluster of its own, begun as a user begins one, with the token of a home folder; the driver knows nothing of either."""
+    port = _free()
+    home = {**environment(), "HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0", "EXEGETE_TOY": "1"}
+    told = {**home, "RAY_AUTH_MODE": "token"}
+    ray_at = [str(Path(sys.executable).parent / "ray")]
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("0123456789abcdef" * 4)
+    temp = tempfile.mkdtemp(prefix="r")  # short: names of sockets have 108 letters
+    head = ["--head", "--port", str(port), "--num-cpus", "2", "--include-dashboard", "false", "--block"]
+    begun = subprocess.Popen(
+        [*ray_at, "start", *head, "--temp-dir", temp], env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for token_there, found in ((True, "token"), (False, "UsageError")):
+            if not token_there:
+                token.rename(token.with_suffix(".away"))
+            done = subprocess.run(
+                [sys.executable, "-c", ASKS, f"127.0.0.1:{port}"],
+                env=home, capture_output=True, text=True, check=False, timeout=120,
+            )  # fmt: skip
+            assert found in done.stdout, done.stderr[-2000:]
+    finally:
+        begun.terminate()
+        begun.wait(60)
+        shutil.rmtree(temp, ignore_errors=True)
+
+
+ASKS = """
+import os, sys, time
+from exegete.core.errors import UsageError
+from exegete.run import cluster
+cluster.DEADLINE = 20.0
+for _ in range(60):
+    try:
+        cluster._answers(sys.argv[1])
+        break
+    except UsageError:
+        time.sleep(0.5)
+try:
+    crew = cluster.RayCrew(sys.argv[1])
+    print(os.environ["RAY_AUTH_MODE"], crew.ray.cluster_resources()["CPU"])
+    crew.close()
+except UsageError as e:
+    assert "token" in e.do
+    print("UsageError")
+"""
+
+
+def _free() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]

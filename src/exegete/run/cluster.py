@@ -9,6 +9,7 @@ An actor that dies, or whose machine does, is replaced elsewhere by the rules of
 """
 
 import logging
+import os
 import socket
 import threading
 from pathlib import Path
@@ -53,6 +54,7 @@ class RayCrew(Crew):
     """Workers as Ray actors. `address` as Ray takes it (`auto`, `host:port`, None: a cluster of this machine alone)."""
 
     def __init__(self, address: str | None = None, gpus: float = 0.0, cpus: float = 1.0) -> None:
+        _show_token()
         try:
             import ray
         except ImportError:
@@ -82,6 +84,9 @@ class RayCrew(Crew):
             told = self.ray.get(promise)
         except (self.ray.exceptions.RayActorError, self.ray.exceptions.RayTaskError) as e:
             return Ended(died=str(e).strip().splitlines()[-1][:300])
+        self.ray.kill(
+            self.running[name][0]
+        )  # an actor keeps its CPU for as long as it lives, and another may wait for it
         return Ended(letter=letter_of(told)) if told else Ended()
 
     def stop(self, name: str) -> None:
@@ -122,7 +127,8 @@ class RayCrew(Crew):
             raise UsageError(
                 f"You asked for the Ray cluster at {address!r}.",
                 f"It cannot be reached ({why:.200}).",
-                "Start one with `ray start --head`, check the address, or leave --address out.",
+                "Start one with `ray start --head`, check the address, or leave --address out. A cluster that asks for a token "
+                "(since Ray 2.60 all do) lets in who has its ~/.ray/auth_token, and the same version of Ray.",
             ) from (failed[0] if failed else None)
 
     def _begin(self, address: str | None) -> None:
@@ -141,6 +147,16 @@ class RayCrew(Crew):
                 f"The cluster has {there:g}.",
                 "Ask for fewer (a share such as 0.5 is fine), or add machines.",
             )
+
+
+def _show_token() -> None:
+    """Have Ray show the token that this user has, unless told how: a cluster begun by `ray start` asks for it, others do not mind.
+
+    Read by Ray when it is imported.
+    """
+    known = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    if known or (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _answers(address: str) -> None:

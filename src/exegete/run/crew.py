@@ -3,7 +3,9 @@
 1. as many workers as were asked for are started on the folder; they find their own work;
 2. one that dies is replaced. The shard it held is tried again, after those that nobody died of; a shard that `TRIES` workers died of is
    given up and written down, so that one bad text costs three workers and not the night;
-3. one that ends with a letter (a full disk, other weights, a model that cannot be loaded) stops all: it would meet the others too.
+3. one that ends with a letter (a full disk, other weights, a model that cannot be loaded) stops all: it would meet the others too;
+4. when nothing is left, nobody is waited for longer than `LEAVE` seconds: a worker that still stands in a cluster's queue, or loads
+   its model, has nothing to do any more.
 
 An engine is a `Crew`: it starts a worker by name and says what became of it. The rules are here, once.
 """
@@ -20,6 +22,7 @@ from exegete.run.folder import Folder, me
 
 TRIES = 3
 POLL = 0.1
+LEAVE = 5.0
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,16 @@ class Watchman:
         try:
             for _ in range(self.n):
                 self._start()
-            asked = False
-            while self.alive:
+            asked, over = False, float("inf")
+            while self.alive and time.monotonic() < over:
                 if not asked and stop():
                     asked = True
                     for name in self.alive:
                         self.crew.stop(name)
                 for name in list(self.alive):
                     self._look(name, asked)
+                if over == float("inf") and not self.left():
+                    over = time.monotonic() + LEAVE
                 time.sleep(POLL)
         finally:
             for name in self.alive:
