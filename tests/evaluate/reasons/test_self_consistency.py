@@ -106,3 +106,24 @@ def test_other_methods_and_letters():
     long = [q.model_copy(update={"question": "the house " * 200}) for q in questions(2)]
     with pytest.raises(InputError, match="longer than it reads"):
         SelfConsistencyStudy()(model, long)
+
+
+def test_questions_alone_give_the_whole():
+    """Among them one that is not answered, and one whose explanation fits neither itself nor the question it is the control of."""
+    model = load("terrarium/decoder")
+    some = questions(4)
+    long = some[3].model_copy(update={"steps": ("the house " * 200,)})
+    silent = some[2].model_copy(update={"question": "the house " * 200})
+    items = (*some[:2], silent, long)
+    study, lab = SelfConsistencyStudy(method="input_x_gradient", n_tokens=200), Lab(model)
+    with torch.no_grad():
+        parts = [p for q in items for p in study.work(lab, (q,), Target())]
+        found, whole = study.merge(lab, items, parts, Target(), 5), study.study(lab, items, Target())
+    assert [(p.answer != "", p.long) for p in parts] == [
+        (True, False),
+        (True, False),
+        (False, False),
+        (True, True),
+    ]
+    assert np.allclose(found.to_other, whole.to_other) and np.allclose(found.cosine, whole.cosine)
+    assert [(s.n, s.n_failed) for s in found.trust.scores] == [(1, 8)] * 2

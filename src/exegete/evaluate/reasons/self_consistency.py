@@ -9,12 +9,12 @@
 Chance: the cosine when the words are shuffled, in closed form. Control: the explanation of another question after the same prompt. An
 explanation that any question could have had is no more consistent with its own than the other is.
 
-Cost: what the method costs on three continuations a question. Shapes: contributions [word]. References: Parcalabescu & Frank 2024,
+Cost: what the method costs on three continuations a question; those of the control are read when all questions are known. Shapes: contributions [word]. References: Parcalabescu & Frank 2024,
 "On Measuring Faithfulness or Self-consistency of Natural Language Explanations" (arXiv:2311.07466), sec. 4.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -29,10 +29,12 @@ from exegete.core.request import Text
 from exegete.core.results.reasons_consistency import SelfConsistency
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.evaluate.asking import QuestionStudy
 from exegete.evaluate.explained import attribution_method
-from exegete.evaluate.respond import LocalRespondent, Prompt, continued, pick
+from exegete.evaluate.respond import LocalRespondent, Prompt, continued, pick, unanswered
 from exegete.methods.contracts.attribution import AttributionMethod, explain
+from exegete.methods.contracts.study import Divided
 from exegete.models.ask import ask
 from exegete.models.lab import Lab
 from exegete.ops.consistency import cosine, shares, shuffled
@@ -60,8 +62,21 @@ class Rows:
     other: np.ndarray
 
 
+class Contributed(Value):
+    """A question: its answer ("": none) and explanation ("": none), the words of its prompt, and their shares [word] in both.
+    `long`: it is longer than the model reads, and has no shares.
+    """
+
+    answer: str = ""
+    why: str = ""
+    words: tuple[str, ...] = ()
+    to_answer: np.ndarray = np.zeros(0)
+    to_own: np.ndarray = np.zeros(0)
+    long: bool = False
+
+
 @register
-class SelfConsistencyStudy(QuestionStudy):
+class SelfConsistencyStudy(QuestionStudy, Divided):
     """Whether the words that the answer hangs on are those that its explanation hangs on."""
 
     id: ClassVar[str] = "self_consistency"
@@ -87,49 +102,81 @@ class SelfConsistencyStudy(QuestionStudy):
         40, ge=1, le=1000, description="tokens of an explanation that are looked at, from the first"
     )
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> SelfConsistency:
-        """Over questions."""
-        told = self._told(lab, items)
-        how = self._method(lab)
-        rows = []
-        with lab.working(len(told), "contributions to answers and explanations") as step:
-            for i, t in enumerate(told):
-                try:
-                    rows.append(self._rows(lab, how, t, told[(i + 1) % len(told)]))
-                except (InputError, TargetError):  # longer than the model reads: counted as failed
-                    continue
-                finally:
-                    step()
+    part: ClassVar[type[Value]] = Contributed
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Contributed]:
+        """What the words of each prompt contribute to the answer and to its own explanation."""
+        how, found = self._method(lab), []
+        with lab.working(len(items), "contributions to answers and explanations") as step:
+            for told in self._answered(lab, items):
+                found.append(self._own(lab, how, told) if told.why else Contributed(answer=told.answer))
+                step()
+        return found
+
+    def merge(
+        self,
+        lab: Lab,
+        items: tuple[Any, ...],
+        parts: Sequence[Contributed],
+        target: Target,
+        n_failed: int = 0,
+    ) -> SelfConsistency:
+        """Over questions; what their words contribute to the explanation of another one is found here."""
+        if not any(p.answer for p in parts):
+            raise unanswered(lab.model.name, len(items))
+        told = [
+            (Told(self._prompt(q), p.answer, p.why), p) for q, p in zip(items, parts) if p.answer and p.why
+        ]
+        if len(told) < 2:
+            raise InputError(
+                f"You asked for explanations of {len(items)} answers of {lab.model.name}.",
+                f"{len(told)} were answered and explained; each is held against another one's explanation.",
+                "Give more questions, or questions with steps.",
+            )
+        how, rows = self._method(lab), []
+        with lab.working(len(told), "contributions to explanations of other questions") as step:
+            for i, (own, part) in enumerate(told):
+                other, _ = told[(i + 1) % len(told)]
+                strange = None if part.long else self._tried(lab, how, own, self._before(own), other.why)
+                if strange is not None:
+                    rows.append(Rows(own, part.words, part.to_answer, part.to_own, strange[1]))
+                step()
         if not rows:
             raise InputError(
                 f"You asked whether answers and explanations of {lab.model.name} hang on the same words.",
                 "No question could be explained: they are longer than it reads.",
                 "Give shorter questions, or lower n_tokens.",
             )
-        return self._finding(rows, len(items))
+        return self._finding(rows, len(items) + n_failed)
 
-    def _told(self, lab: Lab, items: Sequence[Choice]) -> list[Told]:
-        """What is answered and why. Raises `InputError` where fewer than two questions are answered."""
-        who = LocalRespondent(lab)
-        prompts = [self.framed.text(q.question, "", q.lead) for q in items]
-        picks = map(pick, who.answers([Prompt(p, q.options) for p, q in zip(prompts, items)]))
+    def _prompt(self, q: Choice) -> str:
+        return self.framed.text(q.question, "", q.lead)
+
+    def _answered(self, lab: Lab, items: Sequence[Choice]) -> list[Told]:
+        """What each question is answered with (empty: nothing), and why (empty: nothing was said)."""
+        who, prompts = LocalRespondent(lab), [self._prompt(q) for q in items]
+        picks = map(pick, who.tried([Prompt(p, q.options) for p, q in zip(prompts, items)]))
         found = []
         for q, prompt, at in zip(items, prompts, picks):
-            answer = q.options[at] if at >= 0 else ""
+            told = Told(prompt, q.options[at] if at >= 0 else "", "")
             given = q.chain if self.explanation == "given" else ""
-            why = given or (who.write(self._before(prompt, answer), self.n_tokens) if answer else "")
-            if answer and why:
-                found.append(Told(prompt, answer, why))
-        if len(found) < 2:
-            raise InputError(
-                f"You asked for explanations of {len(items)} answers of {lab.model.name}.",
-                f"{len(found)} were answered and explained; each is held against another one's explanation.",
-                "Give more questions, or questions with steps.",
-            )
+            why = given or (who.write(self._before(told), self.n_tokens) if told.answer else "")
+            found.append(replace(told, why=why if told.answer else ""))
         return found
 
-    def _before(self, prompt: str, answer: str) -> str:
-        return " ".join(filter(None, (prompt, self.because.replace("{answer}", answer))))
+    def _own(self, lab: Lab, how: AttributionMethod, told: Told) -> Contributed:
+        """Shares of the words of one prompt in the answer and in its explanation."""
+        part = Contributed(answer=told.answer, why=told.why, long=True)
+        first = self._tried(lab, how, told, told.prompt, told.answer)
+        own = first and self._tried(lab, how, told, self._before(told), told.why)
+        if first is None or own is None:
+            return part
+        return part.model_copy(
+            update={"words": first[0], "to_answer": first[1], "to_own": own[1], "long": False}
+        )
+
+    def _before(self, told: Told) -> str:
+        return " ".join(filter(None, (told.prompt, self.because.replace("{answer}", told.answer))))
 
     def _method(self, lab: Lab) -> AttributionMethod:
         how = attribution_method(method_of(self.method))
@@ -139,12 +186,14 @@ class SelfConsistencyStudy(QuestionStudy):
         how.check(lab.model)
         return how
 
-    def _rows(self, lab: Lab, how: AttributionMethod, told: Told, other: Told) -> Rows:
-        before = self._before(told.prompt, told.answer)
-        words, answer = self._shares(lab, how, told.prompt, told.prompt, told.answer)
-        _, own = self._shares(lab, how, told.prompt, before, told.why)
-        _, strange = self._shares(lab, how, told.prompt, before, other.why)
-        return Rows(told, words, answer, own, strange)
+    def _tried(
+        self, lab: Lab, how: AttributionMethod, told: Told, text: str, words: str
+    ) -> tuple[tuple[str, ...], np.ndarray] | None:
+        """The shares; None where the text is longer than the model reads, which is counted as failed."""
+        try:
+            return self._shares(lab, how, told.prompt, text, words)
+        except (InputError, TargetError):
+            return None
 
     def _shares(
         self, lab: Lab, how: AttributionMethod, prompt: str, text: str, words: str
