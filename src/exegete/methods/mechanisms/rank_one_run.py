@@ -60,7 +60,7 @@ class Outcome(Value):
 class Edited(Value):
     """What is kept of a fact: its outcome, or the letter that says why it was not edited; `n_keys`: tokens that keys were learnt from."""
 
-    n_keys: int
+    n_keys: int = 0
     outcome: Outcome | None = None
     unfit: Unfit | None = None
 
