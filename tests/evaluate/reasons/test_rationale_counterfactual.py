@@ -138,3 +138,30 @@ def test_a_question_that_grows_too_long_does_not_stop_the_others():
     long = Choice(question="the very old soup was served at", options=("good", "bad"), lead="it is")
     found = STUDY.judge(Short(lambda p: "awful"), (*ASKED, long))
     assert found.flipped.tolist() == [1.0, 1.0, 1.0, 0.0]
+
+
+def test_questions_alone_give_the_whole_where_words_are_given():
+    """Among them one that is never answered, and one that no word turns."""
+
+    class Some(Writer):
+        def _answers(self, prompts):
+            found = super()._answers(prompts)
+            found = [np.eye(2)[0] if "rice" in p.text else x for p, x in zip(prompts, found)]
+            return [np.full(2, np.nan) if "tea" in p.text else x for p, x in zip(prompts, found)]
+
+    items = (*ASKED, ASKED[0].model_copy(update={"question": "the tea was served"}), *ASKED[:1])
+    who, study = Some(lambda p: p), STUDY.model_copy(update={"n_candidates": 4})
+    parts = [p for q in items for p in study._asked(who, [q])]
+    whole, found = study.judge(who, items), study._told(who, items, parts, 2)
+    for name in ("flipped", "tried", "named", "named_idle", "rebuilt", "rebuilt_other"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert found.cases == whole.cases
+    assert whole.flipped.tolist() == [1.0, 1.0, 0.0, 1.0]
+    assert [b.n_failed - a.n_failed for a, b in zip(whole.trust.scores, found.trust.scores)] == [2, 2]
+
+
+def test_words_of_the_other_questions_keep_it_whole():
+    study = RationaleCounterfactualStudy(n_candidates=30, n_words=1)
+    assert "words=" in study.whole and not STUDY.whole
+    found = study.judge(Planted(lambda text, options: int("soup" in text and "fish" in text)), ASKED)
+    assert found.flipped.tolist() == [1.0, 1.0, 0.0]  # "fish" into the soup, "soup" into the fish

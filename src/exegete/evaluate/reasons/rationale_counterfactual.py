@@ -16,7 +16,6 @@ for Natural Language Explanations" (arXiv:2305.18029), sec. 2.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,8 +29,10 @@ from exegete.core.results.reasons_insertion import RationaleCounterfactual
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.evaluate.asking import AskingStudy
-from exegete.evaluate.respond import Prompt, Respondent, pick
+from exegete.evaluate.respond import Prompt, Respondent, pick, unanswered
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.reword import names
 from exegete.ops.stats import bootstrap_mean
@@ -40,8 +41,7 @@ N_SHOWN = 30
 _WORD = re.compile(r"\w+")
 
 
-@dataclass(frozen=True)
-class Inserted:
+class Inserted(Value):
     """A question with words put in, shown with them in brackets, and the answer to it."""
 
     text: str
@@ -51,18 +51,22 @@ class Inserted:
     loss: float = 0.0  # of the probability of the answer before
 
 
-@dataclass(frozen=True)
-class Search:
-    """What was found for one question: an insertion that turned the answer, one that did not, and how many were tried."""
+class Search(Value):
+    """What was found for one question: an insertion that turned the answer, one that did not, and how many were tried; why each was
+    answered so ("": it was not, or nothing was written), and the answer from the words of the first alone. -1: no answer.
+    """
 
-    before: int
-    turned: Inserted | None
-    idle: Inserted | None
-    tried: int
+    before: int = -1
+    turned: Inserted | None = None
+    idle: Inserted | None = None
+    tried: int = 0
+    why: str = ""
+    why_idle: str = ""
+    again: int = -1
 
 
 @register
-class RationaleCounterfactualStudy(AskingStudy):
+class RationaleCounterfactualStudy(AskingStudy, Divided):
     """Whether explanations name the words whose insertion turned the answer, and lead back to it by themselves."""
 
     id: ClassVar[str] = "rationale_counterfactual"
@@ -82,20 +86,51 @@ class RationaleCounterfactualStudy(AskingStudy):
     because: str = Field("because", description="what stands between the answer and its explanation")
     n_written: int = Field(30, ge=1, le=4096, description="most tokens of an explanation")
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> RationaleCounterfactual:
-        """Over questions."""
-        found = self.judge(self.who(lab), items)
+    part: ClassVar[type[Value]] = Search
+
+    @property
+    def whole(self) -> str:
+        """Words come from all questions, unless they are given."""
+        return (
+            ""
+            if self.words
+            else "the words put into a question are those of the others (give them: words=...)"
+        )
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Search]:
+        """What turns each question, and why it is answered so."""
+        return self._asked(self.who(lab), items)
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Search], target: Target, n_failed: int = 0
+    ) -> RationaleCounterfactual:
+        """Over all questions; the explanations of other questions are read here."""
+        found = self._told(self.who(lab), items, parts, n_failed)
         return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
 
     def judge(self, who: Respondent, choices: Sequence[Choice]) -> RationaleCounterfactual:
         """The finding about anyone who answers. Raises `InputError` where there is no word to put in."""
-        bare = who.answers([self._prompt(q, q.question) for q in choices])
-        asked = [i for i, b in enumerate(bare) if pick(b) >= 0]
-        searches = [self._search(who, choices, i, bare[i]) for i in asked]
-        mine = [choices[i] for i in asked]
-        whys = [self._why(who, q, s.turned) for q, s in zip(mine, searches)]
-        idle = [self._why(who, q, s.idle) for q, s in zip(mine, searches)]
-        return self._finding(who, mine, searches, whys, idle, len(choices) - len(asked))
+        return self._told(who, choices, self._asked(who, choices), 0)
+
+    def _asked(self, who: Respondent, choices: Sequence[Choice]) -> list[Search]:
+        bare = who.tried([self._prompt(q, q.question) for q in choices])
+        found = [self._search(who, choices, i, b) if pick(b) >= 0 else Search() for i, b in enumerate(bare)]
+        whys = [[self._why(who, q, told) for told in (s.turned, s.idle)] for q, s in zip(choices, found)]
+        told = [i for i, (why, _) in enumerate(whys) if why]
+        again = dict(zip(told, map(pick, who.tried([self._prompt(choices[i], whys[i][0]) for i in told]))))
+        return [
+            s.model_copy(update={"why": why, "why_idle": idle, "again": again.get(i, -1)})
+            for i, (s, (why, idle)) in enumerate(zip(found, whys))
+        ]
+
+    def _told(
+        self, who: Respondent, choices: Sequence[Choice], parts: Sequence[Search], failed: int
+    ) -> RationaleCounterfactual:
+        mine = [i for i, p in enumerate(parts) if p.before >= 0]
+        if not mine:
+            raise unanswered(who.name, len(choices))
+        lost = len(choices) - len(mine) + failed
+        return self._finding(who, [choices[i] for i in mine], [parts[i] for i in mine], lost)
 
     # ---- what is asked -------------------------------------------------------------------------------------------
 
@@ -123,24 +158,26 @@ class RationaleCounterfactualStudy(AskingStudy):
 
     def _search(self, who: Respondent, choices: Sequence[Choice], i: int, bare: np.ndarray) -> Search:
         q, pool, before = choices[i], self._pool(choices, i), pick(bare)
-        base, idle, tried = Inserted(q.question, q.question, (), before), None, 0
+        base, idle, tried = _inserted((q.question, q.question, ()), before), None, 0
+        asked = (q.question, q.lead, *q.options)
         sure = bare[before]
         for k in range(self.n_words):
             made = [
-                _insert(base, pool, generator(self.seed, "insert", i, k, n)) for n in range(self.n_candidates)
+                _insert(base, pool, generator(self.seed, "insert", *asked, k, n))
+                for n in range(self.n_candidates)
             ]
             made = list({m[0]: m for m in made}.values())
             told = who.tried([self._prompt(q, text) for text, _, _ in made])
             tried += len(made)
             found = [
-                Inserted(*m, pick(p), float(sure - p[before])) for m, p in zip(made, told) if pick(p) >= 0
+                _inserted(m, pick(p), float(sure - p[before])) for m, p in zip(made, told) if pick(p) >= 0
             ]
             idle = next((x for x in found if x.answer == before), None)  # of as many words as what turns it
             turned = next((x for x in found if x.answer != before), None)
             if turned is not None or not found:
-                return Search(before, turned, idle, tried)
+                return Search(before=before, turned=turned, idle=idle, tried=tried)
             base = max(found, key=lambda x: x.loss)
-        return Search(before, None, idle, tried)
+        return Search(before=before, idle=idle, tried=tried)
 
     def _why(self, who: Respondent, q: Choice, told: Inserted | None) -> str:
         if told is None:
@@ -151,14 +188,16 @@ class RationaleCounterfactualStudy(AskingStudy):
     # ---- what is found -------------------------------------------------------------------------------------------
 
     def _finding(
-        self, who: Respondent, mine: Sequence[Choice], found: list[Search], whys: list[str], idle: list[str], failed: int
+        self, who: Respondent, mine: Sequence[Choice], found: list[Search], failed: int
     ) -> RationaleCounterfactual:  # fmt: skip
+        whys = [s.why for s in found]
         named = _named([s.turned for s in found], whys)
-        named_idle = _named([s.idle for s in found], idle)
+        named_idle = _named([s.idle for s in found], [s.why_idle for s in found])
         told = [i for i, w in enumerate(whys) if w]
-        own = self._rebuilt(who, mine, found, {i: whys[i] for i in told})
-        others = {i: whys[told[(k + 1) % len(told)]] for k, i in enumerate(told)}
-        other = self._rebuilt(who, mine, found, others if len(told) > 1 else {})
+        own = _rebuilt(found, {i: found[i].again for i in told})
+        others = {i: whys[told[(k + 1) % len(told)]] for k, i in enumerate(told)} if len(told) > 1 else {}
+        read = who.tried([self._prompt(mine[i], why) for i, why in others.items()])
+        other = _rebuilt(found, dict(zip(others, map(pick, read))))
         flipped = np.array([float(s.turned is not None) for s in found])
         scores = self._scores(mine, flipped, (named, named_idle), (own, other), failed)
         return RationaleCounterfactual(
@@ -175,19 +214,6 @@ class RationaleCounterfactualStudy(AskingStudy):
             ],
             trust=Trust(scores=scores, seed=self.seed),
         )
-
-    def _rebuilt(
-        self, who: Respondent, mine: Sequence[Choice], found: list[Search], whys: dict[int, str]
-    ) -> np.ndarray:  # fmt: skip
-        """Whether the answer from the explanation's words alone [question] is the one that was explained."""
-        same = np.full(len(mine), np.nan)
-        if whys:
-            told = who.tried([self._prompt(mine[i], why) for i, why in whys.items()])
-            for i, p in zip(whys, told):
-                turned = found[i].turned
-                if turned is not None and pick(p) >= 0:
-                    same[i] = float(pick(p) == turned.answer)
-        return same
 
     def _scores(
         self, mine: Sequence[Choice], flipped: np.ndarray, named: tuple[np.ndarray, np.ndarray],
@@ -240,6 +266,21 @@ def _insert(
     return " ".join([*plain[:at], word, *plain[at:]]), " ".join(told), (*base.words, word)
 
 
+def _inserted(told: tuple[str, str, tuple[str, ...]], answer: int, loss: float = 0.0) -> Inserted:
+    text, shown, words = told
+    return Inserted(text=text, shown=shown, words=words, answer=answer, loss=loss)
+
+
+def _rebuilt(found: Sequence[Search], again: dict[int, int]) -> np.ndarray:
+    """Whether the answer from an explanation's words alone [question] is the one that was explained; NaN without one."""
+    same = np.full(len(found), np.nan)
+    for i, at in again.items():
+        turned = found[i].turned
+        if turned is not None and at >= 0:
+            same[i] = float(at == turned.answer)
+    return same
+
+
 def _named(found: Sequence[Inserted | None], whys: Sequence[str]) -> np.ndarray:
     return np.array(
         [float(any(names(x, w) for x in s.words)) if s and w else np.nan for s, w in zip(found, whys)]
@@ -247,7 +288,7 @@ def _named(found: Sequence[Inserted | None], whys: Sequence[str]) -> np.ndarray:
 
 
 def _case(q: Choice, s: Search, why: str, named: float) -> tuple[str, str, str, str, str]:
-    turned = s.turned or Inserted("", "", (), 0)
+    turned = s.turned or _inserted(("", "", ()), 0)
     word = "" if np.isnan(named) else "named" if named else "NOT named"
     return turned.shown, q.options[s.before], q.options[turned.answer], why, word
 
