@@ -11,16 +11,24 @@ from contract.test_divided import merged, rows_of, same
 from exegete.core.errors import InputError
 from exegete.core.job import ModelRef
 from exegete.core.material import Fact, Pair
+from exegete.core.target import Target
 from exegete.methods.contracts.studying import Studying, divided
 from exegete.methods.mechanisms.activation_patching import ActivationPatching
 from exegete.methods.mechanisms.attribution_patching import AttributionPatching
 from exegete.methods.mechanisms.causal_tracing import CausalTracing
+from exegete.methods.mechanisms.circuit_faithfulness import CircuitFaithfulness, load_circuit
+from exegete.methods.mechanisms.circuit_pairs import read_pairs
+from exegete.methods.mechanisms.circuit_runs import Judge
+from exegete.methods.mechanisms.circuit_study import Halves
+from exegete.methods.mechanisms.edge_attribution_patching import EdgeAttributionPatching
 from exegete.methods.mechanisms.ffn_keys import FfnKeys
 from exegete.methods.mechanisms.knowledge_neurons import KnowledgeNeuronStudy
 from exegete.methods.mechanisms.layer_removal import LayerRemovalStudy
 from exegete.methods.mechanisms.node_patching import NodePatching
 from exegete.methods.mechanisms.path_patching import PathPatching
 from exegete.methods.mechanisms.rank_one_edit import RankOneEdit
+from exegete.models.edges import edge_graph
+from exegete.models.lab import Lab
 from exegete.models.load import load
 from exegete.models.tiny import tiny
 
@@ -167,3 +175,56 @@ def test_edits_that_need_other_facts_are_not_divided(how, word):
     study = EDIT.model_copy(update=how)
     assert divided(study) is not bool(how)
     assert word in study.whole and bool(study.whole) is bool(how)
+
+
+FEW = {"n_draws": 2, "n_dropped": 5, "n_sizes": 3}
+
+
+@pytest.fixture(scope="module")
+def circuit(model, tmp_path_factory):
+    pairs = [pair(CLEAN, CORRUPT, (21,), (22,)), pair(CORRUPT, CLEAN, (24,), (25,))]
+    path = tmp_path_factory.mktemp("circuit") / "saved.exg"
+    EdgeAttributionPatching(n_edges=20, n_top=2, ig_steps=0, **FEW)(model, pairs).save(path)
+    return str(path)
+
+
+def judged_at_once(study, model, pairs):
+    """The same circuits run by one judge on all pairs."""
+    lab, graph = Lab(model), edge_graph(model.map, model.name)
+    keep, scores = load_circuit(study.circuit, graph, model.name)
+    read = read_pairs(lab, pairs, Target())
+    judge = Judge(lab, graph, read, study.ablation)
+    title = "Is the circuit faithful, complete and minimal?"
+    return study.finding(
+        Halves(graph, judge, judge, read, True), keep, scores, np.full(keep.shape, np.nan), title
+    )
+
+
+@pytest.mark.parametrize("ablation", ["corrupt", "zero"])
+@pytest.mark.parametrize("foil", [22, 21])
+def test_a_saved_circuit_is_judged_on_pairs_apart(model, circuit, ablation, foil, tmp_path):
+    """With a pair whose answer is its foil, the answers of all are measured alone."""
+    study = CircuitFaithfulness(circuit=circuit, ablation=ablation, **FEW)
+    pairs = [pair(CLEAN, CORRUPT, (21,), (foil,)), pair(CORRUPT, CLEAN, (24,), (25,))]
+    pairs.append(pair(CLEAN[:4], CORRUPT[:4], (26,), (27,)))
+    whole = study(model, pairs)
+    same(whole, cut_everywhere(study, model, pairs, tmp_path))
+    truth = judged_at_once(study, model, pairs)
+    for f in ("full", "empty", "value", "curve", "random", "loss"):
+        np.testing.assert_allclose(getattr(whole, f), getattr(truth, f), rtol=1e-4, atol=1e-5)
+    same(whole.trust, truth.trust)
+    assert whole.cost.forwards < 1.1 * sum(study(model, p).cost.forwards for p in pairs)
+
+
+def test_circuits_that_must_be_found_and_means_over_texts_are_not_divided(circuit):
+    assert divided(CircuitFaithfulness(circuit=circuit))
+    assert not divided(CircuitFaithfulness())
+    assert not divided(CircuitFaithfulness(circuit=circuit, ablation="mean"))
+
+
+def test_pairs_judged_with_another_circuit_are_refused(model, circuit, tmp_path):
+    study = CircuitFaithfulness(circuit=circuit, **FEW)
+    pairs = [pair(CLEAN, CORRUPT, (21,), (22,)), pair(CORRUPT, CLEAN, (24,), (25,))]
+    parts = study.work(Lab(model), tuple(pairs), Target())
+    with pytest.raises(InputError, match="were not run"):
+        study.model_copy(update={"n_draws": 3}).merge(Lab(model), tuple(pairs), parts, Target())

@@ -5,11 +5,14 @@
 3. circuits go into the batch, one row a circuit and pair, under a token and a memory budget;
 4. a circuit that was run before is remembered.
 
+`Recorder` measures in two ways at once, the answer less the foil and the answer alone: which of both is looked at depends on
+all pairs. `Replay` is a judge of pairs that were run elsewhere.
+
 Shapes: keep [circuit, R, W] bool; values [circuit, pair]. Cost: 1 forward a pair for step 1, 1 edge run a circuit and pair.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Literal
 
@@ -17,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from exegete.core.errors import InputError
 from exegete.methods.mechanisms.circuit_pairs import Pairs
 from exegete.models.edge_run import EdgeRun
 from exegete.models.edges import EdgeGraph
@@ -72,9 +76,17 @@ class Judge:
         ]  # a mask of GPT-2 small: 9 kB
         fresh = {key: i for i, key in enumerate(keys) if key not in self.known}
         if fresh:
-            found = self.measured(keep[list(fresh.values())], lambda aim, logits: aim.measure(logits))
-            self.known |= dict(zip(fresh, found))
+            self.learn(list(fresh), keep[list(fresh.values())])
         return np.stack([self.known[k] for k in keys]) if keys else np.zeros((0, len(self)))
+
+    @property
+    def described(self) -> tuple[np.ndarray, np.ndarray]:
+        """The target of the pass that cut edges carry, and with every edge cut [pair]: equal where every edge is described."""
+        return np.concatenate([g.told.double().cpu().numpy() for g in self.grounds]), self.empty
+
+    def learn(self, keys: Sequence[bytes], keep: np.ndarray) -> None:
+        """Run circuits and remember them."""
+        self.known |= dict(zip(keys, self.measured(keep, lambda aim, logits: aim.measure(logits))))
 
     def measured(self, keep: np.ndarray, measure: Measure) -> np.ndarray:
         """`measure(aim, logits)` [..., circuit, pair] of circuits; logits [circuit * pair, row, vocab], or pooled."""
@@ -104,6 +116,47 @@ class Judge:
         tokens = len(ground.pairs) * ground.pairs.length
         numbers = tokens * ground.given.shape[0] * ground.given.shape[-1]
         return max(1, min(self.lab.model.token_budget // tokens, _NUMBERS // numbers))
+
+
+@dataclass
+class Recorder(Judge):
+    """Remembers circuits in two ways: `known`, as the aim says, and `alone`, without foils."""
+
+    alone: dict[bytes, np.ndarray] = field(default_factory=dict)
+
+    def learn(self, keys: Sequence[bytes], keep: np.ndarray) -> None:
+        """Run circuits once, and measure them twice."""
+        for known, found in zip((self.known, self.alone), self.measured(keep, two_ways)):
+            known.update(zip(keys, found))
+
+
+@dataclass
+class Replay(Judge):
+    """Knows the circuits that were run elsewhere, and what `described` was there. No pass."""
+
+    there: tuple[np.ndarray, np.ndarray] = (np.zeros(0), np.zeros(0))
+
+    def __post_init__(self) -> None:
+        pass  # nothing is read
+
+    @property
+    def described(self) -> tuple[np.ndarray, np.ndarray]:
+        """As it was there."""
+        return self.there
+
+    def learn(self, keys: Sequence[bytes], keep: np.ndarray) -> None:
+        """Circuits that nobody ran cannot be known. Raises `InputError`."""
+        raise InputError(
+            f"You asked to put together what {len(keep)} circuits do on {len(self)} pairs.",
+            "They were not run: the pairs were judged with other circuits.",
+            "Start again in another folder; the file of the circuit may have changed.",
+        )
+
+
+def two_ways(aim: Aim, logits: Tensor) -> Tensor:
+    """The answer less the foil, and the answer alone [way, batch]."""
+    alone = tuple((replace(r[0], foil=None),) for r in aim.rows)
+    return torch.stack([aim.measure(logits), replace(aim, rows=alone).measure(logits)])
 
 
 def grounds(lab: Lab, graph: EdgeGraph, pairs: Pairs, ablation: Ablation) -> list[Ground]:

@@ -114,8 +114,8 @@ def _checks(j: Judge) -> tuple[Check, ...]:
     """With every edge cut, the model must say what it says on the corrupt text itself."""
     if j.ablation != "corrupt":
         return ()
-    told = np.concatenate([g.told.double().cpu().numpy() for g in j.grounds])
-    gap = float(np.abs(told - j.empty).max() / max(1.0, np.abs(told).max()))
+    told, empty = j.described
+    gap = float(np.abs(told - empty).max() / max(1.0, np.abs(told).max()))
     words = "with every edge cut the model says what it says on the corrupt text, relative"
     rounding = 8 * torch.finfo(j.lab.model.dtype).eps  # half precision sums what is written with larger steps
     return (Check.at_most("every edge is described", gap, max(1e-3, rounding), words),)

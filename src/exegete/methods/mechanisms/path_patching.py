@@ -15,13 +15,10 @@ References: Wang et al. 2022 (arXiv:2211.00593), sec. 3.1; Goldowsky-Dill et al.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from exegete.core.errors import InputError, SiteError
 from exegete.core.method import Need, register
@@ -33,9 +30,9 @@ from exegete.core.value import Value
 from exegete.methods.contracts.failures import with_failed
 from exegete.methods.contracts.study import Divided
 from exegete.methods.mechanisms.circuit_pairs import Pairs, read_pairs
-from exegete.methods.mechanisms.circuit_runs import Judge
+from exegete.methods.mechanisms.circuit_runs import Judge, two_ways
 from exegete.models.edges import EdgeGraph, edge_graph
-from exegete.models.lab import Aim, Lab
+from exegete.models.lab import Lab
 from exegete.ops.patching import picked_elsewhere, share_intervals, shares
 
 
@@ -86,11 +83,7 @@ class PathPatching(Divided):
             ]
         )
 
-        def both(aim: Aim, logits: Tensor) -> Tensor:
-            alone = tuple((replace(r[0], foil=None),) for r in aim.rows)
-            return torch.stack([aim.measure(logits), replace(aim, rows=alone).measure(logits)])
-
-        told = judge.measured(keep, both)  # [way, circuit, pair]
+        told = judge.measured(keep, two_ways)  # [way, circuit, pair]
         return [
             Paths(clean=x[:, 0], corrupt=x[:, 1], cut=x[:, 2:], against=r[0].foil is not None)
             for x, r in zip(np.moveaxis(told, -1, 0), pairs.aim.rows)
