@@ -7,7 +7,7 @@
 2. suite: 10 methods by 8 metrics on the embedded sentiment model, with chance and the control on randomised weights, in one process
    (wall and CPU seconds) and as a run of two (wall seconds of the command, with its start and its board);
 3. ferret (AOPC comprehensiveness and sufficiency, tau-LOO) and quantus (faithfulness correlation over five
-   sizes) on the same model, texts and explanations, each called as documented; skipped with a line where absent.
+   sizes; four stabilities of gradient x input near a text) on the same model, texts and explanations, each called as documented; skipped with a line where absent.
    The ratio is the package's CPU time over ours. Where values are of the same quantity they are compared first; the tests of
    conformance say how definitions differ. Ours here has no chance and no control unless the arm says so, since theirs have none.
 """
@@ -32,6 +32,10 @@ from exegete.evaluate.faithfulness.comprehensiveness import Comprehensiveness
 from exegete.evaluate.faithfulness.correlation import Correlation
 from exegete.evaluate.faithfulness.sensitivity_n import SensitivityN
 from exegete.evaluate.faithfulness.sufficiency import Sufficiency
+from exegete.evaluate.stability.local_lipschitz import LocalLipschitz
+from exegete.evaluate.stability.max_sensitivity import MaxSensitivity
+from exegete.evaluate.stability.relative_input_stability import RelativeInputStability
+from exegete.evaluate.stability.relative_output_stability import RelativeOutputStability
 from exegete.models.ask import ask
 from exegete.models.model import Model
 from exegete.models.question import Question
@@ -52,7 +56,7 @@ CURVES = (
     "insertion_auc",
 )  # fmt: skip
 LABEL, CLASS, GOAL = "positive", 2, 5.0
-K, N_PEER, SIZES, SUBSETS = 10, 4, 5, 20
+K, N_PEER, SIZES, SUBSETS, NEARBY = 10, 4, 5, 20, 10
 BINS = tuple(np.arange(0.1, 1.05, 0.1).round(1).tolist())
 
 
@@ -251,10 +255,79 @@ def quantus(texts: list[Text]) -> None:
     told("metrics, quantus subsets", arms)
 
 
+class Points(torch.nn.Module):
+    """The model as quantus wants it: embeddings between the text's ends [B, d, U] -> logits [B, class]."""
+
+    def __init__(self, q: Question) -> None:
+        super().__init__()
+        own = q.embeddings()
+        self.module, self.ends, self.own = q.model.module, (own[0], own[-1]), own[1:-1].T[None].numpy()
+        self.eval()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits."""
+        first, last = (end.expand(len(x), 1, -1) for end in self.ends)
+        return self.module(inputs_embeds=torch.cat([first, x.transpose(1, 2), last], 1)).logits
+
+
+def raised(model: Points, inputs: Any, targets: Any, n_samples: int = 0) -> np.ndarray:
+    """Gradient x input [B, 1, U], ten higher: quantus refuses explanations that are all negative, and differences stay.
+
+    `n_samples` is what quantus hands on of its own.
+    """
+    x = torch.as_tensor(np.asarray(inputs)).float().requires_grad_(True)
+    slope = torch.autograd.grad(model(x)[:, int(targets[0])].sum(), x)[0]
+    return (slope * x).sum(1, keepdim=True).detach().numpy() + 10
+
+
+def stability(model: Model, texts: list[Text]) -> None:
+    """Four stabilities near each text, ten nearby texts each. Values are compared in tests/conformance, where both get the same ones."""
+    import quantus as theirs
+
+    kinds = ("LocalLipschitzEstimate", "MaxSensitivity", "RelativeInputStability", "RelativeOutputStability")
+    near = [
+        kind(n_variants=NEARBY)
+        for kind in (LocalLipschitz, MaxSensitivity, RelativeInputStability, RelativeOutputStability)
+    ]
+    off = {"normalise": False, "abs": False, "disable_warnings": True, "return_aggregate": False}
+
+    def run() -> None:
+        for t in texts:
+            net, y = Points(t.question()), np.array([CLASS])
+            for kind in kinds:
+                by = getattr(theirs, kind)(nr_samples=NEARBY, **off)
+                by(
+                    net,
+                    net.own,
+                    y,
+                    a_batch=raised(net, net.own, y),
+                    explain_func=raised,
+                    channel_first=True,
+                    softmax=False,
+                )
+
+    plain = [t.text for t in texts]
+    arms = {
+        "exegete, chance beside": lambda: xg.evaluate(
+            model, plain, ["input_x_gradient"], near, LABEL, unit="token", trust="fast"
+        ),
+        "quantus": run,
+    }
+    for arm, ratio in compare(
+        "metrics, quantus stability", arms, "exegete, chance beside", rounds=3, warm=False
+    ).items():
+        if not arm.startswith("exegete"):
+            emit(
+                "figure", bench="metrics, quantus stability", arm=f"{arm} over exegete", value=ratio, goal=GOAL,
+                reached=ratio >= GOAL,
+            )  # fmt: skip
+
+
 def peers(model: Model) -> None:
     """Those that are installed."""
     texts = chosen(model)
-    for name, run in (("ferret", lambda: ferret(model, texts)), ("quantus", lambda: quantus(texts))):
+    quantus_parts = ("quantus", lambda: (quantus(texts), stability(model, texts)))
+    for name, run in (("ferret", lambda: ferret(model, texts)), quantus_parts):
         if find_spec(name) is None:
             emit("skipped", bench=f"metrics, {name}", why=f"{name} is not installed")
         else:
