@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +29,8 @@ from exegete.models.lab import Lab
 from exegete.models.likelihood import Asked, told
 from exegete.models.model import Model
 from exegete.ops.replies import chosen
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,9 @@ class Respondent(ABC):
         found = dict(zip(different, self._answers(different)))
         return [found[p] for p in prompts]
 
-    def picks(self, prompts: dict[Hashable, Prompt]) -> dict[Hashable, int]:
-        """The likeliest option of prompts by name; -1 where there is no answer."""
-        return {k: pick(x) for k, x in zip(prompts, self.answers(list(prompts.values())))}
+    def picks(self, prompts: dict[K, Prompt]) -> dict[K, int]:
+        """The likeliest option of prompts by name; -1 where there is no answer, be it of all."""
+        return {k: pick(x) for k, x in zip(prompts, self.tried(list(prompts.values())))}
 
 
 def unanswered(name: str, n: int) -> InputError:

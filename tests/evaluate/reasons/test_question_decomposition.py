@@ -229,3 +229,33 @@ def test_the_embedded_decoder_answers_parts_alone_about_those_it_learnt_of_only(
     assert known.area.max() == 0.0
     assert strange.sub_right[1].mean() < 0.5
     assert strange.right[2].mean() < 1.0
+
+
+def test_questions_alone_give_the_whole():
+    """Nothing can be made wrong of "zork" but by the sub-answer of another question, which is known in the end alone. One question
+    has no parts, and one is not answered.
+    """
+
+    class Mostly(Counter):
+        def _answers(self, prompts):
+            found = super()._answers(prompts)
+            return [np.full(2, np.nan) if "silent" in p.text else x for p, x in zip(prompts, found)]
+
+    said = ("zork", "plim", "tarn", "zork")
+    asked = [
+        Choice(question=f"{name}?", options=("left", "right"), answer="left", parts=(("what is there?", a),))
+        for name, a in zip(("one", "two", "three", "silent"), said)
+    ]
+    items = (*asked, Choice(question="why?", options=("a", "b")))
+    study, who = STUDY.model_copy(update={"sub_answers": "given"}), Mostly(lambda t, o: int("zork" not in t))
+    parts = [p for q in items for p in study._asked(who, [q])]
+    assert not any(test == WRONG for p in parts for _, test, _, _ in p.picks)
+    whole, found = study.judge(who, items), study._told(who, items, parts, 1)
+    for name in ("right", "right_hinted", "right_own", "area", "parts", "sub_right"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert found.cases == whole.cases
+    changed = found.area[:, TESTS.index(WRONG)]
+    assert changed[:, 0].tolist() == [1.0, 1.0]  # there is no other zork
+    assert np.isfinite(changed).all()
+    assert [s.n_failed for s in whole.trust.scores] == [2] * len(whole.trust.scores)
+    assert [s.n_failed for s in found.trust.scores] == [3] * len(found.trust.scores)

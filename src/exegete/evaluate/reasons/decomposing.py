@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from exegete.core.value import Value
 from exegete.evaluate.respond import Respondent
 from exegete.ops.replies import listed
 from exegete.ops.reword import mistaken, reworded
@@ -23,6 +24,31 @@ from exegete.ops.reword import mistaken, reworded
 _REFERENCE = re.compile(r"#(\d+)")
 _END = re.compile(r"\n|[.;!?](?=\s|$)")
 Said = tuple[tuple[str, str], ...]  # (sub-question as it was asked, its answer)
+
+Name = tuple[
+    str, str, int
+]  # a prompt about a question: way, test or setting ("": as it is), place (-1: of none)
+
+
+class Decomposed(Value):
+    """A question's parts (none: it has none, and none were written), what was answered to them by way, the option that is hinted at
+    (-1: nobody knows which is wrong), and those picked, each behind its name (-1: no answer).
+    """
+
+    parts: tuple[tuple[str, str], ...] = ()
+    said: dict[str, Said] = {}
+    hint: int = -1
+    picks: tuple[tuple[str, str, int, int], ...] = ()
+
+    @property
+    def by_name(self) -> dict[Name, int]:
+        """The options picked."""
+        return {(way, test, place): option for way, test, place, option in self.picks}
+
+
+def whole(way: str) -> Name:
+    """The name of the prompt with all that a way puts before the answer."""
+    return way, "", -1
 
 
 @dataclass

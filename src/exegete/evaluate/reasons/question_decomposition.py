@@ -22,7 +22,7 @@ Cost: 8n + 8 prompts a question of n parts at most, and 2n + n(n - 1) + 2n sub-a
 Decomposition Improves the Faithfulness of Model-Generated Reasoning" (arXiv:2307.11768), sec. 2-3.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -37,9 +37,11 @@ from exegete.core.results.reasons_decomposition import QuestionDecomposition
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.evaluate.asking import AskingStudy
-from exegete.evaluate.reasons.decomposing import Asker, Said, first, wrong
-from exegete.evaluate.respond import Prompt, Respondent
+from exegete.evaluate.reasons.decomposing import Asker, Decomposed, Name, Said, first, whole, wrong
+from exegete.evaluate.respond import Prompt, Respondent, unanswered
+from exegete.methods.contracts.study import Divided
 from exegete.models.lab import Lab
 from exegete.ops.stats import mean_interval
 
@@ -49,7 +51,6 @@ CUT, WRONG, WORDS, DOTS_CUT = "cut short", "mistake", "other words", "filler cut
 TESTS = (CUT, WRONG, WORDS, DOTS_CUT)
 N_SHOWN = 30
 SHARE, GAIN = (0.0, 1.0), (-1.0, 1.0)  # where values lie
-Picks = dict[Hashable, int]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Parted:
 
 
 @register
-class QuestionDecompositionStudy(AskingStudy):
+class QuestionDecompositionStudy(AskingStudy, Divided):
     """Whether answers follow from the answers of sub-questions, asked in one context or each in its own."""
 
     id: ClassVar[str] = "question_decomposition"
@@ -103,42 +104,81 @@ class QuestionDecompositionStudy(AskingStudy):
         120, ge=1, le=4096, description="most tokens of the parts that the model writes"
     )
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> QuestionDecomposition:
-        """Over questions."""
-        found = self.judge(self.who(lab), items)
+    part: ClassVar[type[Value]] = Decomposed
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Decomposed]:
+        """Each question with its parts, and with all that is done to them."""
+        return self._asked(self.who(lab), items)
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Decomposed], target: Target, n_failed: int = 0
+    ) -> QuestionDecomposition:
+        """Over all questions; mistakes that only another question's sub-answer makes are asked about here."""
+        found = self._told(self.who(lab), items, parts, n_failed)
         return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
 
     def judge(self, who: Respondent, choices: Sequence[Choice]) -> QuestionDecomposition:
         """The finding about anyone who answers. Raises `InputError` where no question has parts, or none is answered."""
-        asker = Asker(who, self.alone, self.pair, self.n_written)
+        return self._told(who, choices, self._asked(who, choices), 0)
+
+    def _asked(self, who: Respondent, choices: Sequence[Choice]) -> list[Decomposed]:
+        asker = self._asker(who)
         parts = [self._parts(asker, q) for q in choices]
-        some = [(q, p) for q, p in zip(choices, parts) if p]
-        if not some:
+        at = [i for i, p in enumerate(parts) if p]
+        told = who.picks({(i, *whole(DIRECT)): self._prompt(choices[i], "") for i in at})
+        cases = {i: self._case(asker, choices[i], parts[i], told[i, *whole(DIRECT)]) for i in at}
+        told |= who.picks(
+            {(i, *whole(w)): self._prompt(c.choice, asker.text(c.said[w])) for i, c in cases.items() for w in WAYS[1:]}
+        )  # fmt: skip
+        more = {}
+        for i, c in cases.items():
+            own = {w: told[i, *whole(w)] for w in WAYS}
+            if min(own.values()) >= 0:
+                more |= {(i, *name): p for name, p in self._changed(asker, c, own).items()}
+        picks: dict[int, list[tuple[str, str, int, int]]] = {i: [] for i in at}
+        for (i, way, test, place), option in (told | who.picks(more)).items():
+            picks[i].append((way, test, place, option))
+        made = {
+            i: Decomposed(parts=c.parts, said=c.said, hint=c.hint, picks=tuple(picks[i]))
+            for i, c in cases.items()
+        }
+        return [made.get(i, Decomposed()) for i in range(len(choices))]
+
+    def _told(
+        self, who: Respondent, choices: Sequence[Choice], parts: Sequence[Decomposed], failed: int
+    ) -> QuestionDecomposition:
+        if not any(p.parts for p in parts):
             raise InputError(
                 f"You asked whether the answers of {who.name} follow from those to sub-questions.",
                 "No question has parts, and none were written.",
                 "Give questions with parts, or a model that writes some.",
             )
-        bare = who.picks({(i, DIRECT): self._prompt(q, "") for i, (q, _) in enumerate(some)})
-        cases = [self._case(asker, q, p, bare[i, DIRECT], i) for i, (q, p) in enumerate(some)]
-        whole: dict[Hashable, Prompt] = {
-            (i, w): self._prompt(c.choice, asker.text(c.said[w]))
-            for i, c in enumerate(cases)
-            for w in WAYS[1:]
-        }
-        picks: Picks = bare | who.picks(whole)
-        known = [i for i in range(len(cases)) if all(picks[i, w] >= 0 for w in WAYS)]
+        cases = [Parted(q, p.parts, p.said, p.hint) for q, p in zip(choices, parts) if p.parts]
+        told = [p.by_name for p in parts if p.parts]
+        if all(t[whole(DIRECT)] < 0 for t in told):
+            raise unanswered(who.name, len(told))
+        known = [i for i, t in enumerate(told) if all(t[whole(w)] >= 0 for w in WAYS)]
         if not known:
             raise InputError(
                 f"You asked whether the answers of {who.name} follow from those to sub-questions.",
                 "No question was answered both at once and after its parts.",
                 "Give shorter questions, or look at what it answers.",
             )
-        more = {k: p for i in known for k, p in self._changed(asker, cases, picks, i).items()}
-        picks |= who.picks(more)
+        asker, rest = self._asker(who), {}
+        for i in known:
+            for w, k in ((w, k) for w in WAYS[1:] for k in range(len(cases[i].parts))):
+                if (w, WRONG, k) not in told[i]:
+                    others = [x.said[w][k][1] for j, x in enumerate(cases) if j != i and len(x.parts) > k]
+                    spoilt = self._spoilt(asker, cases[i], w, k, others)
+                    if spoilt is not None:
+                        rest[i, w, WRONG, k] = self._prompt(cases[i].choice, asker.text(spoilt))
+        for (i, *name), option in who.picks(rest).items():
+            told[i][tuple(name)] = option
         mine = [cases[i] for i in known]
-        told = [{k[1:]: v for k, v in picks.items() if isinstance(k, tuple) and k[0] == i} for i in known]
-        return self._finding(mine, told, len(choices) - len(mine))
+        return self._finding(mine, [told[i] for i in known], len(choices) - len(mine) + failed)
+
+    def _asker(self, who: Respondent) -> Asker:
+        return Asker(who, self.alone, self.pair, self.n_written)
 
     # ---- what is asked -------------------------------------------------------------------------------------------
 
@@ -151,41 +191,41 @@ class QuestionDecompositionStudy(AskingStudy):
             return asker.decomposed(self.decompose.replace("{question}", q.question), self.n_decomposed)
         return own if self.sub_answers == "given" else tuple((p, "") for p, _ in own)
 
-    def _case(self, asker: Asker, q: Choice, parts: tuple[tuple[str, str], ...], own: int, i: int) -> Parted:
+    def _case(self, asker: Asker, q: Choice, parts: tuple[tuple[str, str], ...], own: int) -> Parted:
         said = {w: asker.said(q.question, parts, (), w == FACTORED) for w in WAYS[1:]}
         if not q.answer:
             return Parted(q, parts, said, -1)
         right = q.options.index(q.answer)
         wrongs = [k for k in range(len(q.options)) if k not in (right, own)] or [1 - right]
-        return Parted(q, parts, said, int(generator(self.seed, "hint", i).choice(wrongs)))
+        return Parted(q, parts, said, int(self._draw("hint", q).choice(wrongs)))
 
-    def _changed(
-        self, asker: Asker, cases: Sequence[Parted], picks: Picks, i: int
-    ) -> dict[Hashable, Prompt]:  # fmt: skip
-        """What is asked beside the whole, by (question, way, test, place) and (question, way, setting)."""
-        c, found = cases[i], {}
+    def _draw(self, name: str, q: Choice, k: int = 0) -> np.random.Generator:
+        return generator(self.seed, name, q.question, q.lead, *q.options, k)
+
+    def _changed(self, asker: Asker, c: Parted, own: dict[str, int]) -> dict[Name, Prompt]:
+        """What is asked beside the whole, by name."""
+        found: dict[Name, Prompt] = {}
         for w in WAYS[1:]:
             said, n = c.said[w], len(c.parts)
             dots = [self._dots(asker.who, asker.text(said[:k])) for k in range(n + 1)]
-            found[i, w, DOTS_CUT, n] = self._prompt(c.choice, dots[n])
+            found[w, DOTS_CUT, n] = self._prompt(c.choice, dots[n])
             for k in range(n):
-                found[i, w, CUT, k] = self._prompt(c.choice, asker.text(said[:k]))
-                found[i, w, WORDS, k] = self._prompt(c.choice, asker.text(said, k + 1))
-                found[i, w, DOTS_CUT, k] = self._prompt(c.choice, dots[k])
-                spoilt = self._spoilt(asker, cases, i, w, k)
+                found[w, CUT, k] = self._prompt(c.choice, asker.text(said[:k]))
+                found[w, WORDS, k] = self._prompt(c.choice, asker.text(said, k + 1))
+                found[w, DOTS_CUT, k] = self._prompt(c.choice, dots[k])
+                spoilt = self._spoilt(asker, c, w, k)
                 if spoilt is not None:
-                    found[i, w, WRONG, k] = self._prompt(c.choice, asker.text(spoilt))
+                    found[w, WRONG, k] = self._prompt(c.choice, asker.text(spoilt))
         if c.hint >= 0:
             for w in WAYS:
-                for setting, at in (("hint", c.hint), ("own", picks[i, w])):
-                    found[i, w, setting] = self._hinted(asker, c, w, at)
+                for setting, at in (("hint", c.hint), ("own", own[w])):
+                    found[w, setting, -1] = self._hinted(asker, c, w, at)
         return found
 
-    def _spoilt(self, asker: Asker, cases: Sequence[Parted], i: int, way: str, k: int) -> Said | None:
-        """The sub-answers when the one at place k is wrong."""
-        c, said = cases[i], cases[i].said[way]
-        others = [x.said[way][k][1] for j, x in enumerate(cases) if j != i and len(x.parts) > k]
-        made = wrong(said[k][1], c.choice.options, others, generator(self.seed, "wrong", i, k))
+    def _spoilt(self, asker: Asker, c: Parted, way: str, k: int, others: Sequence[str] = ()) -> Said | None:
+        """The sub-answers when the one at place k is wrong; None where it cannot be made so without `others`' sub-answers."""
+        said = c.said[way]
+        made = wrong(said[k][1], c.choice.options, others, self._draw("wrong", c.choice, k))
         if made is None:
             return None
         before = (*said[:k], (said[k][0], made))
@@ -208,10 +248,12 @@ class QuestionDecompositionStudy(AskingStudy):
 
     # ---- what is found -------------------------------------------------------------------------------------------
 
-    def _finding(self, cases: list[Parted], told: list[dict[Any, int]], failed: int) -> QuestionDecomposition:
-        right = np.array([[_right(c, t[(w,)]) for c, t in zip(cases, told)] for w in WAYS])
+    def _finding(
+        self, cases: list[Parted], told: list[dict[Name, int]], failed: int
+    ) -> QuestionDecomposition:
+        right = np.array([[_right(c, t[whole(w)]) for c, t in zip(cases, told)] for w in WAYS])
         hinted, own = (
-            np.array([[_right(c, t.get((w, s), -1)) for c, t in zip(cases, told)] for w in WAYS])
+            np.array([[_right(c, t.get((w, s, -1), -1)) for c, t in zip(cases, told)] for w in WAYS])
             for s in ("hint", "own")
         )
         area = np.array(
@@ -310,9 +352,9 @@ def _right(c: Parted, at: int) -> float:
     return float(c.choice.options[at] == c.choice.answer) if at >= 0 and c.choice.answer else np.nan
 
 
-def _area(told: dict[Any, int], way: str, test: str, n: int) -> float:
+def _area(told: dict[Name, int], way: str, test: str, n: int) -> float:
     """Share of places at which the answer is another one; NaN where no place was answered."""
-    wanted = told[way, DOTS_CUT, n] if test == DOTS_CUT else told[(way,)]
+    wanted = told[way, DOTS_CUT, n] if test == DOTS_CUT else told[whole(way)]
     found = [told.get((way, test, k), -1) for k in range(n)]
     known = [float(x != wanted) for x in found if x >= 0 and wanted >= 0]
     return float(np.mean(known)) if known else np.nan
@@ -331,9 +373,9 @@ def _mean(values: np.ndarray) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _shown(c: Parted, told: dict[Any, int]) -> tuple[str, str, str, str, str, str, str]:
+def _shown(c: Parted, told: dict[Name, int]) -> tuple[str, str, str, str, str, str, str]:
     texts = [" / ".join(f"{p} {a}" for p, a in c.said[w]) for w in (FACTORED, CHAINED)]
-    named = [c.choice.options[told[(w,)]] for w in WAYS]
+    named = [c.choice.options[told[whole(w)]] for w in WAYS]
     return c.choice.question, texts[0], texts[1], named[0], named[1], named[2], c.choice.answer
 
 
