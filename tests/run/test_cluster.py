@@ -73,6 +73,22 @@ def test_a_killed_actor_is_replaced(cluster, tmp_path):
     assert "died" in events
 
 
+def test_whatever_ends_an_actor_is_a_death_and_no_end(cluster, tmp_path):
+    from exegete.run.cluster import RayCrew
+
+    crew = RayCrew()
+    place = prepare(toy(), rows_of(N), tmp_path, {})
+    crew.start(place, "w0")
+    crew.ray = type(
+        "",
+        (),
+        {**vars(ray), "get": lambda _: (_ for _ in ()).throw(ray.exceptions.OutOfMemoryError("too much"))},
+    )
+    while (end := crew.ended("w0")) is None:
+        time.sleep(0.05)
+    assert end.died == "too much"
+
+
 def test_more_gpus_than_there_are_is_a_letter(cluster, tmp_path):
     place = prepare(toy(), rows_of(N), tmp_path, {})
     with pytest.raises(UsageError, match="The cluster has 0"):

@@ -1,6 +1,6 @@
 """A job without a model, for tests of runs: quick to start, slow or deadly where a row says so. Also a worker and a driver as programs.
 
-python -m support.toy_job work FOLDER NAME PARENT           as `python -m exegete.run.process`
+python -m support.toy_job work FOLDER NAME PARENT WHERE     as `python -m exegete.run.process`
 python -m support.toy_job drive FOLDER N_ROWS N_WORKERS     plans and drives a run with toy workers
 """
 
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from exegete.core.errors import InputError
+from exegete.core.errors import InputError, ModelError
 from exegete.core.job import KINDS, Job, ModelRef, Output, Worker
 from exegete.core.result import Listing
 from exegete.run import process
@@ -34,6 +34,8 @@ class Toy(Job):
     room: int = 1000
 
     def open(self, model: Any = None) -> Worker:
+        if self.model.device == "nowhere":
+            raise ModelError("You asked for a device.", "It is not there.", "Name another.")
         return ToyWorker(self.nap, self.room)
 
     def merge(self, outputs, worker):

@@ -30,8 +30,11 @@ KINDS = {
 }
 
 
+WHERE = ("device", "device_map", "folder")
+
+
 class ModelRef(Given):
-    """How a worker loads the model: what `xg.load` is told. `device` and `device_map` say where, and are no part of what is computed."""
+    """How a worker loads the model: what `xg.load` is told. The fields of `WHERE` say where, and are no part of what is computed."""
 
     source: str = Field(description="a name or a folder")
     task: str | None = None
@@ -41,6 +44,11 @@ class ModelRef(Given):
     device_map: str | dict[str, str | int] | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    folder: str | None = None  # where `source` lies, when it is a folder
+
+    def where(self) -> dict[str, Any]:
+        """Where the model is loaded from and to: no part of what is computed."""
+        return {k: v for k, v in self.model_dump().items() if k in WHERE}
 
 
 class Row(NamedTuple):
@@ -66,9 +74,14 @@ class Output:
 
 
 class Worker(ABC):
-    """What works on rows: holds the model. `fingerprint` says which weights; all workers of a run must have the same."""
+    """What works on rows: holds the model. `fingerprint` says which weights."""
 
     fingerprint: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What all workers of a run must have the same: weights, and whatever reads the rows."""
+        return self.fingerprint
 
     @abstractmethod
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
@@ -118,7 +131,7 @@ class Job(Given, ABC):
     def identity(self) -> dict[str, Any]:
         """Everything that the outputs depend on, as JSON data."""
         told = {"kind": self.kind, **self.model_dump(mode="json")}
-        told["model"] = {k: v for k, v in told["model"].items() if k not in ("device", "device_map")}
+        told["model"] = {k: v for k, v in told["model"].items() if k not in WHERE}
         return told
 
 

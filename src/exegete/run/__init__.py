@@ -4,4 +4,5 @@ source    rows of files, streamed                       plan      what is to be 
 folder    files that appear whole, once, or not at all  shard     the outputs of some rows as files
 worker    the loop that works off a folder              engines   who runs workers: here, processes, ray
 drive     plan, watch over workers, merge, manifest     opened    a finished (or unfinished) run to read
+verify    is it what it says                            alike     are two values the same but for rounding
 """

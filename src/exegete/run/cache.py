@@ -50,7 +50,8 @@ def _size(folder: Path) -> int:
 
 
 def _used(folder: Path) -> float:
+    """When anything was put into it, or into a folder of it, or it was touched."""
     try:
-        return folder.stat().st_mtime
+        return max(p.stat().st_mtime for p in (folder, *(folder.iterdir() if folder.is_dir() else ())))
     except FileNotFoundError:  # another process was faster
         return 0.0

@@ -30,7 +30,7 @@ class OnCluster:
     def __init__(self) -> None:
         self.over = threading.Event()
 
-    def work(self, path: str, name: str) -> dict[str, str] | None:
+    def work(self, path: str, name: str, where: dict[str, Any] | None = None) -> dict[str, str] | None:
         """Work off the folder; the letter it ended with, or None."""
         try:
             if not Path(path).exists():
@@ -39,7 +39,7 @@ class OnCluster:
                     "That folder is not to be seen from this machine.",
                     "Choose a folder on storage that all machines of the cluster share.",
                 )
-            here = Here.of(Path(path), name)
+            here = Here.of(Path(path), name, where=where)
             work_off(here, here.job.open(), self.over.is_set)
         except ExegeteError as e:
             return told_letter(e)
@@ -72,7 +72,7 @@ class RayCrew(Crew):
     def start(self, folder: Folder, name: str) -> None:
         """Start an actor; Ray finds a machine with room for it."""
         actor = self.actor.remote()
-        self.running[name] = actor, actor.work.remote(str(folder.path.resolve()), name)
+        self.running[name] = actor, actor.work.remote(str(folder.path.resolve()), name, self.where)
 
     def ended(self, name: str) -> Ended | None:
         """What became of the actor."""
@@ -82,7 +82,7 @@ class RayCrew(Crew):
             return None
         try:
             told = self.ray.get(promise)
-        except (self.ray.exceptions.RayActorError, self.ray.exceptions.RayTaskError) as e:
+        except self.ray.exceptions.RayError as e:  # the actor, its machine, its memory, or what it ran into
             return Ended(died=str(e).strip().splitlines()[-1][:300])
         self.ray.kill(
             self.running[name][0]

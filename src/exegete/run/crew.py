@@ -13,14 +13,16 @@ An engine is a `Crew`: it starts a worker by name and says what became of it. Th
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from exegete.core.errors import ExegeteError, ModelError
 from exegete.run.events import Log
 from exegete.run.folder import Folder, me
 
 TRIES = 3
+PATIENCE = 20  # workers that may die one after another while they start, once others have worked
 POLL = 0.1
 LEAVE = 5.0
 
@@ -34,7 +36,11 @@ class Ended:
 
 
 class Crew(ABC):
-    """Starts workers somewhere else."""
+    """Starts workers somewhere else. `where`: what they are told of the place of the model (`core.job.ModelRef.where`), in place of what
+    the plan says.
+    """
+
+    where: Mapping[str, Any] | None = None
 
     @abstractmethod
     def start(self, folder: Folder, name: str) -> None:
@@ -69,11 +75,13 @@ class Watchman:
     tries: Counter[int] = field(default_factory=Counter)
     idle: int = 0  # workers that died one after another before they had a shard, while nobody got on
     done: int = 0
+    first: int = 0  # shards that were done when it began
     started: int = 0
     alive: list[str] = field(default_factory=list)
 
     def watch(self, stop: Callable[[], bool]) -> None:
         """Until nothing is left and all have ended, or `stop()`. Raises the letter that a worker ended with."""
+        self.done = self.first = len(self.folder.done())
         try:
             for _ in range(self.n):
                 self._start()
@@ -107,12 +115,12 @@ class Watchman:
         if end.letter is not None:
             raise end.letter
         if end.died:
-            self._died(name, end.died)
+            self._died(name, end.died, asked)
             if not asked and self.left():
                 self._start()
 
-    def _died(self, name: str, why: str) -> None:
-        held = [k for k, told in self.folder.held().items() if told.get("worker") == name]
+    def _died(self, name: str, why: str, asked: bool) -> None:
+        held = self.folder.left_by(name)
         self.log.tell("died", {"who": name, "why": why, "shard": held[0] if held else -1})
         before, self.done = self.done, len(self.folder.done())
         self.idle = 0 if held or self.done > before else self.idle + 1
@@ -122,10 +130,11 @@ class Watchman:
                 self.log.tell("poison", {"shard": k})
                 self.folder.poison(k, f"{TRIES} workers died of it, the last of: {why}")
             self.folder.put_last(k, self.tries[k])
-            self.folder.release(k)
-        if self.idle >= TRIES:
+            self.folder.release(k, of=name)
+        patience = TRIES if self.done == self.first else PATIENCE
+        if self.idle >= patience and not asked:  # else it was told to stop before it could listen
             raise ModelError(
                 f"You asked for a run in {str(self.folder.path)!r}.",
-                f"{TRIES} workers died before they had anything to do, the last of: {why}",
+                f"{patience} workers died before they had anything to do, the last of: {why}",
                 "Try the same with --engine local, which shows what happens.",
             )

@@ -31,8 +31,9 @@ from exegete.run.plan import Plan, make_plan, read_plan
 from exegete.run.process import Processes
 from exegete.run.rows import Rows
 from exegete.run.shard import decode
+from exegete.run.shard import told as said_by
 from exegete.run.watch import Watch
-from exegete.run.worker import Here, work_off
+from exegete.run.worker import Here, same_code, same_weights, work_off
 
 ENGINES = ("local", "processes", "ray")
 SOON = 100  # rows after which the share of failures among those done counts, and not only among all
@@ -102,13 +103,15 @@ class Stopper:
             self.progress.advance(self.watch.done - self.shown)
             self.shown = self.watch.done
         w = self.watch
-        if (
-            not self.why
-            and w.failed
-            and (w.failed > self.allowed * w.total or (w.done >= SOON and w.failed > self.allowed * w.done))
+        if not self.why and (
+            self._many(w.failed, w.total) or (w.done >= SOON and self._many(w.failed, w.done))
         ):
             self.why = "failures"
         return bool(self.why)
+
+    def _many(self, failed: int, rows: int) -> bool:
+        """Whether more than the share that is allowed failed; 29 of 100 are not more than 0.29, whatever 0.29 * 100 rounds to."""
+        return failed > self.allowed * rows + 1e-9 * max(rows, 1)
 
 
 def prepare(
@@ -134,6 +137,9 @@ def drive(
         return
     folder.make()
     folder.unstop()
+    same_code(folder, plan)
+    if worker is not None:  # it will merge what others may work on
+        same_weights(folder, worker)
     watch = Watch.of(folder, plan)
     job = job or plan.make_job()
     stop = Stopper(watch, allowed, progress, job.words)
@@ -144,6 +150,7 @@ def drive(
         with _signals(stop):
             if len(folder.done()) < plan.n_shards:
                 _work(folder, plan, engine, stop, hand)
+            watch.settle()
             stop()
     finally:
         if progress is not None:
@@ -172,7 +179,9 @@ def _work(folder: Folder, plan: Plan, engine: Engine, stop: Stopper, hand: _Hand
         return
     log = Log(folder.log, f"{me()}-driver")
     n = min(engine.n, max(1, plan.n_shards - len(folder.done())))
-    watchman = Watchman(folder, engine.crew(), n, lambda: _unfinished(folder, plan) > 0, log)
+    crew = engine.crew()
+    crew.where = hand.job.model.where()
+    watchman = Watchman(folder, crew, n, lambda: _unfinished(folder, plan) > 0, log)
     watchman.watch(lambda: stop() or bool(folder.stopped()))
 
 
@@ -185,20 +194,21 @@ def _told(folder: Folder, plan: Plan, stop: Stopper) -> None:
     watch = stop.watch
     if stop.why == "failures":
         raise BudgetError(
-            f"You asked to go on while at most {stop.allowed:.0%} of rows fail.",
+            f"You asked to go on while at most {100 * stop.allowed:.4g}% of rows fail.",
             f"{watch.failed:,} of {watch.done:,} rows failed, the first so: {_first_failure(folder)}.",
             f"See them: `exegete jobs status {folder.path}`. The same command with a higher --max-error-rate goes on.",
         )
     said = folder.stopped()
-    if stop.why or (said and _unfinished(folder, plan)):
+    poison = sorted(folder.poisoned() - folder.done())
+    if stop.why or (_unfinished(folder, plan) and (said or not poison)):
+        said = said or "by another driver of this folder"
         raise Stopped(
             f"You asked for the run in {str(folder.path)!r}.",
-            f"It was stopped ({said or stop.why}) at {watch.done:,} of {watch.total:,} rows.",
+            f"It was stopped ({stop.why or said}) at {watch.done:,} of {watch.total:,} rows.",
             "The same command, or `exegete jobs resume`, goes on.",
         )
-    poison = sorted(folder.poisoned() - folder.done())
     if poison:
-        why = json.loads((folder.path / "poison" / f"{poison[0]:06}.json").read_text())["why"]
+        why = json.loads((folder.path / "poison" / f"{poison[0]:06}.json").read_text("utf-8"))["why"]
         raise StoreError(
             f"You asked for the run in {str(folder.path)!r}.",
             f"{len(poison)} of {plan.n_shards} shards were given up, the first of them ({poison[0]}): {why}.",
@@ -232,18 +242,36 @@ def _finish(folder: Folder, plan: Plan, hand: _Hand) -> None:
     """Merge, and write the manifest."""
     hashes, size = {}, 0
     for k in range(plan.n_shards):
+        _ours(folder, plan, k)
         for kind in ("parquet", "safetensors"):
             path = folder.shard(k, kind)
             if path.exists():
-                data = path.read_bytes()
-                hashes[path.name] = hashlib.sha256(data).hexdigest()
-                size += len(data)
-
+                hashes[path.name] = hash_of(path)
+                size += path.stat().st_size
     result = hand.job.merge(outputs_of(folder, plan, hand.job), hand.open)
     if result is not None:
         folder.commit(folder.result, pack(result, timeless=True))
-    told = {"plan": plan.hash, "rows": plan.n_rows, "shards": plan.n_shards, "bytes": size, "files": hashes}
+    beside = {f.name: hash_of(f) for f in (plan.file(folder), folder.result) if f.exists()}
+    told = {"plan": plan.hash, "rows": plan.n_rows, "shards": plan.n_shards, "bytes": size}
+    told |= {"files": hashes, "beside": beside}
     folder.commit(folder.manifest, (json.dumps(told, indent=1) + "\n").encode())
+
+
+def _ours(folder: Folder, plan: Plan, k: int) -> None:
+    """Raises `StoreError` for a shard that was put there from another run."""
+    said = said_by(folder.shard(k)).get("plan")
+    if said != plan.hash:
+        raise StoreError(
+            f"You asked for the run in {str(folder.path)!r}.",
+            f"Its shard {k} belongs to another one ({said} there, {plan.hash} here).",
+            f"Remove {str(folder.shard(k))!r}; the same command makes it again.",
+        )
+
+
+def hash_of(path: Path) -> str:
+    """The hash of a file, read in pieces."""
+    with open(path, "rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 @contextmanager

@@ -25,6 +25,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from exegete.core.errors import StoreError
 
 ROOMS = ("shards", "claims", "poison", "log")
 LEASE = 60.0  # seconds without a touch after which a claim counts for nothing
+_COUNT = count()  # two threads of one process never write to one name
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 
 
@@ -74,7 +76,7 @@ class Folder:
         """Make what is missing. Raises `StoreError` where that cannot be, or where other things are."""
         try:
             strange = [] if self.plan.exists() or not self.path.exists() else self._strange()
-            if strange:
+            if strange and not self.plan.exists():  # else another driver wrote its plan meanwhile
                 raise StoreError(
                     f"You asked to run a job in {str(self.path)!r}.",
                     f"The folder holds other things ({', '.join(sorted(strange)[:3])}).",
@@ -93,7 +95,8 @@ class Folder:
         """What is none of ours; another driver may be planning here."""
         ours = (*ROOMS, "weights.txt")
         names = [f.name for f in self.path.iterdir()]
-        return [n for n in names if n not in ours and not n.endswith(".part") and not n.startswith("rows-")]
+        others = [n for n in names if n not in ours and not n.endswith(".part") and not n.startswith("rows-")]
+        return others + (["shards of a run whose plan is gone"] if self.done() else [])
 
     def done(self) -> set[int]:
         """The shards that are committed."""
@@ -107,9 +110,10 @@ class Folder:
 
     def commit(self, path: Path, data: bytes) -> bool:
         """Put `data` at `path`, whole, unless something is there: then False. Raises `StoreError` where it cannot be written."""
-        part = path.with_name(f".{path.name}.{me()}.part")
+        part = self.part(path)
         try:
-            with open(part, "wb") as f:
+            part.unlink(missing_ok=True)  # it may be the other name of a file that a dead process committed
+            with open(part, "xb") as f:
                 f.write(data)
                 f.flush()
                 os.fsync(f.fileno())
@@ -118,12 +122,14 @@ class Folder:
             except FileExistsError:
                 return False
             except OSError as e:
-                if e.errno not in NO_LINKS or path.exists():
+                if e.errno not in NO_LINKS:
                     raise
+                if path.exists():
+                    return False
                 os.rename(
                     part, path
                 )  # a file system without links: the name may be there twice, with the same bytes
-            _flush(path.parent)
+            flush(path.parent)
             return True
         except OSError as e:
             raise StoreError(
@@ -137,6 +143,10 @@ class Folder:
             ):  # it may have been renamed, or the disk be gone: `jobs gc` removes what stays
                 part.unlink(missing_ok=True)
 
+    def part(self, path: Path) -> Path:
+        """The name under which this process, and nobody else, makes what is to stand at `path`."""
+        return path.with_name(f".{path.name}.{next(_COUNT)}.{me()}.part")
+
     def write_stop(self, why: str) -> None:
         """Tell every worker of this folder to stop after its shard."""
         self.commit(self.path / "stop.json", json.dumps({"why": why, "by": me(), "at": time.time()}).encode())
@@ -144,7 +154,7 @@ class Folder:
     def stopped(self) -> str:
         """Why everybody is to stop; "" where nobody said so."""
         try:
-            return str(json.loads((self.path / "stop.json").read_text())["why"])
+            return str(json.loads((self.path / "stop.json").read_text("utf-8"))["why"])
         except FileNotFoundError:
             return ""
 
@@ -167,7 +177,7 @@ class Folder:
                 if not self._abandoned(path):
                     return False
                 with suppress(FileNotFoundError):  # somebody else took it away
-                    path.rename(path.with_name(f".{path.name}.{me()}.part"))
+                    path.rename(self.part(path))  # kept for the driver of the dead: `left_by`
                 continue
             except OSError as e:
                 raise StoreError(
@@ -188,14 +198,28 @@ class Folder:
         with suppress(OSError):  # it was taken away, or the disk is gone: the work itself will say so
             os.utime(self._claim(k))
 
-    def release(self, k: int) -> None:
-        """Give shard k back."""
+    def release(self, k: int, of: str = "") -> None:
+        """Give shard k back; `of`: only where that worker holds it."""
+        if of and _told(self._claim(k)).get("worker") != of:
+            return
         with suppress(OSError):
             self._claim(k).unlink(missing_ok=True)
 
     def held(self) -> dict[int, dict[str, Any]]:
         """Who works on what, by shard."""
         return {k: _told(self._claim(k)) for k in _numbers(self.path / "claims", ".json")}
+
+    def working(self) -> dict[int, dict[str, Any]]:
+        """`held`, by those only who are not dead."""
+        return {k: told for k, told in self.held().items() if not self._abandoned(self._claim(k))}
+
+    def left_by(self, worker: str) -> list[int]:
+        """The shards that a dead worker held, also where another has taken its claim away meanwhile."""
+        held = {k for k, told in self.held().items() if told.get("worker") == worker}
+        for taken in (self.path / "claims").glob(".*.json.*.part"):
+            if _told(taken).get("worker") == worker:
+                held.add(int(taken.name.split(".")[1]))
+        return sorted(held)
 
     def put_last(self, k: int, deaths: int) -> None:
         """Have shard k, that some have died of, taken up after all others."""
@@ -213,7 +237,6 @@ class Folder:
     def poison(self, k: int, why: str) -> None:
         """Give shard k up."""
         self.commit(self.path / "poison" / f"{k:06}.json", json.dumps({"why": why}).encode())
-        self.release(k)
 
     def leftovers(self) -> list[Path]:
         """Files that nobody will finish: parts, and claims, of those who are dead or silent."""
@@ -252,12 +275,18 @@ class Folder:
 
 @cache
 def _host() -> str:
-    """This machine and, in a container, this container: process numbers mean something within it alone."""
+    """This machine since it was started and, in a container, this container: process numbers mean something within it alone. Names of
+    machines come twice.
+    """
     try:
         space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
     except OSError:
         space = ""
-    return f"{socket.gethostname()}~{space}".replace("/", "_").replace(".", "_")
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:8]
+    except OSError:
+        boot = ""
+    return f"{socket.gethostname()}~{space}~{boot}".replace("/", "_").replace(".", "_")
 
 
 def me() -> str:
@@ -277,21 +306,27 @@ def _lives(who: str) -> bool | None:
         return False
     except PermissionError:
         return True
-    return _began(int(pid)) == began
+    state = _stat(int(pid))
+    return state[:1] not in (["Z"], ["X"]) and _began(int(pid)) == began  # a zombie works no more
 
 
 def _began(pid: int) -> str:
     """When a process began, in ticks since the machine did; "0" where the system does not tell."""
+    return next(iter(_stat(pid)[19:20]), "0")
+
+
+def _stat(pid: int) -> list[str]:
+    """What the system says of a process, its state first; nothing where it does not tell."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return "0"
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _told(path: Path) -> dict[str, Any]:
     """What a small file says; nothing where it is gone or was cut short."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -306,7 +341,7 @@ def _numbers(folder: Path, suffix: str) -> set[int]:
     return {int(n.removesuffix(suffix)) for n in names if n.endswith(suffix) and n[0] != "."}
 
 
-def _flush(folder: Path) -> None:
+def flush(folder: Path) -> None:
     """Have the names in a folder written to disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:

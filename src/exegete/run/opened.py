@@ -113,13 +113,15 @@ class Run:
             if failed is not None:
                 bad = pc.field("error_type") != ""
                 part = part.filter(bad if failed else ~bad)
-            found.append(part if where is None else part.filter(where))
+            found.append(part)
         whole = (
             pa.concat_tables(found, promote_options="permissive")
             if found
             else pa.table({"n": pa.array([], pa.int64())})
         )
         whole = whole.sort_by("n").replace_schema_metadata(None)
+        if where is not None:  # a shard of failed rows has no such column
+            whole = whole.filter(where)
         if columns is None:
             return whole.drop_columns(["n"])
         missing = [c for c in columns if c not in whole.column_names]
@@ -149,12 +151,24 @@ class Run:
             return found if isinstance(found, pa.Table) else found.read_all()
 
     def arrays(self, name: str) -> Iterator[tuple[list[str], list[np.ndarray]]]:
-        """Dense arrays called `name`: for each shard the ids of its rows and an array a row. Raises `UnknownName`."""
+        """Dense arrays called `name`: for each shard the ids of its rows and an array a row, that of a row that failed without entries.
+        Raises `UnknownName`.
+        """
+        like = self._like(name) if self.shards() else np.zeros(0)
         for k in self.shards():
             found = shard.arrays(self.folder.shard(k, "safetensors"))
-            if name not in found:
-                raise UnknownName("array", name, found)
-            yield shard.read(self.folder.shard(k), ("id",)).column(0).to_pylist(), found[name]
+            ids = shard.read(self.folder.shard(k), ("id",)).column(0).to_pylist()
+            yield ids, found[name] if name in found else [like[:0]] * len(ids)
+
+    def _like(self, name: str) -> np.ndarray:
+        """The first array of that name; where every row of a shard failed, it has none to tell the width from."""
+        known: dict[str, Any] = {}
+        for k in self.shards():
+            found = shard.arrays(self.folder.shard(k, "safetensors"))
+            if name in found:
+                return found[name][0]
+            known |= found
+        raise UnknownName("array", name, known)
 
     def __rich__(self) -> Any:
         return drawer().terminal(self.result) if self.folder.result.exists() else repr(self)

@@ -12,7 +12,7 @@ input lay, the device) is no part of the identity.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import Any
 from exegete.core.errors import StoreError
 from exegete.core.job import Job, job_of
 from exegete.core.value import Value
-from exegete.run.folder import Folder, me
+from exegete.run.folder import Folder, flush
 from exegete.run.rows import write_rows
 
 FORMAT = 1
@@ -56,10 +56,10 @@ class Plan(Value):
         """Where its rows are; named by their content, so that they can be no others."""
         return folder.path / f"rows-{self.rows['digest'][:16]}.parquet"
 
-    def make_job(self) -> Job:
-        """The job, as a worker makes it: where it runs (`told`) added to what it is."""
+    def make_job(self, where: Mapping[str, Any] | None = None) -> Job:
+        """The job, as a worker makes it: where it runs (as is told here, or there) added to what it is."""
         job = dict(self.job)
-        job["model"] = job["model"] | self.told.get("where", {})
+        job["model"] = job["model"] | (self.told.get("where", {}) if where is None else where)
         return job_of(job)
 
     def differences(self, other: "Plan") -> list[str]:
@@ -74,7 +74,7 @@ class Plan(Value):
 def read_plan(folder: Folder) -> Plan:
     """The plan of a folder. Raises `StoreError` where there is none that can be read."""
     try:
-        plan = Plan(**json.loads(folder.plan.read_text()))
+        plan = Plan(**json.loads(folder.plan.read_text("utf-8")))
     except FileNotFoundError:
         raise StoreError(
             f"You asked for the run in {str(folder.path)!r}.", "There is no plan.json.", "Check the path."
@@ -99,23 +99,21 @@ def make_plan(
 ) -> Plan:
     """The plan of `job` over `rows`, in the folder: written, or found there. Raises `StoreError` for that of another job."""
     folder.make()
-    part = folder.path / f".rows.{me()}.part"
+    part = folder.part(folder.path / "rows")
     try:
         cut = write_rows(part, rows(), job.shard_tokens, job.shard_rows, whole=bool(job.whole))
         shape = {"n": cut.rows, "shards": cut.shards, "tokens": cut.tokens, "digest": cut.digest}
         shape |= {"shard_tokens": job.shard_tokens, "shard_rows": job.shard_rows, "whole": job.whole}
-        told = {
-            "where": {k: v for k, v in job.model.model_dump().items() if k in ("device", "device_map")}
-        } | told
+        told = {"where": job.model.where()} | told
         plan = Plan(job=job.identity(), rows=shape, code=code(), told=told)
         if not folder.plan.exists():
             _once(part, plan.file(folder))
-            folder.commit(
-                folder.plan, (json.dumps(plan.model_dump(), indent=1, ensure_ascii=False) + "\n").encode()
-            )
+            folder.commit(folder.plan, (json.dumps(plan.model_dump(), indent=1) + "\n").encode())
+        found = read_plan(folder)
+        if found.hash == plan.hash and not plan.file(folder).exists():
+            _once(part, plan.file(folder))
     finally:
         part.unlink(missing_ok=True)
-    found = read_plan(folder)
     if found.hash != plan.hash:
         lines = found.differences(plan)
         raise StoreError(
@@ -134,6 +132,7 @@ def _once(part: Path, path: Path) -> None:
         return
     except OSError:
         os.replace(part, path)
+    flush(path.parent)
 
 
 @cache

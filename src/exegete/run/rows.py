@@ -30,7 +30,9 @@ SCHEMA = pa.schema([("id", pa.string()), ("n", pa.int64()), ("data", pa.string()
 
 @dataclass(frozen=True)
 class Cut:
-    """What was written: how many rows, shards and estimated tokens, and the hash of the rows in the order of the input."""
+    """What was written: how many rows, shards and estimated tokens, and the hash of the rows in the order of the input and of how
+    they are cut: of everything that the file holds.
+    """
 
     rows: int
     shards: int
@@ -46,9 +48,9 @@ def write_rows(
     try:
         with pq.ParquetWriter(path, SCHEMA, compression="zstd") as out:
             for shard in _shards(rows, digest, tokens, most, whole):
-                out.write_table(
-                    pa.Table.from_pylist([r._asdict() | {"data": d} for r, d, _ in shard], SCHEMA)
-                )
+                table = pa.Table.from_pylist([r._asdict() | {"data": d} for r, d, _ in shard], SCHEMA)
+                out.write_table(table, row_group_size=max(len(shard), 1))  # one, whatever its size
+                digest.update(json.dumps([r.n for r, _, _ in shard]).encode())
                 counts = [counts[0] + len(shard), counts[1] + 1, counts[2] + sum(t for _, _, t in shard)]
         with open(path, "rb") as f:
             os.fsync(f.fileno())

@@ -1,25 +1,25 @@
 """Is a run what it says? Every row once, every file as it was written, and a sample computed again.
 
 1. the ids of all shards are those of the rows, each once;
-2. hashes of all files are those of the manifest; each shard names this plan and these weights;
+2. hashes of all files (rows, shards, result) are those of the manifest; each shard names this plan and these weights;
 3. `sample` shards, drawn at random, are worked on again: the bytes must be the same. On another kind of machine numbers may differ by
-   rounding: then values are compared, and the largest relative difference is told.
+   rounding: then values, columns and arrays are compared (`run.alike`), and the largest relative difference is told.
 
 Cost: reading everything once, and the passes of the sample.
 """
 
-import hashlib
 import json
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
+from pathlib import Path
 
 from exegete.core.errors import ExegeteError
-from exegete.core.job import Output, Row, Worker
+from exegete.core.job import Output, Row, RowFailed, Worker
 from exegete.core.result import Listing
 from exegete.core.seed import generator
-from exegete.core.store import in_order
+from exegete.core.store import in_order, pack_part, unpack
 from exegete.run import shard
+from exegete.run.alike import Alike
+from exegete.run.drive import hash_of
 from exegete.run.folder import Folder
 from exegete.run.plan import Plan, read_plan
 from exegete.run.rows import Rows
@@ -33,7 +33,7 @@ def verify(folder: Folder, sample: int = 1, seed: int = 0, worker: Worker | None
     plan = read_plan(folder)
     rows = Rows(plan.file(folder))
     lines = [_ids(folder, plan, rows), _files(folder, plan), _failed(folder)]
-    done = sorted(folder.done())
+    done = sorted(k for k in folder.done() if k < plan.n_shards)
     drawn = (
         sorted(generator(seed, "verify").choice(done, min(sample, len(done)), replace=False).tolist())
         if done
@@ -58,37 +58,41 @@ def _ids(folder: Folder, plan: Plan, rows: Rows) -> _Line:
     """Every row once."""
     wrong, there = [], 0
     for k in sorted(folder.done()):
-        found = shard.read(folder.shard(k), ("id",)).column(0).to_pylist()
-        there += len(found)
-        if found != rows.ids(k):
+        try:
+            found = shard.read(folder.shard(k), ("id",)).column(0).to_pylist()
+        except ExegeteError:
             wrong.append(k)
-    missing = plan.n_rows - there
+            continue
+        there += len(found)
+        if k >= plan.n_shards or found != rows.ids(k):
+            wrong.append(k)
     words = f"{there:,} of {plan.n_rows:,} rows are there, in their order"
     words += f"; shards with other rows: {wrong[:5]}" if wrong else ""
-    return "every row once", not wrong and not missing, words
+    return "every row once", not wrong and there == plan.n_rows, words
 
 
 def _files(folder: Folder, plan: Plan) -> _Line:
     """Every file as it was written."""
-    told: dict[str, str] = {}
+    told: dict[Path, str] = {}
     if folder.manifest.exists():
-        told = json.loads(folder.manifest.read_text())["files"]
+        said = json.loads(folder.manifest.read_text("utf-8"))
+        told = {folder.shard(0).with_name(name): h for name, h in said["files"].items()}
+        told |= {folder.path / name: h for name, h in said.get("beside", {}).items()}
     wrong, weights = [], set()
+    for path, told_hash in told.items():
+        if not path.exists() or hash_of(path) != told_hash:
+            wrong.append(path.name)
     for k in sorted(folder.done()):
-        for kind in ("parquet", "safetensors"):
-            path = folder.shard(k, kind)
-            if path.name in told and (
-                not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != told[path.name]
-            ):
-                wrong.append(path.name)
+        name = folder.shard(k).name
         try:
             said = shard.told(folder.shard(k))
         except ExegeteError:
-            wrong.append(folder.shard(k).name)
+            wrong.append(name)
             continue
         weights.add(said["weights"])
         if said["plan"] != plan.hash:
-            wrong.append(folder.shard(k).name)
+            wrong.append(name)
+    wrong = list(dict.fromkeys(wrong))
     words = (
         f"{len(told)} files have the hashes of the manifest"
         if told
@@ -101,7 +105,12 @@ def _files(folder: Folder, plan: Plan) -> _Line:
 
 def _failed(folder: Folder) -> _Line:
     """How many rows failed, and how many shards were given up."""
-    failed = sum(int(shard.told(folder.shard(k))["failed"]) for k in folder.done())
+    failed = 0
+    for k in folder.done():
+        try:
+            failed += int(shard.told(folder.shard(k))["failed"])
+        except ExegeteError:  # told of among the files
+            continue
     poison = sorted(folder.poisoned() - folder.done())
     return "shards given up", not poison, f"{len(poison)} given up; {failed:,} rows failed and say why"
 
@@ -114,44 +123,41 @@ def _again(folder: Folder, plan: Plan, rows: Rows, worker: Worker, k: int) -> _L
     table, dense = shard.encode(given, outputs, told)
     name = f"shard {k} again"
     beside = folder.shard(k, "safetensors")
-    same = table == folder.shard(k).read_bytes() and (dense is None or in_order(dense) == beside.read_bytes())
-    if same:
+    there = beside.read_bytes() if beside.exists() else None
+    if table == folder.shard(k).read_bytes() and there == (dense and in_order(dense)):
         return name, True, f"{len(given)} rows, the same bytes"
-    gap = _gap(given, outputs, folder, k)
-    if gap is None:
-        return name, False, "other rows, columns, or failures"
-    return (
-        name,
-        gap <= ROUNDING,
-        f"{len(given)} rows; numbers differ by {gap:.1e} at most, relative to the largest",
-    )
+    try:
+        alike = _compared(given, outputs, folder, plan, k)
+    except ExegeteError as e:
+        return name, False, e.found
+    if not alike.same:
+        return name, False, "other rows, columns, values or failures"
+    words = f"{len(given)} rows; numbers differ by {alike.gap:.1e} at most, relative to the largest"
+    return name, alike.gap <= ROUNDING, words
 
 
-def _gap(given: list[Row], outputs: Any, folder: Folder, k: int) -> float | None:
-    """The largest difference of numbers, relative to the largest of their kind; None where something else differs."""
-    old = [o for _, o in shard.decode(folder.shard(k), None, values=False)]
+def _compared(given: list[Row], outputs: Sequence[Output], folder: Folder, plan: Plan, k: int) -> Alike:
+    """What was computed again against what is there."""
+    part, found = plan.make_job().part, Alike()
+    old = shard.decode(folder.shard(k), part)
     arrays = shard.arrays(folder.shard(k, "safetensors"))
-    worst = 0.0
-    for i, (new, was) in enumerate(zip(outputs, old, strict=True)):
-        if (new.error is None) != (was.error is None):
-            return None
-        for a, b in _pairs(new, was, {n: v[i] for n, v in arrays.items()}):
-            if a.shape != b.shape:
-                return None
-            far = np.abs(a - b)[~(np.isnan(a) & np.isnan(b))]
-            if len(far):
-                worst = max(worst, float(far.max()) / max(float(np.nanmax(np.abs(b))), 1e-9))
-    return worst
+    found.same = [row.id for row, _ in old] == [row.id for row in given]
+    if not found.same:
+        return found
+    for i, (new, (_, was)) in enumerate(zip(outputs, old)):
+        found.add(_kind(new), _kind(was))
+        if new.error is None and was.error is None:
+            found.add(unpack(pack_part(new.value), part), was.value, "value")
+        found.add({n: new.flat.get(n) for n in was.flat}, dict(was.flat), "flat")
+        found.add(sorted(n for n in new.flat if n not in was.flat), [])
+        for name in {**arrays, **new.arrays}:
+            here, there = new.arrays.get(name), arrays[name][i] if name in arrays else None
+            if here is None and there is not None and not len(there):  # a row that failed
+                continue
+            found.add(here, there, f"arrays.{name}")
+    return found
 
 
-def _pairs(new: Output, was: Output, arrays: dict[str, np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
-    both = [(v, was.flat.get(n)) for n, v in new.flat.items()] + [
-        (v, arrays.get(n)) for n, v in new.arrays.items()
-    ]
-    return [
-        (np.asarray(a, dtype=float), np.asarray(b, dtype=float)) for a, b in both if _number(a) and _number(b)
-    ]
-
-
-def _number(x: Any) -> bool:
-    return not isinstance(x, (str, bool)) and x is not None and np.asarray(x).dtype.kind in "fiu"
+def _kind(output: Output) -> str:
+    """The kind of error of a row."""
+    return output.error.kind if isinstance(output.error, RowFailed) else type(output.error).__name__

@@ -1,10 +1,10 @@
 """Watching a run: how far it is, how fast, how much failed, how long it will take. Reads the logs, so that anybody can.
 
-Rates are those of the last `WINDOW` seconds of wall-clock time, over all workers. Nothing is asked of the workers.
+Rates are those of the last `WINDOW` seconds of wall-clock time (of the last `SHARDS` shards of a worker, where these take longer), over
+all workers. Nothing is asked of the workers.
 """
 
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,22 @@ from exegete.run.folder import Folder
 from exegete.run.plan import Plan
 
 WINDOW = 30.0
+SHARDS = 4
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A shard: when it was begun and committed, how many rows and tokens it has."""
+
+    begun: float
+    at: float
+    rows: int
+    tokens: int
+
+    @property
+    def middle(self) -> float:
+        """When half of it was done."""
+        return (self.begun + self.at) / 2
 
 
 @dataclass
@@ -27,8 +43,8 @@ class Watch:
     done: int = 0
     failed: int = 0
     spent: float = 0.0  # seconds of all workers
-    workers: set[str] = field(default_factory=set)
-    recent: deque[tuple[float, int, int]] = field(default_factory=deque)  # at, rows, tokens
+    recent: list[_Made] = field(default_factory=list)
+    cut: bool = False  # whether earlier ones were left out of `recent`
 
     @classmethod
     def of(cls, folder: Folder, plan: Plan) -> "Watch":
@@ -36,11 +52,14 @@ class Watch:
         found = cls(folder, plan, Reader(folder.log))
         for event in found.reader.new():
             found._hear(event, time.time())
-        for k in folder.done() - found.seen:  # committed by somebody whose log is gone
-            told = shard.told(folder.shard(k))
-            found._count(k, int(told["rows"]), int(told["failed"]))
-        found.workers.clear()
+        found.settle()
         return found
+
+    def settle(self) -> None:
+        """Count what was committed and not told: by somebody whose log is gone, or who was killed before a word of it."""
+        for k in self.folder.done() - self.seen:
+            told = shard.told(self.folder.shard(k))
+            self._count(k, int(told["rows"]), int(told["failed"]))
 
     @property
     def total(self) -> int:
@@ -57,12 +76,15 @@ class Watch:
     def rates(self) -> tuple[float, float]:
         """Rows and tokens a second, lately."""
         now = time.time()
-        while self.recent and self.recent[0][0] < now - WINDOW:
-            self.recent.popleft()
-        if not self.recent:
+        since = now - max([WINDOW, *(SHARDS * (m.at - m.begun) for m in self.recent)])
+        kept = sorted((m for m in self.recent if m.middle >= since), key=lambda m: m.middle)
+        self.cut |= len(kept) < len(self.recent)
+        self.recent = kept
+        if not kept:
             return 0.0, 0.0
-        span = max(now - self.recent[0][0], 0.5)
-        return sum(r for _, r, _ in self.recent) / span, sum(t for _, _, t in self.recent) / span
+        first = kept[0].middle if self.cut else min(m.begun for m in kept)
+        span = max(now - first, 0.5)
+        return sum(m.rows for m in kept) / span, sum(m.tokens for m in kept) / span
 
     def line(self) -> str:
         """Where it stands, in words."""
@@ -82,19 +104,17 @@ class Watch:
         return ", ".join(words)
 
     def _hear(self, event: dict[str, Any], now: float) -> None:
-        self.workers.add(str(event.get("worker")))
-        if event.get("event") in ("end", "died"):
-            self.workers.discard(str(event.get("worker")))
         if event.get("event") not in ("shard", "lost"):
             return
         self.spent += float(event["seconds"])
         k, rows = int(event["shard"]), int(event["rows"])
         if k not in self.seen and self.folder.shard(k).exists():
             self._count(k, rows, int(event["failed"]))
-            if now - float(event["at"]) < WINDOW:
-                self.recent.append(
-                    (float(event["at"]) - float(event["seconds"]) / 2, rows, int(event["tokens"]))
-                )
+            at, took = float(event["at"]), float(event["seconds"])
+            if now - at < max(WINDOW, SHARDS * took):
+                self.recent.append(_Made(at - took, at, rows, int(event["tokens"])))
+            else:
+                self.cut = True
 
     def _count(self, k: int, rows: int, failed: int) -> None:
         self.seen.add(k)

@@ -9,9 +9,10 @@
 It stops after a shard when told to (a signal, `stop.json`, its parent's death). Whatever kills it, what was committed stays.
 """
 
+import gc
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,17 +42,26 @@ class Here:
     log: Log
 
     @classmethod
-    def of(cls, path: Path, name: str, job: Job | None = None) -> "Here":
-        """All that stands in a folder. `job` is one that is made already."""
+    def of(
+        cls, path: Path, name: str, job: Job | None = None, where: Mapping[str, Any] | None = None
+    ) -> "Here":
+        """All that stands in a folder. `job` is one that is made already; `where` is told in place of what the plan says."""
         folder = Folder(path)
         plan = read_plan(folder)
-        if plan.code != code():
-            raise StoreError(
-                f"You asked to go on with the run in {str(path)!r}.",
-                f"It was begun by other code ({_code(plan.code)} there, {_code(code())} now), and halves by two versions do not fit.",
-                "Go on with the version that began it, or begin in another folder.",
-            )
-        return cls(folder, plan, job or plan.make_job(), Rows(plan.file(folder)), name, Log(folder.log, name))
+        same_code(folder, plan)
+        return cls(
+            folder, plan, job or plan.make_job(where), Rows(plan.file(folder)), name, Log(folder.log, name)
+        )
+
+
+def same_code(folder: Folder, plan: Plan) -> None:
+    """Raises `StoreError` where a run was begun by other code than this."""
+    if plan.code != code():
+        raise StoreError(
+            f"You asked to go on with the run in {str(folder.path)!r}.",
+            f"It was begun by other code ({_code(plan.code)} there, {_code(code())} now), and halves by two versions do not fit.",
+            "Go on with the version that began it, or begin in another folder.",
+        )
 
 
 def _code(told: dict[str, str]) -> str:
@@ -60,7 +70,7 @@ def _code(told: dict[str, str]) -> str:
 
 def work_off(here: Here, worker: Worker, stop: Callable[[], bool]) -> None:
     """Work until every shard is done or given up, or `stop()`. Raises what the folder or the model make impossible."""
-    _same_weights(here.folder, worker)
+    same_weights(here.folder, worker)
     here.log.tell("begin")
     while not _over(here, stop):
         left = _left(here)
@@ -124,7 +134,8 @@ def worked(worker: Worker, rows: Sequence[Row], log: Log | None = None) -> Seque
     except Exception as e:
         if not out_of_memory(e):
             raise
-        found = e
+        found = _bare(e)
+    gc.collect()
     if log is not None:
         log.tell("memory", {"rows": len(rows)})
     if worker.halve():
@@ -133,6 +144,15 @@ def worked(worker: Worker, rows: Sequence[Row], log: Log | None = None) -> Seque
         return [Output(error=found)]
     half = len(rows) // 2
     return [*worked(worker, rows[:half], log), *worked(worker, rows[half:], log)]
+
+
+def _bare(error: Exception) -> Exception:
+    """The error without its frames, which would hold what was computed while less is tried."""
+    at: BaseException | None = error
+    while at is not None:
+        at.__traceback__ = None
+        at = at.__cause__ or at.__context__
+    return error
 
 
 @contextmanager
@@ -153,15 +173,15 @@ def _held(folder: Folder, k: int) -> Any:
         thread.join()
 
 
-def _same_weights(folder: Folder, worker: Worker) -> None:
-    """The first worker writes down which weights it has; others must have the same. Raises `ModelError`."""
-    path = folder.path / "weights.txt"
+def same_weights(folder: Folder, worker: Worker) -> None:
+    """The first worker writes down which weights and tokenizer it has; others must have the same. Raises `ModelError`."""
+    path, mine = folder.path / "weights.txt", worker.identity
     if not path.exists():
-        folder.commit(path, worker.fingerprint.encode())
-    first = path.read_text()
-    if first != worker.fingerprint:
+        folder.commit(path, mine.encode())
+    first = path.read_text("utf-8")
+    if first != mine:
         raise ModelError(
             f"A worker was to go on with the run in {str(folder.path)!r}.",
-            f"The model's weights are not those it began with ({worker.fingerprint} now, {first} then).",
+            f"The model's weights or tokenizer are not those it began with ({mine} now, {first} then).",
             "Give the model it began with, or begin in another folder.",
         )

@@ -18,6 +18,7 @@ from exegete.core.errors import UsageError
 jobs = typer.Typer(name="jobs", help="Runs: how far they are, going on, checking, stopping, clearing up.")
 Dir = Annotated[str, typer.Argument(metavar="DIR", help="The folder of a run.")]
 EVERY = 2.0
+QUIET = 300.0  # seconds without anybody at work, after which a run is over: models may be loading
 
 
 @jobs.command("status")
@@ -30,7 +31,7 @@ def status(folder: Dir, as_json: o.Json = False) -> int:
 
     found = Run(folder)
     watch = Watch.of(Folder(found.folder.path), found.plan)
-    held = found.folder.held()
+    held = found.folder.working()
     state = (
         "finished"
         if found.finished
@@ -76,15 +77,20 @@ def watch(folder: Dir) -> int:
 
     place = Folder.of(folder)
     seen = Watch.of(place, read_plan(place))
-    last = ""
+    last, quiet = "", time.monotonic()
     while True:
         seen.poll()
         if seen.line() != last:
             last = seen.line()
             print(last, flush=True)
+        if place.working():
+            quiet = time.monotonic()
         if place.manifest.exists() or place.stopped():
             print("finished" if place.manifest.exists() else f"stopped: {place.stopped()}")
             return 0
+        if time.monotonic() - quiet > QUIET:
+            print(f"not finished, and nobody has worked on it for {QUIET:.0f} s; exegete jobs resume goes on")
+            return 1
         time.sleep(EVERY)
 
 
