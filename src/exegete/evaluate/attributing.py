@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import t as student
 
-from exegete.core.errors import ExegeteError
+from exegete.core.errors import ExegeteError, InputError
 from exegete.core.job import Job, Output, Row, Worker
 from exegete.core.method import method_of
 from exegete.core.request import Text
@@ -79,7 +79,7 @@ class _Rows(Explainer):
         try:
             request: dict[str, Any] = {"request": self._request(row)}
             if self.job.target_column:
-                own = row.get(self.job.target_column)
+                own = self._own(row)
                 request["target"] = self.job.target.model_copy(update={"label": own})
         except (ExegeteError, KeyError, TypeError, ValueError) as e:  # no request: a row that failed
             return Output(error=e)
@@ -88,9 +88,21 @@ class _Rows(Explainer):
             return found
         return Output(found.value, flat_of(found.value), tokens=found.tokens)
 
+    def _own(self, row: Mapping[str, Any]) -> Any:
+        """What a row says of its target: nothing (null) is what the model predicts."""
+        column = self.job.target_column
+        if column not in row:
+            raise InputError(
+                f"You asked for the target that each row names in {column!r}.",
+                f"The row has no such column; its columns are {', '.join(row)}.",
+                "Check --target-column.",
+            )
+        return row[column]
+
     def _request(self, row: Mapping[str, Any]) -> Text:
         if "request" in row:
-            return Text(**row["request"])
+            asked = Text(**row["request"])
+            return asked.model_copy(update={"truncate": True}) if self.job.truncate else asked
         return Text(text=row["text"], pair=row.get("pair"), truncate=self.job.truncate)
 
 

@@ -21,6 +21,7 @@ from exegete.models.ask import ask
 from exegete.models.model import Model, lighter
 from exegete.models.pool import Pool
 from exegete.models.randomise import Randomiser
+from exegete.models.reference import identity
 from exegete.run.here import worked_here
 
 
@@ -77,6 +78,11 @@ class Explainer(Worker):
         asked.method.check(model)
         self.model, self.asked, self.fingerprint = model, asked, model.fingerprint
         self.randomiser = Randomiser(asked.seed)
+
+    @property
+    def identity(self) -> str:
+        """Which weights and tokenizer."""
+        return identity(self.model)
 
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
         """An attribution a row, or its error."""

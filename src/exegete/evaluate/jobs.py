@@ -113,11 +113,11 @@ def _judge(metrics: str, model: ModelRef, data: Any, w: Wanted) -> tuple[Job, Ro
         prefix=w.prefix, trust="fast" if w.trust == "none" else w.trust, told=told,
     )  # fmt: skip
     if not isinstance(data, str):
-        return job, lambda: _listed([row_of(t, n) for n, t in enumerate(data)])
+        return job, lambda: _listed([row_of(_cut(t, w), n) for n, t in enumerate(data)])
 
     def rows() -> Iterator[tuple[str, dict[str, Any]]]:
         for n, (name, row) in enumerate(_from_file(data, w)):
-            yield name, row_of(Text(text=row["text"], pair=row.get("pair"), truncate=w.truncate), n)
+            yield name, {"n": n, "request": _request(row, w)}  # one that is no text fails when it is judged
 
     return job, rows
 
@@ -145,19 +145,12 @@ def _study(study: Study, model: ModelRef, data: Any, w: Wanted) -> tuple[Job, Ro
     if isinstance(data, str) and study.asks != "texts":
         items, left_out = read_items(study, data, w)
     else:
-        items, left_out = [] if isinstance(data, str) else [study.item_of(i) for i in data], ()
+        items, left_out = [] if isinstance(data, str) else [_cut(study.item_of(i), w) for i in data], ()
     job = Studying(
         model=model, method=study.id, params=study.params(), target=w.target, seed=w.seed, left_out=left_out
     )
     if isinstance(data, str) and study.asks == "texts":
-        return job, lambda: (
-            (
-                name,
-                {k: row[k] for k in ("text", "pair") if row.get(k) is not None}
-                | ({"truncate": True} if w.truncate else {}),
-            )
-            for name, row in _from_file(data, w)
-        )
+        return job, lambda: ((name, _request(row, w)) for name, row in _from_file(data, w))
     study.counted(tuple(items[: w.limit]))
     return job, lambda: _listed([_plain(i) for i in items[: w.limit]])
 
@@ -199,6 +192,19 @@ def _left_out(what: str, why: Sequence[str]) -> tuple[str, ...]:
 def _from_file(path: str, w: Wanted) -> Iterator[tuple[str, dict[str, Any]]]:
     for row in Source(path, text=w.text_column, id=w.id_column, limit=w.limit).rows():
         yield row.id, row.fields
+
+
+def _request(row: dict[str, Any], w: Wanted) -> dict[str, Any]:
+    """What a row of a file asks, as a `Text` in plain data."""
+    said = {k: row[k] for k in ("text", "pair") if row.get(k) is not None}
+    return said | ({"truncate": True} if w.truncate else {})
+
+
+def _cut(text: Any, w: Wanted) -> Any:
+    """A text in memory, cut at the model's length limit where that is wanted."""
+    if not w.truncate or not isinstance(text, (str, Text)):
+        return text
+    return Text.of(text).model_copy(update={"truncate": True})
 
 
 def _listed(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:

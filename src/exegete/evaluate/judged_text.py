@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from exegete.core.errors import ExegeteError
+from exegete.core.job import out_of_memory
 from exegete.core.request import Text
 from exegete.core.result import Attribution
 from exegete.core.seed import generator
@@ -108,6 +109,8 @@ def sheet_of(bench: Bench, metrics: Sequence[ExplanationMetric]) -> Sheet:
     again = _again(bench, lines)
     for k, (metric, name) in enumerate(zip(metrics, labels(metrics))):
         found, error = attempt(lambda job=(metric, name): _column(bench, *job, lines, gold, again))
+        if out_of_memory(error) and error is not None:  # less is taken at a time, and the text judged again
+            raise error
         if found is None:
             failures.append(f"{name} on {bench.case.where}: {words(error)}")
             continue

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from exegete.core.errors import InputError
-from exegete.core.job import Job, ModelRef, Output, Row, Worker
+from exegete.core.job import Job, ModelRef, Output, Row, Worker, out_of_memory
 from exegete.core.method import Method, method_of
 from exegete.core.rationale import Rationale
 from exegete.core.registry import METRICS
@@ -30,7 +30,7 @@ from exegete.evaluate.sheet import Sheet
 from exegete.evaluate.suite_table import table_of
 from exegete.models.model import lighter
 from exegete.models.randomise import Randomiser
-from exegete.models.reference import load_ref
+from exegete.models.reference import found_at, identity, load_ref
 
 
 class Judge(Worker):
@@ -47,9 +47,14 @@ class Judge(Worker):
         self.progress = Quiet() if progress is None else progress
         self.model, self.fingerprint = what.model, what.model.fingerprint
 
+    @property
+    def identity(self) -> str:
+        """Which weights and tokenizer."""
+        return identity(self.model)
+
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
         """A sheet a text; where no method could explain it, with the first error."""
-        return [self._one(row) for row in rows]
+        return [self._safe(row) for row in rows]
 
     def halve(self) -> bool:
         """Half as many tokens in a pass."""
@@ -63,6 +68,14 @@ class Judge(Worker):
         where = str(output.flat.get("text") or name)
         case = Case(where, nothing, failures=(f"{where}: {words(output.error)}",))
         return Sheet.of(case, [[None] * len(self.metrics)] * (len(nothing) + 2), (), Cost())
+
+    def _safe(self, row: Mapping[str, Any]) -> Output:
+        try:
+            return self._one(row)
+        except Exception as e:  # no text, or one that a control or metric does not bear: a row that failed
+            if out_of_memory(e):
+                raise
+            return Output(error=e)
 
     def _one(self, row: Mapping[str, Any]) -> Output:
         case = whole(case_of(self.what, _text(row), int(row["n"]), self.progress))
@@ -100,10 +113,10 @@ class Judging(Job):
         told: bool, model: ModelRef | None = None,
     ) -> "Judging":  # fmt: skip
         """The job that a suite's plan describes."""
-        ref = model or ModelRef(
+        ref = model or found_at(ModelRef(
             source=what.model.name, task=what.model.task, dtype=str(what.model.dtype).removeprefix("torch."),
             revision=what.model.revision or None,
-        )  # fmt: skip
+        ))  # fmt: skip
         return cls(
             model=ref, seed=what.seed, methods=tuple(_told(m) for m in what.methods),
             metrics=tuple(_told(m) for m in metrics), target=what.target, unit=what.unit, prefix=what.prefix,

@@ -1,23 +1,26 @@
 """Starting a run: the model by reference, the folder (given, or in the cache), the engine.
 
-Where no folder is given the run lies in the cache, under the hash of its plan and of the model's weights: it is found again by the same
-call, and never by another model, revision or parameter, also where a folder of weights has changed under its name.
+Where no folder is given the run lies in the cache, under the hash of its plan, of the model's weights and tokenizer, and of the files that
+its parameters name: it is found again by the same call, and never by another model, revision or parameter, also where a file or a
+folder of weights has changed under its name.
 """
 
 import hashlib
+import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from exegete.core.errors import UsageError
+from exegete.core.errors import StoreError, UsageError
 from exegete.core.job import Job, ModelRef
 from exegete.models.load import load
 from exegete.models.model import Model
-from exegete.models.reference import load_ref
+from exegete.models.reference import found_at, identity, load_ref
 from exegete.run.cache import root, shrink
-from exegete.run.drive import Engine, drive, prepare
-from exegete.run.folder import Folder, me
+from exegete.run.drive import Engine, drive, hash_of, prepare
+from exegete.run.folder import Folder
 from exegete.run.opened import Run
 from exegete.run.plan import Plan, read_plan
 
@@ -48,12 +51,13 @@ def launch(
 def reference(model: Any) -> tuple[ModelRef, Model | None]:
     """How a worker loads the model, and the model itself where it is loaded already."""
     if isinstance(model, ModelRef):
-        return model, None
+        return found_at(model), None
     if isinstance(model, (str, Path)):
-        return ModelRef(source=str(model)), None
+        return found_at(ModelRef(source=str(model))), None
     live = load(model)
     dtype = str(live.dtype).removeprefix("torch.")
-    return ModelRef(source=live.name, task=live.task, revision=live.revision or None, dtype=dtype), live
+    ref = ModelRef(source=live.name, task=live.task, revision=live.revision or None, dtype=dtype)
+    return found_at(ref), live
 
 
 def _cached(job: Job, rows: Callable[[], Iterable[tuple[str, dict[str, Any]]]], model: Model) -> Path:
@@ -65,22 +69,54 @@ def _cached(job: Job, rows: Callable[[], Iterable[tuple[str, dict[str, Any]]]], 
             "Nothing is kept here (EXEGETE_CACHE=off).",
             "Name a folder: --out DIR",
         )
-    home.mkdir(parents=True, exist_ok=True)
-    part = home / f".{me()}.new"
-    folder = prepare(job, rows, part, {})
-    plan: Plan = read_plan(folder)
-    key = hashlib.sha256(f"{plan.hash} {model.fingerprint}".encode()).hexdigest()[:32]
-    path = home / key
     try:
-        part.rename(path)
-    except OSError:  # it is there already
-        _clear(part)
-    os.utime(path)
-    shrink(home, key, "manifest.json")
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            prefix=".", suffix=".new", dir=home, ignore_cleanup_errors=True
+        ) as new:
+            folder = prepare(job, rows, Path(new) / "run", {})
+            plan: Plan = read_plan(folder)
+            named = [plan.job.get(name) for name in ("params", "methods", "metrics")]
+            told = [plan.hash, identity(model), _files(named)]
+            key = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+            path = home / key
+            if not path.exists():
+                _put(folder.path, path)
+        os.utime(path)
+        shrink(home, key, "manifest.json")
+    except OSError as e:
+        raise StoreError(
+            "You asked to run a job and named no folder for what comes of it.",
+            f"It cannot be kept in {str(home)!r} ({e.strerror or e}).",
+            "Name a folder (--out DIR), or another cache: EXEGETE_CACHE=/path",
+        ) from e
     return path
 
 
-def _clear(folder: Path) -> None:
-    import shutil
+def _put(new: Path, path: Path) -> None:
+    """Give a folder its name, unless another was faster."""
+    try:
+        new.rename(path)
+    except OSError:
+        if not path.exists():
+            raise
 
-    shutil.rmtree(folder)
+
+def _files(value: Any) -> list[str]:
+    """Hashes of the files that are named somewhere in parameters (dictionaries, scores), in order; of folders what is in them, how
+    large and how old.
+    """
+    if isinstance(value, dict):
+        return [h for k in sorted(value) for h in _files(value[k])]
+    if isinstance(value, (list, tuple)):
+        return [h for v in value for h in _files(v)]
+    if not isinstance(value, str) or not value.strip():
+        return []
+    try:
+        place = Path(value).expanduser()
+        if place.is_file():
+            return [hash_of(place)]
+        inside = sorted(place.rglob("*")) if place.is_dir() else []
+        return [f"{p} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in inside if p.is_file()]
+    except (OSError, ValueError, RuntimeError):  # no path: a word
+        return []

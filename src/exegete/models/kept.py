@@ -46,9 +46,12 @@ class Kept:
         if self.root is None or not (self.root / self.key / "done").exists():
             return None
         folder = self.root / self.key
-        os.utime(folder)
-        n = int((folder / "done").read_text())
-        return tuple(np.load(folder / f"{i}.npy", mmap_mode="r") for i in range(n))
+        try:
+            os.utime(folder)
+            n = int((folder / "done").read_text())
+            return tuple(np.load(folder / f"{i}.npy", mmap_mode="r") for i in range(n))
+        except FileNotFoundError:  # another process has just made room
+            return None
 
     def make(self, rows: int, width: int) -> np.ndarray:
         """An array of zeros, float32 [rows, width], to be filled. Raises `StoreError` where the disk is full."""

@@ -20,7 +20,7 @@ from exegete.core.result import Listing, Provenance
 from exegete.models.harvest import Table, harvest
 from exegete.models.lab import Lab
 from exegete.models.model import Model, lighter
-from exegete.models.reference import load_ref
+from exegete.models.reference import identity, load_ref
 
 
 class Harvesting(Job):
@@ -48,20 +48,23 @@ class Harvesting(Job):
 
     def merge(self, outputs: Iterable[tuple[Row, Output]], worker: Callable[[], Any]) -> Listing:
         """How much was kept. The activations stay in their shards."""
-        n, vectors, cut, failed = 0, 0, 0, 0
+        n, vectors, lost, cut, failed = 0, 0, 0, 0, 0
         for _, o in outputs:
             failed += o.error is not None
             n += o.error is None
             vectors += int(o.flat.get("vectors") or 0)
-            cut += int(o.flat.get("failed_marks") or 0)
+            lost += int(o.flat.get("failed_marks") or 0)
+            cut += bool(o.flat.get("cut"))
         return Listing(
             title=f"Activations of {self.model.source}",
             columns=("site", "pool", "rows", "vectors", "rows failed", "marks failed"),
             rows=tuple(
-                (s, self.pool, f"{n:,}", f"{vectors:,}", f"{failed:,}", f"{cut:,}") for s in self.sites
+                (s, self.pool, f"{n:,}", f"{vectors:,}", f"{failed:,}", f"{lost:,}") for s in self.sites
             ),
             ok=failed == 0,
-            footer="Marks fail where the context cuts off their tokens. Read the arrays with xg.open(DIR).arrays(site).",
+            footer=("Marks fail where the context cuts off their tokens. " if lost else "")
+            + (f"Of {cut:,} texts only the beginning fits the context and was read. " if cut else "")
+            + "Read the arrays with xg.open(DIR).arrays(site).",
             provenance=Provenance(
                 model=self.model.source, method="harvest", params={"sites": self.sites, "pool": self.pool}
             ),
@@ -73,6 +76,11 @@ class Reader(Worker):
 
     def __init__(self, model: Model, sites: tuple[str, ...], pool: str) -> None:
         self.model, self.sites, self.pool, self.fingerprint = model, sites, pool, model.fingerprint
+
+    @property
+    def identity(self) -> str:
+        """Which weights and tokenizer."""
+        return identity(self.model)
 
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
         """Arrays of each row by place; where a stretch fails, each by itself."""
@@ -100,7 +108,8 @@ class Reader(Worker):
             for s, v in table.values.items()
         }
         n = len(next(iter(arrays.values())))
-        flat = {"vectors": n, "marks": high - low, "failed_marks": marks - (high - low)}
+        cut = table.cut is not None and bool(table.cut[low:high].any())
+        flat = {"vectors": n, "marks": high - low, "failed_marks": marks - (high - low), "cut": cut}
         return Output({}, flat, arrays, tokens=n)
 
 

@@ -23,7 +23,7 @@ from exegete.methods.contracts.study import Divided, Study
 from exegete.models.lab import Lab
 from exegete.models.model import Model, lighter
 from exegete.models.randomise import Randomiser
-from exegete.models.reference import load_ref
+from exegete.models.reference import identity, load_ref
 
 COSTS = ("forwards", "backwards", "tokens", "asked", "distinct")
 
@@ -111,6 +111,11 @@ class Student(Worker):
         self.model, self.study, self.target, self.fingerprint = model, study, target, model.fingerprint
         self.randomiser = Randomiser(int(getattr(study, "seed", 0)))
 
+    @property
+    def identity(self) -> str:
+        """Which weights and tokenizer."""
+        return identity(self.model)
+
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
         """What is kept of each item; where a stretch fails, each by itself."""
         items: dict[int, Any] = {}
@@ -118,7 +123,12 @@ class Student(Worker):
         for i, row in enumerate(rows):
             try:
                 items[i] = self.study.item_of(dict(row))
-            except (ExegeteError, TypeError, ValueError) as e:  # no item of the study: one that failed
+            except (
+                ExegeteError,
+                KeyError,
+                TypeError,
+                ValueError,
+            ) as e:  # no item of the study: one that failed
                 found[i] = Output(error=e)
         found |= dict(zip(items, self._worked(tuple(items.values()))))
         return [found[i] for i in range(len(rows))]
