@@ -188,3 +188,41 @@ def test_letters_and_failures():
         judged((FAITHFUL[0], FAITHFUL[0]))
     some = judged((*FAITHFUL[:6], FAITHFUL[6].model_copy(update={"steps": ()})))
     assert some.trust.scores[0].n_failed == 1
+
+
+@pytest.mark.parametrize("by", [None, "chat"])
+def test_questions_alone_give_the_whole_where_a_writer_makes_the_others(by):
+    """Among them one without an explanation, and one of which no other question is made."""
+
+    class Writer(Planted):
+        def write(self, prompt, most):
+            if "grey fox" in prompt:
+                return ""
+            animal = next(a for a in DOES if a in prompt)
+            return f"1. what does the old wolf do?\n2. what does the {animal} do?\n3. what does the cow do?"
+
+    def guesses(text, options):
+        told = {a: d for a, d in DOES.items() if f"a {a} {d}" in text}
+        other = text.split("answer to this? ")[1]
+        return options.index(next((d for a, d in told.items() if a in other), UNKNOWN))
+
+    items = (*FAITHFUL, FAITHFUL[0].model_copy(update={"steps": ()}))
+    who, writer = Planted(rule), Writer(rule)
+    simulator = ChatRespondent(PlantedChat(guesses)) if by else None
+    parts = [p for q in items for p in STUDY._asked(who, [q], writer, simulator)]
+    whole = STUDY.judge(who, items, writer, simulator)
+    found = STUDY._told(who.name, items, parts, simulator, 2)
+    for name in (
+        "n_others",
+        "simulatable",
+        "precision",
+        "stays",
+        "generality",
+        "simulatable_other",
+        "precision_other",
+    ):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert found.cases == whole.cases and len(found.n_others) == 11
+    assert np.nanmin(found.precision) == 1.0
+    assert [b.n_failed - a.n_failed for a, b in zip(whole.trust.scores, found.trust.scores)] == [2] * 3
+    assert "writer" in STUDY.whole and not STUDY.model_copy(update={"writer": "local:some"}).whole

@@ -16,7 +16,8 @@ is simulatable has no precision and is n_failed. What a simulator says that name
 Differences from the paper: without a writer and a simulator that are named, both go by rule, so that explanations must name words
 of the question; overlap is that of words (there also BLEU and cosine of embeddings).
 
-Cost: n_others prompts a question and what writes explanations; with a writer one call, with a simulator 2 n_others calls a question.
+Cost: n_others prompts a question and what writes explanations; with a writer one call, with a simulator 2 n_others calls a question, half
+of them when all questions are known.
 Reference: Chen, Y. et al. 2023, "Do Models Explain Themselves? Counterfactual Simulatability of Natural Language Explanations"
 (arXiv:2307.08678), sec. 3.
 """
@@ -36,6 +37,7 @@ from exegete.core.results.simulation_counterfactual import CounterfactualSimulat
 from exegete.core.seed import generator
 from exegete.core.target import Target
 from exegete.core.trust import Score, Trust
+from exegete.core.value import Value
 from exegete.evaluate.respond import ChatRespondent, Prompt, Respondent, pick
 from exegete.evaluate.simulation.counterfactuals import (
     Other,
@@ -46,7 +48,8 @@ from exegete.evaluate.simulation.counterfactuals import (
     overlap,
     varied,
 )
-from exegete.evaluate.whys import ExplainedStudy, Why
+from exegete.evaluate.whys import Explained, ExplainedStudy, Why
+from exegete.methods.contracts.study import Divided
 from exegete.models.chat.open import chat
 from exegete.models.lab import Lab
 from exegete.ops.replies import listed
@@ -71,8 +74,18 @@ class Tried:
     strange: np.ndarray
 
 
+class Varied(Explained):
+    """A question's answer and explanation, those other questions (with their leads) that were answered, by which option, and what a
+    simulator that is asked says of them, given the explanation.
+    """
+
+    others: tuple[tuple[str, str], ...] = ()
+    answers: tuple[int, ...] = ()
+    own: tuple[int, ...] = ()
+
+
 @register
-class CounterfactualSimulatabilityStudy(ExplainedStudy):
+class CounterfactualSimulatabilityStudy(ExplainedStudy, Divided):
     """Whether explanations let one say what the model answers to other questions, and to how different ones."""
 
     id: ClassVar[str] = "counterfactual_simulatability"
@@ -105,13 +118,35 @@ class CounterfactualSimulatabilityStudy(ExplainedStudy):
         description="asks the simulator; {question}, {answer}, {why} and {other} are put in",
     )
 
-    def study(self, lab: Lab, items: tuple[Any, ...], target: Target) -> CounterfactualSimulatability:
-        """Over questions."""
+    part: ClassVar[type[Value]] = Varied
+
+    @property
+    def whole(self) -> str:
+        """A rule makes other questions of the words of all."""
+        return (
+            ""
+            if self.writer
+            else "a rule makes other questions of the words of all questions (name a writer)"
+        )
+
+    def work(self, lab: Lab, items: tuple[Any, ...], target: Target) -> list[Varied]:
+        """Each question explained, others made of it and answered, and what a simulator says of them."""
+        return self._asked(self.who(lab), items, *self._helpers())
+
+    def merge(
+        self, lab: Lab, items: tuple[Any, ...], parts: Sequence[Varied], target: Target, n_failed: int = 0
+    ) -> CounterfactualSimulatability:
+        """Over all questions; what explanations of other questions say is asked here."""
+        _, by = self._helpers()
+        found = self._told(self.who(lab).name, items, parts, by, n_failed)
+        return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
+
+    def _helpers(self) -> tuple[Respondent | None, Respondent | None]:
+        """Who writes, and who simulates; None: a rule."""
         writer, by = (
             ChatRespondent(chat(s), self.most_calls) if s else None for s in (self.writer, self.simulator)
         )
-        found = self.judge(self.who(lab), items, writer, by)
-        return found.model_copy(update={"notes": (*found.notes, *self.notes_of(lab))})
+        return writer, by
 
     def judge(
         self,
@@ -124,33 +159,68 @@ class CounterfactualSimulatabilityStudy(ExplainedStudy):
 
         Raises `InputError` where no other question is made and answered.
         """
-        whys, texts = self.explained(who, choices), {}
-        strange = self.shuffled(whys)
+        return self._told(who.name, choices, self._asked(who, choices, writer, by), by, 0)
+
+    def _asked(
+        self, who: Respondent, choices: Sequence[Choice], writer: Respondent | None, by: Respondent | None
+    ) -> list[Varied]:
+        each = self.answered(who, choices)
+        at = [i for i, e in enumerate(each) if e.answer >= 0 and e.text]
+        whys = {i: Why(choices[i], each[i].answer, each[i].text) for i in at}
         pool = exchangeable([q.question for q in choices])
-        made = [self._others(w, i, pool, writer) for i, w in enumerate(whys)]
-        for i, (w, others) in enumerate(zip(whys, made)):
-            for o in others:
-                texts[i, o] = Prompt(self.framed.text(o.question, "", o.lead), w.choice.options)
-        told = dict(zip(texts, map(pick, who.answers(list(texts.values()))))) if texts else {}
+        made = {i: self._others(w, k, pool, writer) for k, (i, w) in enumerate(whys.items())}
+        told = who.picks(
+            {
+                (i, o): Prompt(self.framed.text(o.question, "", o.lead), choices[i].options)
+                for i, others in made.items()
+                for o in others
+            }
+        )
+        found = []
+        for i, e in enumerate(each):
+            others = tuple(o for o in made.get(i, ()) if told[i, o] >= 0)
+            own = self._said(whys[i], e.text, others, frozenset(), by) if by is not None and others else ()
+            found.append(
+                Varied(
+                    answer=e.answer,
+                    text=e.text,
+                    others=tuple((o.question, o.lead) for o in others),
+                    answers=tuple(told[i, o] for o in others),
+                    own=tuple(int(x) for x in own),
+                )
+            )
+        return found
+
+    def _told(
+        self,
+        name: str,
+        choices: Sequence[Choice],
+        parts: Sequence[Varied],
+        by: Respondent | None,
+        failed: int,
+    ) -> CounterfactualSimulatability:
+        whys, kept = self.known(name, choices, parts), [p for p in parts if p.answer >= 0 and p.text]
+        pool = frozenset(exchangeable([q.question for q in choices]))
         tried = []
-        for i, w in enumerate(whys):
-            others = tuple(o for o in made[i] if told[i, o] >= 0)
+        for w, p, strange in zip(whys, kept, self.shuffled(whys)):
+            others = tuple(Other(*o) for o in p.others)
             if others:
-                said = [self._said(w, why, others, frozenset(pool), by) for why in (w.text, strange[i])]
-                tried.append(Tried(w, others, np.array([told[i, o] for o in others]), said[0], said[1]))
+                own = np.array(p.own) if by is not None else self._said(w, w.text, others, pool, None)
+                other = self._said(w, strange, others, pool, by)
+                tried.append(Tried(w, others, np.array(p.answers), own, other))
         if not tried:
             raise InputError(
-                f"You asked what explanations say of other answers of {who.name}.",
+                f"You asked what explanations say of other answers of {name}.",
                 "No other question was made and answered.",
                 "Give questions that differ in their words, or a writer.",
             )
         if all((t.own == UNREAD).all() for t in tried):
             raise InputError(
-                f"You asked {by.name if by else 'a rule'} what {who.name} answers.",
+                f"You asked {by.name if by else 'a rule'} what {name} answers.",
                 "Not one of its answers names an option.",
                 "Take a simulator that follows the form, or shorter questions.",
             )
-        return self._finding(tried, len(choices) - len(tried))
+        return self._finding(tried, len(choices) - len(tried) + failed)
 
     # ---- what is asked -------------------------------------------------------------------------------------------
 
