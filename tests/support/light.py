@@ -52,6 +52,7 @@ LIGHT: dict[str, object] = {
     "fractions": (0.3,),
     "n_explained": 3,
     "fewest": 1,
+    "noise_from": "vocabulary",
     "words": ("on", "big", "food"),
 }
 
