@@ -151,3 +151,14 @@ def test_gaps_are_relative_to_the_largest_of_their_kind():
     assert alike(np.array([np.nan, np.inf, 2.0]), np.array([np.nan, np.inf, 1.0])).gap == 1.0
     assert not alike(1.0, float("nan")).gap <= 1.0
     assert alike({"x": 3}, {"x": 3}).gap == 0.0
+
+
+@pytest.mark.parametrize("text", ["text number 0 ", "fail"])
+def test_arrays_that_a_dead_worker_left_are_not_kept_beside_a_table_of_others(tmp_path, text):
+    rows = {f"i{i}": f"{text}{i}" for i in range(8)}
+    there = prepare(toy(), rows_of(8), tmp_path / "there", {})
+    drive(there, Engine())
+    place = prepare(toy(), rows_of(8, **rows), tmp_path / "here", {})
+    place.shard(0, "safetensors").write_bytes(there.shard(0, "safetensors").read_bytes())
+    drive(place, Engine(), allowed=1.0)
+    assert verify(place, worker=ToyWorker(0, 1000)).rows[-1][2] == "8 rows, the same bytes"

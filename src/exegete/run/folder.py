@@ -91,6 +91,21 @@ class Folder:
                 "Choose another folder.",
             ) from e
 
+    @property
+    def begun(self) -> bool:
+        """Whether a worker ever had its model, or anything was committed."""
+        return (self.path / "weights.txt").exists() or bool(self.done() or self.poisoned())
+
+    def forget(self) -> None:
+        """Take a plan back that nobody has worked by, and the folder where nothing else is in it."""
+        for file in (self.plan, *self.path.glob("rows-*.parquet"), *self.log.glob("*"), *self.leftovers()):
+            file.unlink(missing_ok=True)
+        for folder in (*(self.path / name for name in ROOMS), self.path):
+            try:
+                folder.rmdir()
+            except OSError:  # something is in it
+                continue
+
     def _strange(self) -> list[str]:
         """What is none of ours; another driver may be planning here."""
         ours = (*ROOMS, "weights.txt")
@@ -108,8 +123,10 @@ class Folder:
 
     # ---- files that appear once --------------------------------------------------------------------------------------
 
-    def commit(self, path: Path, data: bytes) -> bool:
-        """Put `data` at `path`, whole, unless something is there: then False. Raises `StoreError` where it cannot be written."""
+    def commit(self, path: Path, data: bytes, over: bool = False) -> bool:
+        """Put `data` at `path`, whole, unless something is there: then False (`over`: in its place). Raises `StoreError` where it cannot be
+        written.
+        """
         part = self.part(path)
         try:
             part.unlink(missing_ok=True)  # it may be the other name of a file that a dead process committed
@@ -118,7 +135,7 @@ class Folder:
                 f.flush()
                 os.fsync(f.fileno())
             try:
-                os.link(part, path)
+                os.replace(part, path) if over else os.link(part, path)
             except FileExistsError:
                 return False
             except OSError as e:

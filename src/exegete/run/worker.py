@@ -112,8 +112,7 @@ def _one(here: Here, worker: Worker, k: int) -> bool:
             outputs = worked(worker, rows, here.log)
         told = {"plan": here.plan.hash, "weights": worker.fingerprint}
         table, dense = encode(rows, outputs, told)
-        if dense is not None:
-            folder.commit(folder.shard(k, "safetensors"), in_order(dense))
+        _beside(folder, k, dense and in_order(dense))
         fresh = folder.commit(folder.shard(k), table)
         what: dict[str, Any] = {
             "shard": k,
@@ -125,6 +124,18 @@ def _one(here: Here, worker: Worker, k: int) -> bool:
         return True
     finally:
         folder.release(k)
+
+
+def _beside(folder: Folder, k: int, dense: bytes | None) -> None:
+    """Put the arrays of shard k beside where its table will be. One who died before its table may have left arrays of other rows: a row that
+    there was no memory for has none, and the table that comes now may have it.
+    """
+    path = folder.shard(k, "safetensors")
+    if dense is None:
+        if not folder.shard(k).exists():
+            path.unlink(missing_ok=True)
+    elif not folder.commit(path, dense) and not folder.shard(k).exists() and path.read_bytes() != dense:
+        folder.commit(path, dense, over=True)
 
 
 def worked(worker: Worker, rows: Sequence[Row], log: Log | None = None) -> Sequence[Output]:
