@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ import pytest
 import exegete as xg
 from exegete.core.embedded import embedded_path
 from exegete.core.errors import BudgetError, ModelError, StoreError
-from exegete.core.job import ModelRef
+from exegete.core.job import ModelRef, Output
 from exegete.evaluate import judged_text
+from exegete.evaluate.attributing import _Gathered
 from exegete.evaluate.jobs import Wanted, job_for
 from exegete.evaluate.launch import _files, launch
 from exegete.models.reference import identity
@@ -268,3 +270,23 @@ def test_a_reference_to_a_folder_says_where_it_lies(mine, monkeypatch, tmp_path)
     monkeypatch.chdir("/")
     assert load_ref(ref).name == "models/mine"
     assert found_at(ModelRef(source="gpt2\0")).folder is None
+
+
+def test_merging_keeps_numbers_of_a_row_and_no_objects():
+    flat = {
+        "forwards": 9, "backwards": 0, "checks_failed": 0, "predicted": "p", "target": "p",
+        **{f"s{m}.{k}": v for m in range(3) for k, v in (("better", "higher"), ("skipped", ""), ("control_name", "c"))},
+    }  # fmt: skip
+    rng, gathered, n = np.random.default_rng(0), _Gathered(0), 2000
+    tracemalloc.start()
+    for _ in range(n):
+        told = {
+            f"s{m}{k}": float(rng.normal())
+            for m in range(3)
+            for k in ("", ".chance", ".control", ".percentile")
+        }
+        words = [f"w{i}" for i in rng.integers(0, 500, 20)]
+        gathered.add(Output({}, {**flat, **told, "units": words, "scores": rng.normal(size=20).tolist()}))
+    each = tracemalloc.get_traced_memory()[0] / n
+    tracemalloc.stop()
+    assert gathered.n == n and each < 1200

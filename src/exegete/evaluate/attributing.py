@@ -10,6 +10,7 @@ text would give it; the 95 % interval (Student) is corrected for the number of w
 Cost: `methods.contracts.attribution` and `evaluate.trust`, a row each. Memory: a shard; merging: the numbers of a row.
 """
 
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
@@ -131,8 +132,10 @@ class _Gathered:
         self.failures: list[str] = []
         self.n_failed = self.unsound = 0
         self.predicted: Counter[str] = Counter()
-        self.scores: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        self.leads: dict[tuple[str, str], list[float]] = defaultdict(list)  # (target, word) -> a lead a text
+        self.scores: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # in the order of _KEPT
+        self.leads: dict[tuple[str, str], array[float]] = defaultdict(
+            lambda: array("d")
+        )  # (target, word) -> one a text
 
     def add(self, output: Output) -> None:
         """One row."""
@@ -147,7 +150,7 @@ class _Gathered:
         self.predicted[flat["predicted"]] += 1
         for name in (c.removesuffix(".better") for c in flat if c.endswith(".better")):
             if flat[f"{name}.better"] is not None:
-                self.scores[name].append({k: flat.get(f"{name}{k}") for k in _KEPT})
+                self.scores[name].append(tuple(flat.get(f"{name}{k}") for k in _KEPT))
         scores: list[float] = flat["scores"]  # a dozen numbers a row: plain sums are quicker than arrays
         mean = sum(scores) / max(len(scores), 1)
         lead: dict[str, list[float]] = defaultdict(list)
@@ -185,19 +188,20 @@ class _Gathered:
 
     def _score(self, name: str) -> Score:
         rows = self.scores[name]
-        good = [r for r in rows if r[""] is not None and np.isfinite(r[""])]
-        better: Better = rows[0][".better"]
+        good = [r for r in rows if r[0] is not None and np.isfinite(r[0])]
+        better: Better = rows[0][_KEPT.index(".better")]
         failed = self.n + self.n_failed - len(good)
         if not good:
             return unscored(name, better, failed)
         several = Several(
-            values=np.array([r[""] for r in good]),
-            chances=[r[".chance"] for r in good],
-            controls=[r[".control"] for r in good],
-            percentiles=[r[".percentile"] for r in good],
-            skipped=[r[".skipped"] or "" for r in good],
+            values=np.array([r[0] for r in good]),
+            chances=[r[_KEPT.index(".chance")] for r in good],
+            controls=[r[_KEPT.index(".control")] for r in good],
+            percentiles=[r[_KEPT.index(".percentile")] for r in good],
+            skipped=[r[_KEPT.index(".skipped")] or "" for r in good],
         )
-        return several.pooled(name, better, rows[0][".control_name"] or "", failed, self.seed)
+        control = rows[0][_KEPT.index(".control_name")] or ""
+        return several.pooled(name, better, control, failed, self.seed)
 
     def _leads(self) -> tuple[WordLead, ...]:
         seen = {k: np.array(v) for k, v in self.leads.items() if len(v) >= LEAST}
