@@ -23,6 +23,10 @@ class Asking:
     def __init__(self, asks: str) -> None:
         self.asks, self.kind = asks, ""
 
+    def brings(self):
+        """It brings no material of its own."""
+        return
+
 
 def ask(kind: str, *words: str, **flags):
     return request(Asking(kind), Asked(words=words, verb="patch", model=flags.pop("model", "mine"), **flags))
@@ -40,6 +44,43 @@ def test_pairs_from_words_flags_and_files(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text('{"clean": "a b", "corrupt": "c b", "answer": "x", "more": 1}\n\n{"clean": "d"}\n')
     assert ask("pairs", str(path)) == [Pair.of("a b", "c b", "x"), Pair.of("d")]
+    whole = tmp_path / "p.json"
+    whole.write_text('[{"clean": "a b", "corrupt": "c b", "answer": "x", "more": 1},\n {"clean": "d"}]')
+    assert ask("pairs", str(whole)) == ask("pairs", str(path))
+    table = tmp_path / "p.csv"
+    table.write_text("clean,corrupt,answer\na b,c b,x\nd,,\n")
+    assert ask("pairs", str(table)) == ask("pairs", str(path))
+
+
+def test_a_file_is_never_taken_for_the_text_of_a_pair(tmp_path):
+    with pytest.raises(InputError, match=r"pairs from '.*none\.json'(.|\n)*No such file"):
+        ask("pairs", str(tmp_path / "none.json"))
+    other = tmp_path / "p.txt"
+    other.write_text("a b")
+    with pytest.raises(UsageError, match=r"read from \.jsonl, \.json, \.csv"):
+        ask("pairs", str(other))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"text": "a", "label": 1}, "Object 2 has no field 'clean'; its fields are text, label."),
+        ({"clean": 3}, "Object 2 has 3 in 'clean', where a text is wanted."),
+        ({"clean": "a", "answer": ["x"]}, "Object 2 has [\"x\"] in 'answer', where a word"),
+    ],
+)
+def test_the_letter_about_a_row_names_the_field_and_gives_an_example(tmp_path, row, said):
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps([{"clean": "a"}, row]))
+    with pytest.raises(InputError) as told:
+        ask("pairs", str(path))
+    letter = told.value.letter()
+    assert said in letter and "Needed: clean. Allowed beside: corrupt, answer, against" in letter
+    assert (
+        Pair.of(*(example := json.loads(letter.split("A row such as ")[1])).values()).answer
+        == example["answer"]
+    )
+    assert not any(word in letter for word in ("You set", "Field required", "help(", ".."))
 
 
 def test_facts_from_words_and_files(tmp_path):
@@ -78,7 +119,9 @@ def test_facts_of_a_table_and_letters_about_its_columns(tmp_path):
     ]
     table = tmp_path / "f.tsv"
     table.write_text("item\tcontext\ttarget\n1\ta trout is a\tfish\n")
-    with pytest.raises(InputError, match="it has item, context, target"):
+    with pytest.raises(
+        InputError, match="no fields 'prompt', 'subject', 'answer'; its fields are item, context, target"
+    ):
         ask("facts", str(table))
 
 
@@ -152,9 +195,9 @@ def test_the_name_of_a_model_is_no_material(kind):
     ("line", "said"),
     [
         ('{"clean": ', "Line 2 is not JSON"),
-        ('{"text": "a"}', "no field 'clean'"),
+        ('{"text": "a"}', "Line 2 has no field 'clean'"),
         ("[1]", "a list"),
-        ('{"clean": {"x": 1}}', "Line 2 does not fit"),
+        ('{"clean": {"x": 1}}', "Line 2 has .* in 'clean', where a text is wanted"),
     ],
 )
 def test_lines_that_do_not_fit_are_named(tmp_path, line, said):
@@ -167,7 +210,7 @@ def test_lines_that_do_not_fit_are_named(tmp_path, line, said):
 def test_an_empty_file_and_a_missing_one(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text("\n")
-    with pytest.raises(InputError, match="empty"):
+    with pytest.raises(InputError, match="no row"):
         ask("pairs", str(path))
     with pytest.raises(InputError, match="cannot be read"):
         ask("facts", str(tmp_path / "none.jsonl"))

@@ -300,6 +300,17 @@ def test_facts_with_our_names(tmp_path):
             True,
             "Line 2 does not fit: The prompt does not name the subject",
         ),
+        (
+            {"prompt": "it is", "answer": "x"},
+            True,
+            "Line 2 has no field 'subject'; its fields are prompt, answer",
+        ),
+        ({"prompt": "it is", "subject": "it", "answer": 5}, False, "Line 2 has 5 in 'answer', where a text"),
+        (
+            {"prompt": "it is", "subject": "it", "answer": "x", "paraphrases": "it was"},
+            False,
+            "Line 2 has \"it was\" in 'paraphrases', where a list of texts",
+        ),
         ({**LAMA, "template": "[X] in [Y] was born"}, False, "goes on after the answer"),
     ],
 )

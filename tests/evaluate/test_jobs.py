@@ -34,7 +34,7 @@ def test_a_sweep_over_a_file_of_pairs_is_that_of_the_pairs(tmp_path):
 
 def test_a_pair_without_a_clean_text_is_named(tmp_path):
     path = lines(tmp_path / "pairs.jsonl", [{"clean": "a b", "corrupt": "a c"}, {"corrupt": "a c"}])
-    with pytest.raises(InputError, match=r"Line 2 does not fit(.|\n)*Fields: clean, corrupt"):
+    with pytest.raises(InputError, match=r"Line 2 has no field 'clean'; its fields are corrupt\."):
         xg.run("activation_patching", "terrarium/decoder", path, str(tmp_path / "out"))
 
 

@@ -2,6 +2,7 @@
 
 .txt and standard input   one text a line, empty lines skipped
 .jsonl                    one object a line, field "text"
+.json                     a list of such objects, or of texts
 .csv                      column "text"
 
 Everything must be UTF-8 text; a byte that is not is named with its place.
@@ -18,10 +19,11 @@ from pathlib import Path
 from exegete.core.embedded import PREFIX
 from exegete.core.errors import InputError, UsageError
 
-SUFFIXES = (".txt", ".jsonl", ".csv")
+SUFFIXES = (".txt", ".jsonl", ".json", ".csv")
+JSON = {"list": "a list", "str": "a text", "bool": "true or false"}
 # files that hold no text a line: read so, their very syntax would be explained
 OTHERS = (
-    *(".json", ".tsv", ".parquet", ".conllu", ".conll", ".gz"),
+    *(".tsv", ".parquet", ".conllu", ".conll", ".gz"),
     *(".exg", ".html", ".npz", ".safetensors"),
 )
 
@@ -106,6 +108,11 @@ def _file(word: str) -> Path | None:
     return path if there else None
 
 
+def is_file(word: str) -> bool:
+    """Whether the word is a file that is there."""
+    return _there(Path(word), Path.is_file)
+
+
 def _there(path: Path, test: Callable[[Path], bool]) -> bool:
     try:
         return test(path)
@@ -130,6 +137,8 @@ def _read(path: Path) -> tuple[str, ...]:
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
         return _some(_jsonl(text, path), str(path))
+    if suffix == ".json":
+        return _some(_json(text, path), str(path))
     if suffix == ".csv":
         return _some(_csv(text, path), str(path))
     return _lines(text, str(path))
@@ -150,15 +159,39 @@ def _jsonl(text: str, path: Path) -> list[str]:
             raise InputError(
                 f"You asked to explain {str(path)!r}.", f"Line {n} is not JSON ({e.msg}).", "Mend the line."
             ) from None
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            found = f"the fields {', '.join(row)}" if isinstance(row, dict) else f"a {type(row).__name__}"
-            raise InputError(
-                f"You asked to explain {str(path)!r}.",
-                f"Line {n} has no field 'text' that holds a string; it has {found}.",
-                'Each line is an object such as {"text": "the food was good"}.',
-            )
-        texts.append(row["text"])
+        texts.append(_text(row, path, f"Line {n}"))
     return texts
+
+
+def _json(text: str, path: Path) -> list[str]:
+    asked = f"You asked to explain {str(path)!r}."
+    try:
+        rows = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise InputError(asked, f"Line {e.lineno} is not JSON ({e.msg}).", "Mend the line.") from None
+    if not isinstance(rows, list):
+        raise InputError(
+            asked, f"It holds {_kind(rows)}, no list.", 'Give a list: ["one text", "another"], or of {"text": "..."}.'
+        )  # fmt: skip
+    return [r if isinstance(r, str) else _text(r, path, f"Object {n}") for n, r in enumerate(rows, 1)]
+
+
+def _text(row: object, path: Path, place: str) -> str:
+    """The text of a row. Raises `InputError` where it has none."""
+    if isinstance(row, dict) and isinstance(row.get("text"), str):
+        return row["text"]
+    raise InputError(
+        f"You asked to explain {str(path)!r}.",
+        f"{place} has no field 'text' that holds a string; it has {_kind(row)}.",
+        'Each row is an object such as {"text": "the food was good"}.',
+    )
+
+
+def _kind(value: object) -> str:
+    """What a value of JSON is, in words; of an object the fields."""
+    if isinstance(value, dict):
+        return f"the fields {', '.join(value)}" if value else "no field at all"
+    return "null" if value is None else JSON.get(type(value).__name__, "a number")
 
 
 def _csv(text: str, path: Path) -> list[str]:

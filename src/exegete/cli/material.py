@@ -1,38 +1,34 @@
 """What a study is asked about, from the words and flags of the command line.
 
 texts    TEXT, FILE or -                                            as for `explain`
-pairs    CLEAN --corrupt CORRUPT [--target A --against B]           or a .jsonl with clean, corrupt, answer, against
-facts    PROMPT --subject S --target ANSWER [--new NEW]             or a .jsonl with prompt, subject, answer, ...
+pairs    CLEAN --corrupt CORRUPT [--target A --against B]           or rows with clean, corrupt, answer, against
+facts    PROMPT --subject S --target ANSWER [--new NEW]             or rows with prompt, subject, answer, ...
          or rows of LAMA (sub_label, obj_label, template), or a table with prompt, subject, answer
 trees    FILE.conllu
-marked   FILE of labelled texts: .jsonl .csv .tsv .parquet .conll .conllu (`core.read_marked`)
+marked   FILE of labelled texts: .jsonl .json .csv .tsv .parquet .conll .conllu (`core.read_marked`)
 minimal  GOOD BAD, or a file of pairs (`core.read_pairs`)
 questions  FILE of questions with options (`core.read_questions`)
+
+Rows are the lines of a .jsonl, the objects of a .json list, or a table (.csv .tsv .parquet), packed with gzip or not.
 
 Nothing given: the terrarium's own material, for the embedded models only.
 """
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from exegete.cli.emit import say
-from exegete.cli.inputs import decode, given, no_model
+from exegete.cli.inputs import given, is_file, no_model
 from exegete.core.conllu import read_conllu
 from exegete.core.embedded import PREFIX
-from exegete.core.errors import InputError, UnknownName, UsageError
+from exegete.core.errors import ExegeteError, UnknownName, UsageError
 from exegete.core.material import Fact, Minimal, Pair
 from exegete.core.read_marked import SUFFIXES, read_marked
-from exegete.core.read_pairs import is_fact_file, read_facts, read_minimal
+from exegete.core.read_pairs import read_facts, read_minimal
 from exegete.core.read_questions import read_questions
 from exegete.core.request import Text
+from exegete.core.row_letters import PAIR, unfit
 from exegete.core.rows import OBJECTS, TABLES, rows_of, suffix_of
-
-FIELDS = {
-    "pairs": ("clean", "corrupt", "answer", "against", "id"),
-    "facts": ("prompt", "subject", "answer", "new", "relation", "paraphrases", "neighbours", "id"),
-}
 
 KINDS = {"marked": "labelled texts", "minimal": "minimal pairs", "trees": "parsed sentences"}  # in words
 
@@ -113,23 +109,37 @@ def _texts(asked: Asked) -> list[Text]:
 
 
 def _pairs(asked: Asked) -> Any:
-    rows = _rows(asked, "pairs")
-    if rows is not None:
-        return [_made(Pair.of, row, n, asked) for n, row in rows]
+    if _file(asked, (*OBJECTS, *TABLES)):
+        path = asked.words[0]
+        return [_pair(path, place, row) for place, row in rows_of(path, "pairs")]
+    if len(asked.words) == 1 and is_file(asked.words[0]):
+        raise UsageError(
+            f"You asked `exegete {asked.verb}` about the pairs in {asked.words[0]!r}.",
+            f"Pairs are read from {', '.join((*OBJECTS, *TABLES))}.",
+            f"Give {_wanted('pairs', asked.verb)}",
+        )
     if asked.corrupt is None and len(asked.words) == 2:
         return Pair.of(asked.words[0], asked.words[1], asked.target, asked.against)
     return Pair.of(" ".join(asked.words), asked.corrupt, asked.target, asked.against)
 
 
+def _pair(path: str, place: str, row: dict[str, Any]) -> Pair:
+    table = suffix_of(path) in TABLES  # where a cell that is left empty says nothing
+    said = {k: v for k, v in row.items() if k in PAIR.fields and not (table and v in ("", None))}
+    try:
+        sides = {
+            k: Text(**v) if isinstance(v, dict) else Text.of(v)
+            for k in PAIR.texts
+            if (v := said.get(k)) is not None
+        }
+        return Pair(**sides, **{k: said[k] for k in ("answer", "against") if k in said})
+    except (ExegeteError, TypeError) as e:
+        raise unfit(PAIR, row, e, path, place) from None
+
+
 def _facts(asked: Asked) -> Any:
-    lines = (
-        suffix_of(asked.words[0]) == ".jsonl"
-    )  # our own facts may say more there: what an edit puts in, paraphrases
-    if _file(asked, (*OBJECTS, *TABLES)) and (not lines or is_fact_file(rows_of(asked.words[0], "facts"))):
+    if _file(asked, (*OBJECTS, *TABLES)):
         return list(read_facts(asked.words[0], blank=asked.verb == "cloze"))
-    rows = _rows(asked, "facts")
-    if rows is not None:
-        return [_made(Fact, row, n, asked) for n, row in rows]
     missing = [f"--{f}" for f in ("subject", "target") if getattr(asked, f) is None]
     if missing:
         raise UsageError(
@@ -209,55 +219,15 @@ def _file(asked: Asked, suffixes: tuple[str, ...]) -> bool:
     )
 
 
-def _rows(asked: Asked, kind: str) -> list[tuple[int, dict[str, Any]]] | None:
-    """(line number, object) of a .jsonl file; None when the words are no such file."""
-    path = Path(asked.words[0])
-    if len(asked.words) != 1 or path.suffix.lower() != ".jsonl":
-        return None
-    where = f"You asked about the {kind} in {str(path)!r}."
-    try:
-        text = decode(path.read_bytes(), repr(str(path)))
-    except OSError as e:
-        raise InputError(where, f"It cannot be read ({e.strerror}).", "Check the path.") from None
-    rows = [(n, _object(line, n, where, kind)) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not rows:
-        raise InputError(where, "It is empty.", "Write one object a line.")
-    return rows
-
-
-def _object(line: str, n: int, where: str, kind: str) -> dict[str, Any]:
-    known = FIELDS[kind]
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as e:
-        raise InputError(where, f"Line {n} is not JSON ({e.msg}).", "Mend the line.") from None
-    if not isinstance(row, dict) or known[0] not in row:
-        found = f"the fields {', '.join(row)}" if isinstance(row, dict) else f"a {type(row).__name__}"
-        raise InputError(
-            where, f"Line {n} has no field {known[0]!r}; it has {found}.", f"Fields: {', '.join(known)}."
-        )
-    return {k: v for k, v in row.items() if k in known}
-
-
-def _made(make: Any, row: dict[str, Any], n: int, asked: Asked) -> Any:
-    row = {k: v for k, v in row.items() if not (k == "id" and make is not Fact)}
-    try:
-        return make(**row)
-    except (TypeError, UsageError, InputError) as e:
-        raise InputError(
-            f"You asked about the file {asked.words[0]!r}.", f"Line {n} does not fit: {e}", "Mend the line."
-        ) from None
-
-
 def _wanted(asks: str, verb: str) -> str:
     return {
         "texts": f'a text or a file: exegete {verb} "the food was good"',
-        "pairs": f'a clean and a corrupt text: exegete {verb} "CLEAN" --corrupt "CORRUPT", or a .jsonl of pairs.',
-        "facts": f'a fact: exegete {verb} "PROMPT" --subject S --target ANSWER, or a .jsonl of facts.',
+        "pairs": f'a clean and a corrupt text: exegete {verb} "CLEAN" --corrupt "CORRUPT", or a .jsonl or .json of pairs.',
+        "facts": f'a fact: exegete {verb} "PROMPT" --subject S --target ANSWER, or a .jsonl or .json of facts.',
         "trees": f"a treebank: exegete {verb} FILE.conllu",
-        "marked": f"labelled texts: exegete {verb} FILE.csv with columns text and label, or .jsonl lines such as "
+        "marked": f"labelled texts: exegete {verb} FILE.csv with columns text and label, or .jsonl lines (a .json list) such as "
         '{"text": "the food was good", "label": "positive"}',
-        "minimal": f'two sentences: exegete {verb} "the dogs run" "the dogs runs", or a .jsonl of good and bad.',
-        "questions": f"questions: exegete {verb} FILE.jsonl with lines such as "
+        "minimal": f'two sentences: exegete {verb} "the dogs run" "the dogs runs", or a .jsonl or .json of good and bad.',
+        "questions": f"questions: exegete {verb} FILE.jsonl (or a list in FILE.json) with lines such as "
         '{"question": "...", "options": ["yes", "no"], "answer": "yes", "steps": ["...", "..."]}',
     }[asks]

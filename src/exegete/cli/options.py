@@ -12,7 +12,7 @@ Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TEXT|FILE|-",
-        help="A text, a file (.txt: one text a line; .jsonl or .csv: field 'text'), or - for standard input.",
+        help="A text, a file (.txt: one text a line; .jsonl, .json or .csv: field 'text'), or - for standard input.",
         show_default=False,
     ),
 ]

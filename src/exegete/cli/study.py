@@ -20,7 +20,7 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="TEXT|FILE|-",
-        help="What is asked about: a text, a prompt, or a file (.txt .csv .jsonl .parquet .conll .conllu); "
+        help="What is asked about: a text, a prompt, or a file (.txt .csv .jsonl .json .parquet .conll .conllu); "
         "nothing: the terrarium's own material.",
         show_default=False,
     ),

@@ -16,6 +16,7 @@ from typing import Any
 from exegete.core.diagnostics import facts_of, layout_of, pairs_of
 from exegete.core.errors import ExegeteError, InputError
 from exegete.core.material import Fact, Minimal
+from exegete.core.row_letters import FACT, unfit
 from exegete.core.rows import Row, asked, fault, rows_of
 
 BLANK = "[MASK]"  # what stands where the answer goes, whatever the model's own mask is
@@ -78,11 +79,6 @@ def _pair(given: Row, names: tuple[str, str], path: str) -> Minimal:
         raise fault(path, _PAIRS, place, f"does not fit: {e.found.rstrip('.')}", e.do) from None
 
 
-def is_fact_file(rows: list[Row]) -> bool:
-    """Whether the rows are facts in the manner of LAMA."""
-    return "obj_label" in rows[0][1]
-
-
 def read_facts(path: str, blank: bool = True) -> tuple[Fact, ...]:
     """The facts of a file. `blank`: keep "[MASK]" where the answer goes; else cut the prompt there, refusing what follows.
 
@@ -96,21 +92,29 @@ def read_facts(path: str, blank: bool = True) -> tuple[Fact, ...]:
 
 def _fact(given: Row, path: str, blank: bool) -> Fact:
     place, row = given
-    wanted = ("sub_label", "obj_label") if "obj_label" in row else ("prompt", "subject", "answer")
-    fields = _of_lama(row) if "obj_label" in row else _of_ours(row)
-    missing = [k for k in wanted if k not in (row if "obj_label" in row else fields)]
-    if missing or not fields.get("prompt"):
+    lama = "obj_label" in row
+    fields = _of_lama(row) if lama else _of_ours(row)
+    if lama and ("sub_label" not in row or not fields["prompt"]):
+        missing = "template" if "sub_label" in row else "sub_label"
         raise fault(
-            path, _FACTS, place, f"has no field {(missing or ['template'])[0]!r}; it has {', '.join(row) or 'none'}",
+            path, _FACTS, place, f"has no field {missing!r}; it has {', '.join(row) or 'none'}",
             "Give prompt, subject and answer; or sub_label, obj_label and template (or masked_sentences).",
         )  # fmt: skip
-    prompts = [fields["prompt"], *fields.get("paraphrases", ())]
     if not blank:
-        prompts = [_cut(p, path, place) for p in prompts]
+        fields |= {k: _cut_all(fields[k], path, place) for k in ("prompt", "paraphrases") if k in fields}
     try:
-        return Fact(**{**fields, "prompt": prompts[0], "paraphrases": tuple(prompts[1:])})
+        return Fact(**fields)
     except ExegeteError as e:
-        raise fault(path, _FACTS, place, f"does not fit: {e.found.rstrip('.')}", e.do) from None
+        raise unfit(FACT, {**row, **fields}, e, path, place) from None
+
+
+def _cut_all(said: Any, path: str, place: str) -> Any:
+    """A prompt, or each of several, up to the blank; what is no text is left to the letter about its field."""
+    if isinstance(said, str):
+        return _cut(said, path, place)
+    if not isinstance(said, (list, tuple)):
+        return said
+    return tuple(_cut(p, path, place) if isinstance(p, str) else p for p in said)
 
 
 def _of_lama(row: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from exegete.core.read_pairs import read_facts, read_minimal
 from exegete.core.read_questions import read_questions
 from exegete.core.registry import METHODS, METRICS
 from exegete.core.request import Text
-from exegete.core.rows import fault, rows_of
+from exegete.core.row_letters import PAIR, unfit
+from exegete.core.rows import rows_of
 from exegete.core.target import Target
 from exegete.core.value import Value
 from exegete.evaluate.attributing import Attributing
@@ -36,7 +37,6 @@ from exegete.methods.contracts.studying import Studying
 from exegete.run.source import Source
 
 HARVEST, EVALUATE = "harvest", "evaluate"
-PAIR = ("clean", "corrupt", "answer", "against", "id")
 Rows = Callable[[], Iterable[tuple[str, dict[str, Any]]]]
 
 
@@ -180,9 +180,9 @@ def read_items(study: Study, path: str, w: Wanted) -> tuple[list[Any], tuple[str
 
 def _pair(study: Study, path: str, place: str, row: dict[str, Any]) -> Any:
     try:
-        return study.item_of({k: v for k, v in row.items() if k in PAIR})
+        return study.item_of({k: v for k, v in row.items() if k in PAIR.fields})
     except (ExegeteError, TypeError) as e:
-        raise fault(path, "pairs", place, f"does not fit: {e}", f"Fields: {', '.join(PAIR)}.") from None
+        raise unfit(PAIR, row, e, path, place) from None
 
 
 def _left_out(what: str, why: Sequence[str]) -> tuple[str, ...]:

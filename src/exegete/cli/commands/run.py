@@ -24,7 +24,7 @@ def run(
         typer.Option(
             "--data",
             "-d",
-            help="A file (.jsonl, .csv, .tsv, .parquet, .txt, packed with gzip or not), a folder of them, or hf:NAME:SPLIT.",
+            help="A file (.jsonl, .json, .csv, .tsv, .parquet, .txt, packed with gzip or not), a folder of them, or hf:NAME:SPLIT.",
             rich_help_panel=DATA,
         ),
     ],
