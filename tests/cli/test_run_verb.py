@@ -19,6 +19,9 @@ from exegete.core.errors import (
     UnknownName,
     UsageError,
 )
+from exegete.core.job import ModelRef
+from exegete.evaluate.jobs import Wanted, job_for
+from exegete.run.drive import prepare
 from exegete.run.opened import Run
 from support.data import shared_data
 
@@ -185,10 +188,51 @@ def test_other_letters(texts, tmp_path):
     with pytest.raises(BudgetError, match="rows failed"):
         run(["run", "saliency", "--data", str(texts), "--out", out, "--target", "nonsense"])
     assert run(["run", "saliency", "--data", str(texts), "--out", str(tmp_path / "b"), *FAST]) == 0
-    with pytest.raises(StoreError, match=r"job\.unit: 'word' there, 'token' now"):
+    with pytest.raises(StoreError, match=r"(?s)\(unit: 'word' there, 'token' now\).*jobs resume"):
         run(["run", "saliency", "--data", str(texts), "--out", str(tmp_path / "b"), *FAST, "--unit", "token"])
     with pytest.raises(UsageError, match="It is finished"):
         run(["jobs", "cancel", str(tmp_path / "b")])
+
+
+def test_a_wrong_name_leaves_the_folder_free(texts, tmp_path):
+    out = tmp_path / "out"
+    line = ["run", "saliency", "--data", str(texts), "--out", str(out), *FAST]
+    for wrong in (["--model", "terrarium/sentimen"], ["--engine", "ray", "--address", "127.0.0.1:1"]):
+        with pytest.raises(ExegeteError):
+            run([*line, *wrong])
+        assert not out.exists()
+    assert run(line) == 0
+    with pytest.raises(StoreError, match=r"model: 'terrarium/sentiment' there"):
+        run([*line, "--model", "terrarium/sentimen"])
+    assert run(["jobs", "verify", str(out)]) == 0  # what was finished is not taken back
+
+
+def test_a_run_is_read_before_its_first_shard(texts, tmp_path, capsys):
+    job, rows = job_for("saliency", ModelRef(source="terrarium/sentiment"), str(texts), Wanted(trust="none"))
+    place = prepare(job, rows, tmp_path / "out", {})
+    assert run(["jobs", "status", str(place.path)]) == 0
+    assert "not finished, and nobody works" in capsys.readouterr().out
+    found = Run(place.path)
+    assert found.errors() == [] and found.table().num_rows == 0
+    with pytest.raises(StoreError, match="has not been computed yet"):
+        found["t1"]
+    with pytest.raises(UnknownName):
+        found["t99"]
+
+
+def test_items_that_do_not_fit_are_told_in_every_place(tmp_path, capsys):
+    pairs = [{"clean": "mary gave john a book", "corrupt": "anna gave john a book", "answer": "mary"}] * 2
+    pairs += [
+        {"clean": "mary gave john a book", "corrupt": "anna gave john a book", "answer": "mary gave john"}
+    ]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n".join(json.dumps({"id": f"p{i}", **p}) for i, p in enumerate(pairs)))
+    line = ["run", "activation_patching", "--data", str(file), "--model", "terrarium/decoder"]
+    assert run([*line, "--out", str(tmp_path / "out")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Of 3 pairs 2 could be patched" in shown
+    table = Run(tmp_path / "out").table(("id", "unfit")).to_pylist()
+    assert [bool(r["unfit"]) for r in table] == [False, False, True]
 
 
 def test_real_sentences_from_a_table(tmp_path):

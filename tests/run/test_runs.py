@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -197,9 +198,33 @@ def test_a_signal_stops_after_the_shard_and_the_same_call_goes_on(tmp_path):
     driver.terminate()
     _, said = driver.communicate(timeout=60)
     assert driver.returncode != 0 and b"It was stopped (SIGTERM)" in said
+    assert b"SIGTERM: it stops after the shard at hand" in said
     assert place.done() and not place.held() and not list(tmp_path.rglob("*.part"))
     assert subprocess.run(command, env=environment(), timeout=120).returncode == 0
     assert len(Run(tmp_path)) == 200
+
+
+def test_a_signal_when_all_is_done_keeps_nothing_from_its_end(tmp_path):
+    place = prepare(toy(), rows_of(N), tmp_path, {})
+
+    class Late(ToyWorker):
+        def work(self, rows):
+            if len(place.done()) == read_plan(place).n_shards - 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().work(rows)
+
+    drive(place, Engine(), worker=Late(0.0, 1000))
+    assert place.manifest.exists() and len(Run(tmp_path)) == N
+
+
+def test_a_plan_by_other_code_is_not_offered_to_be_resumed(tmp_path):
+    place = prepare(toy(), rows_of(N), tmp_path, {})
+    plan = json.loads(place.plan.read_text())
+    plan["code"]["source"] = "another"
+    place.plan.write_text(json.dumps(plan))
+    with pytest.raises(StoreError, match="source of exegete: 'another' there") as e:
+        prepare(toy(), rows_of(N), tmp_path, {})
+    assert "resume" not in e.value.do
 
 
 def test_cancel_stops_those_who_work_and_resume_goes_on(tmp_path):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from exegete.core.errors import StoreError, UsageError
+from exegete.core.errors import ExegeteError, StoreError, UsageError
 from exegete.core.job import Job, ModelRef
 from exegete.models.load import load
 from exegete.models.model import Model
@@ -37,14 +37,23 @@ def launch(
     if out is None:
         live = live or load_ref(ref)
         path = _cached(job, rows, live)
+        fresh = False
     else:
         path = Path(out)
+        fresh = not Folder(path).plan.exists()
         prepare(job, rows, path, told or {})
     folder = Folder(path)
     worker = None
-    if live is not None and not folder.manifest.exists():
-        worker = job.open(live)
-    drive(folder, engine, job=job, worker=worker, allowed=allowed, progress=progress)
+    try:
+        if live is not None and not folder.manifest.exists():
+            worker = job.open(live)
+        drive(folder, engine, job=job, worker=worker, allowed=allowed, progress=progress)
+    except ExegeteError:
+        if (
+            fresh and not folder.begun
+        ):  # a name that is wrong may be written rightly the next time, in the same folder
+            folder.forget()
+        raise
     return Run(path)
 
 

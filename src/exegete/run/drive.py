@@ -156,7 +156,13 @@ def drive(
         if progress is not None:
             progress.stop()
     _told(folder, plan, stop)
-    _finish(folder, plan, hand)
+    if progress is not None:
+        progress.start(1, "merging")
+    try:
+        _finish(folder, plan, hand)
+    finally:
+        if progress is not None:
+            progress.stop()
 
 
 @dataclass
@@ -200,7 +206,7 @@ def _told(folder: Folder, plan: Plan, stop: Stopper) -> None:
         )
     said = folder.stopped()
     poison = sorted(folder.poisoned() - folder.done())
-    if stop.why or (_unfinished(folder, plan) and (said or not poison)):
+    if _unfinished(folder, plan) and (stop.why or said or not poison):
         said = said or "by another driver of this folder"
         raise Stopped(
             f"You asked for the run in {str(folder.path)!r}.",
@@ -274,6 +280,16 @@ def hash_of(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
+def _say(words: str) -> None:
+    """One line to whoever sits there; nobody may."""
+    try:
+        os.write(
+            2, f"{words}\n".encode()
+        )  # from a signal: no lock of a stream that is being written may be waited for
+    except OSError:
+        return
+
+
 @contextmanager
 def _signals(stop: Stopper) -> Iterator[None]:
     """SIGTERM and Ctrl-C ask to stop; the second one stops at once. Only the main thread can be asked so."""
@@ -285,6 +301,9 @@ def _signals(stop: Stopper) -> Iterator[None]:
         if stop.why:
             raise KeyboardInterrupt
         stop.why = signal.Signals(number).name
+        _say(
+            f"{stop.why}: it stops after the shard at hand (again: at once, and that shard is done anew the next time)"
+        )
 
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

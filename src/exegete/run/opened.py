@@ -81,8 +81,14 @@ class Run:
     def __getitem__(self, name: str) -> Any:
         """The value of the row with that id. Raises `UnknownName` for an id that is not there, `RowFailed` for a row that failed."""
         k = self._where.get(str(name))
-        if k is None or k not in self.folder.done():
+        if k is None:
             raise UnknownName("row", str(name), list(self._where)[:2000])
+        if k not in self.folder.done():
+            raise StoreError(
+                f"You asked for the row {str(name)!r} of the run in {str(self.folder.path)!r}.",
+                "It is one of its rows, and has not been computed yet.",
+                f"See how far it is: `exegete jobs status {self.folder.path}`; `exegete jobs resume` goes on.",
+            )
         for row, output in shard.decode(self.folder.shard(k), self._part):
             if row.id == str(name):
                 if output.error is not None:
@@ -114,11 +120,7 @@ class Run:
                 bad = pc.field("error_type") != ""
                 part = part.filter(bad if failed else ~bad)
             found.append(part)
-        whole = (
-            pa.concat_tables(found, promote_options="permissive")
-            if found
-            else pa.table({"n": pa.array([], pa.int64())})
-        )
+        whole = pa.concat_tables(found, promote_options="permissive") if found else shard.EMPTY
         whole = whole.sort_by("n").replace_schema_metadata(None)
         if where is not None:  # a shard of failed rows has no such column
             whole = whole.filter(where)

@@ -67,7 +67,8 @@ class Plan(Value):
         mine, theirs = _leaves(self.model_dump(exclude={"told"})), _leaves(other.model_dump(exclude={"told"}))
         names = [n for n in {**mine, **theirs} if mine.get(n, "nothing") != theirs.get(n, "nothing")]
         return [
-            f"{n}: {mine.get(n, 'nothing')!r:.60} there, {theirs.get(n, 'nothing')!r:.60} now" for n in names
+            f"{_plain(n)}: {mine.get(n, 'nothing')!r:.60} there, {theirs.get(n, 'nothing')!r:.60} now"
+            for n in names
         ]
 
 
@@ -116,10 +117,16 @@ def make_plan(
         part.unlink(missing_ok=True)
     if found.hash != plan.hash:
         lines = found.differences(plan)
+        other = found.code != plan.code
         raise StoreError(
             f"You asked to run a job in {str(folder.path)!r}.",
             f"It belongs to another one ({'; '.join(lines[:4])}).",
-            "Choose another folder, or go on with that one: `exegete jobs resume`.",
+            "Choose another folder"
+            + (
+                "; that one can only be gone on with by the code that began it."
+                if other
+                else ", or go on with that one: `exegete jobs resume`."
+            ),
         )
     return found
 
@@ -151,6 +158,12 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "none"
+
+
+def _plain(name: str) -> str:
+    """What people call a place in a plan."""
+    known = {"job.model.source": "model", "code.source": "source of exegete", "rows.digest": "rows"}
+    return known.get(name) or name.removeprefix("job.params.").removeprefix("job.model.").removeprefix("job.")
 
 
 def _leaves(value: Any, name: str = "") -> dict[str, Any]:

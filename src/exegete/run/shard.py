@@ -155,3 +155,4 @@ _SCHEMA = pa.schema(
         ("data", pa.binary()),
     ]
 )
+EMPTY = _SCHEMA.empty_table().drop_columns(["data"])  # what can be read of a run before its first shard

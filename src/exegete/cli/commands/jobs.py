@@ -32,11 +32,12 @@ def status(folder: Dir, as_json: o.Json = False) -> int:
     found = Run(folder)
     watch = Watch.of(Folder(found.folder.path), found.plan)
     held = found.folder.working()
-    state = (
-        "finished"
-        if found.finished
-        else found.folder.stopped() or ("running" if held else "not finished, and nobody works")
+    idle = (
+        "every row is there; being merged, or to be merged by `exegete jobs resume`"
+        if len(watch.seen) == found.plan.n_shards
+        else "not finished, and nobody works"
     )
+    state = "finished" if found.finished else found.folder.stopped() or ("running" if held else idle)
     rows = [
         ("state", state),
         ("rows", watch.line()),

@@ -165,4 +165,14 @@ class Student(Worker):
         cost = lab.meter.cost()
         share = {c: getattr(cost, c) / len(items) for c in COSTS}
         kept = [*parts, *[None] * (len(items) - len(parts))]
-        return [Output(p, share, tokens=round(share["tokens"])) for p in kept]
+        return [Output(p, share | _unfit(p), tokens=round(share["tokens"])) for p in kept]
+
+
+def _unfit(part: Any) -> dict[str, str]:
+    """Why an item could not be worked on, where its part says so: no failed row, for the finding counts it itself."""
+    letter = getattr(part, "unfit", None)
+    return (
+        {}
+        if part is None or not hasattr(part, "unfit")
+        else {"unfit": f"{letter.found} {letter.do}" if letter else ""}
+    )

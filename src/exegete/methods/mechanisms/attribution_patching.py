@@ -42,7 +42,7 @@ from exegete.methods.mechanisms.patch_cells import (
 from exegete.methods.mechanisms.patch_gradients import Estimate, estimate_pair
 from exegete.methods.mechanisms.patch_pairs import Both, Corruption, read_both
 from exegete.methods.mechanisms.patch_set import TIED, Pairs, places_of, read_all
-from exegete.methods.mechanisms.patch_verdict import context_of, gathered, grid_of, notes_of
+from exegete.methods.mechanisms.patch_verdict import context_of, gathered, grid_of, notes_of, share_of
 from exegete.models.cells import run_cells
 from exegete.models.lab import Lab
 from exegete.ops.patching import correlation, correlation_interval, shares
@@ -190,7 +190,7 @@ class AttributionPatching(Divided):
         few = f"Exact patches were made of {len(some)} of the {n} pairs, evenly spread."
         return PatchEstimate(
             title="Which states carry the answer, by estimate?",
-            lede=" ".join(_told(g, s) for g, s in zip(grids, scores)),
+            lede=share_of(pairs) + " ".join(_told(g, s) for g, s in zip(grids, scores)),
             context=context_of(pairs, self.direction, self.corruption),
             direction=self.direction, corruption=self.corruption, n_steps=self.n_steps, grids=grids,
             clean=done.clean, corrupt=done.corrupt,

@@ -43,7 +43,7 @@ def read_all(
     if corruption == "noise":
         sigma = noise * spread(lab, kept)
         kept = [noised(lab, b, sigma, n_samples) for b in kept]
-    return Pairs(tuple(kept), tuple(e.found for e in letters))
+    return Pairs(tuple(kept), tuple(f"{e.asked} {e.found} {e.do}" for e in letters))
 
 
 def places_of(

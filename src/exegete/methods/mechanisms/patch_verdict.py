@@ -87,7 +87,7 @@ def found(
     words = " ".join(_told(g, s, direction) for g, s in zip(grids, scores))
     return Patching(
         title="Which states carry the answer?",
-        lede=words, context=context_of(pairs, direction, corruption),
+        lede=share_of(pairs) + words, context=context_of(pairs, direction, corruption),
         direction=direction, corruption=corruption, grids=grids, clean=done.clean, corrupt=done.corrupt,
         checks=done.checks, trust=Trust(scores=scores, seed=lab.seed, notes=notes_of(pairs)),
     )  # fmt: skip
@@ -227,4 +227,10 @@ def notes_of(pairs: Pairs) -> tuple[str, ...]:
     """Why some pairs are not there."""
     if not pairs.failed:
         return ()
-    return (f"{len(pairs.failed)} pairs could not be patched; of the first: {pairs.failed[0]}",)
+    return (f"{len(pairs.failed)} pairs could not be patched. The first: {pairs.failed[0]}",)
+
+
+def share_of(pairs: Pairs) -> str:
+    """Before anything else is said: that most of what was asked for is not there; "" where no pair failed."""
+    n = len(pairs.several)
+    return f"Of {n + len(pairs.failed)} pairs {n} could be patched. " if pairs.failed else ""
