@@ -20,6 +20,7 @@ from exegete.core.errors import (
     UsageError,
 )
 from exegete.core.job import ModelRef
+from exegete.core.registry import METHODS
 from exegete.evaluate.jobs import Wanted, job_for
 from exegete.run.drive import prepare
 from exegete.run.opened import Run
@@ -205,6 +206,33 @@ def test_a_wrong_name_leaves_the_folder_free(texts, tmp_path):
     with pytest.raises(StoreError, match=r"model: 'terrarium/sentiment' there"):
         run([*line, "--model", "terrarium/sentimen"])
     assert run(["jobs", "verify", str(out)]) == 0  # what was finished is not taken back
+
+
+def test_a_method_of_a_script_is_not_handed_to_other_processes(texts, tmp_path):
+    class Order(type(METHODS.get("saliency")())):
+        id = "order_of_a_script"
+
+    METHODS.add("order_of_a_script", Order)
+    try:
+        for call in (
+            {"method": "order_of_a_script"},
+            {"method": "comprehensiveness", "methods": ("order_of_a_script",)},
+        ):
+            with pytest.raises(UsageError, match="only what is installed"):
+                xg.run(
+                    model="terrarium/sentiment",
+                    data=str(texts),
+                    out=str(tmp_path / "out"),
+                    engine="processes",
+                    **call,
+                )
+            assert not (tmp_path / "out").exists()
+        done = xg.run(
+            "order_of_a_script", "terrarium/sentiment", str(texts), str(tmp_path / "out"), trust="none"
+        )
+        assert len(done) == len(WORDS) - 1
+    finally:
+        METHODS._things.pop("order_of_a_script")
 
 
 def test_a_run_is_read_before_its_first_shard(texts, tmp_path, capsys):

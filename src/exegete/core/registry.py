@@ -43,6 +43,10 @@ class Registry(Generic[T]):
             raise UnknownName(self.kind, name, self._things)
         return self._things[name]
 
+    def known(self, name: str) -> T | None:
+        """What is registered under that name so far; nothing is imported for it."""
+        return self._things.get(name)
+
     def ids(self) -> list[str]:
         """All names, sorted."""
         self.load()

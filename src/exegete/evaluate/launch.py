@@ -9,12 +9,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from exegete.core.errors import ExegeteError, StoreError, UsageError
 from exegete.core.job import Job, ModelRef
+from exegete.core.registry import METHODS, METRICS
 from exegete.models.load import load
 from exegete.models.model import Model
 from exegete.models.reference import found_at, identity, load_ref
@@ -34,6 +36,7 @@ def launch(
     """Run the job that `make` gives for the model's reference. Raises the letters of `run.drive`."""
     ref, live = reference(model)
     job, rows = make(ref)
+    _known_there(job, engine)
     if out is None:
         live = live or load_ref(ref)
         path = _cached(job, rows, live)
@@ -55,6 +58,30 @@ def launch(
             folder.forget()
         raise
     return Run(path)
+
+
+def _known_there(job: Job, engine: Engine) -> None:
+    """Other processes know what is installed, and nothing that a script has registered. Raises `UsageError`."""
+    if engine.name == "local":
+        return
+    homes = {"exegete", *(e.module.split(".")[0] for e in entry_points(group="exegete.plugins"))}
+    for book in (METHODS, METRICS):
+        for name in _names(job.model_dump(exclude={"model"})):
+            home = getattr(book.known(name), "__module__", "exegete")
+            if home.split(".")[0] not in homes:
+                raise UsageError(
+                    f"You asked for {name!r} by workers of the engine {engine.name!r}.",
+                    f"It is registered in {home!r} of this process, and other processes know only what is installed.",
+                    "Leave the engine out (this process alone), or install it as a plugin: an entry point of the group exegete.plugins.",
+                )
+
+
+def _names(told: Any) -> Iterator[str]:
+    """The names that stand in a job, wherever they do."""
+    if isinstance(told, str):
+        yield told
+    for inner in told.values() if isinstance(told, dict) else told if isinstance(told, (list, tuple)) else ():
+        yield from _names(inner)
 
 
 def reference(model: Any) -> tuple[ModelRef, Model | None]:
