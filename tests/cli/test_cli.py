@@ -310,6 +310,15 @@ def test_list(door, capsys):
     assert run("list", "methods", "tooy_method") == 2
     assert run("list", "models", "x") == 2
     assert run("list", "methods", "--coverage") == 2
+    for wrong, said in (
+        ("toy-method", "list methods toy_method"),
+        ("lens", "list methods lens"),
+        ("metod", "methods"),
+    ):
+        capsys.readouterr()
+        assert run("list", wrong) == 2
+        told = capsys.readouterr().err
+        assert said in told and "Value error" not in told
     assert run("list", "techniques", "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 319
 

@@ -10,11 +10,12 @@ from rich.console import Console
 from exegete.core.errors import UnknownName
 from exegete.core.figure import Curves, Series, Table
 from exegete.core.registry import VIEWS
-from exegete.core.result import RESULTS, Result
-from exegete.core.trust import Trust
+from exegete.core.result import RESULTS, MetricTable, Result
+from exegete.core.results.cascade import Cascade
+from exegete.core.trust import Score, Trust
 from exegete.show.figure_terminal import CurvesText, TableText, fitting, spread
 from exegete.show.figures import picture
-from exegete.show.render import terminal, view_for
+from exegete.show.render import page, terminal, view_for
 from show.show_samples import COMP, TEXT, attribution, comparison, every_result, listing, metric_table
 
 
@@ -107,6 +108,23 @@ def test_several_outputs_show_a_matrix_with_holes():
     alpha = next(r for r in rows if "alpha" in r)
     assert "one" in alpha.split("alpha")[1]  # its strongest unit, the only one it had read
     assert len(re.findall(r"[+·-]{1,2}(?=\s)", alpha.split("alpha")[1].split("one")[0])) == 1
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_a_listing_breaks_no_word_and_leaves_none_out(width):
+    told = "What a method with a rather long description does to the representations of every single token"
+    rows = (
+        ("a_method_with_a_long_name_indeed", "explain", "gradients", "texts", told),
+        ("short", "lens", "x", "y", "z"),
+    )
+    made = listing().model_copy(
+        update={"columns": ("method", "verb", "family", "about", "does"), "rows": rows}
+    )
+    shown = plain(made, width)
+    assert all(word in shown.split() for row in rows for cell in row for word in cell.split())
+    assert max(map(len, shown.splitlines())) <= width
+    beside = any(line.startswith(rows[0][0]) and "What a method" in line for line in shown.splitlines())
+    assert beside == (width >= 100)
 
 
 def test_comparison_metrics_and_listing():
@@ -213,3 +231,122 @@ def test_the_highest_point_is_never_left_out_and_what_is_left_out_is_said():
         head = shown[: shown.index("probe")].split()
         assert "0.777" in shown and "4" in head and head[-1] == "11"
         assert ("in the saved result" in " ".join(shown.split())) == (width < 100)
+
+
+def flat(result, width=140):
+    return " ".join(plain(result, width).split())
+
+
+def board(**more):
+    """One metric, one method, and the random row that beats chance by luck."""
+    own = Score(
+        name="m", value=0.7, interval=(0.4, 0.9), chance=0.5, over_chance=(0.1, 0.3), n=12, skipped="not asked for"
+    )  # fmt: skip
+    luck = Score(name="m", value=0.66, interval=(0.6, 0.7), chance=0.5, n=12)
+    trusts = (
+        Trust(scores=(own, own)),
+        Trust(scores=(luck, luck.model_copy(update={"interval": (0.4, 0.7)}))),
+    )
+    return MetricTable(methods=("lime", "random"), metrics=("m", "o"), trusts=trusts, n_texts=12, **more)
+
+
+def test_the_random_row_has_no_mark_and_its_luck_is_told():
+    shown = flat(board())
+    assert "random row itself beats chance on 1 of 2 metrics (n 12)" in shown
+    rows = [line for line in plain(board(), 140).splitlines() if "random" in line and "0.66" in line]
+    assert len(rows) == 2 and not any(sign in row for row in rows for sign in "✓✗·")
+    assert not re.search(r"\x1b\[1m(random|0\.660)", colored(board(), 140))
+    html = page(board())
+    assert html.count('class="tick good"') == 2  # the method's, by both metrics
+    assert html.count("the yardstick") == 2 and "on 1 of 2 metrics" in html
+
+
+def test_bold_says_what_was_held_against_and_verdicts_say_that_they_are_text_by_text():
+    assert "Bold beats chance; no control was run." in flat(board())
+    assert "Verdicts compare text by text" in flat(board()) and "Verdicts compare text by text" in page(
+        board()
+    )
+    assert "beats chance (by 0.2, 0.1 to 0.3, item by item)" in flat(board())
+    told = flat(metric_table())
+    assert "Bold beats chance and, on the 2 of 3 scores that have one, the control." in told
+    assert "text by text" not in told and "random row itself" not in told
+
+
+def test_one_text_gets_no_mark():
+    """Agreement over one text: 128 annotators, one value."""
+    one = Score(
+        name="annotator 128 and the others",
+        value=1.0,
+        chance=0.3,
+        control=0.3,
+        control_name="dealt marks",
+        n=1,
+    )
+    row = next(
+        x for x in plain(board(agreement=(one,)), 140).splitlines() if "annotator 128" in x and "1.00" in x
+    )
+    assert row.startswith("·") or row.strip().startswith("·")
+    assert "too few to tell (n 1)" in flat(board(agreement=(one,))) and "too few to tell (n 1)" in page(
+        board(agreement=(one,))
+    )
+    assert "Too few to tell, from one item alone: annotator 128" in flat(
+        attribution(trust=Trust(scores=(one,)))
+    )
+    ten = one.model_copy(update={"n": 10})
+    assert "Beats what it was held against on 1 score" in flat(attribution(trust=Trust(scores=(ten,))))
+
+
+def test_what_a_metric_tells_is_said_in_plain_words():
+    sure = Score(
+        name="d",
+        value=0.77,
+        interval=(0.65, 0.89),
+        chance=0.5,
+        control=0.62,
+        control_name="the random row",
+        n=9,
+    )
+    shown = flat(
+        board(
+            diagnosticity=(sure.model_copy(update={"interval": (0.7, 0.9)}), sure.model_copy(update={"n": 0}))
+        )
+    )
+    assert (
+        "This metric scores a method's explanation better than a random one in 77% of comparisons (95 % interval 70% to 90%); "
+        "luck alone would in 50%, and the random row in 62%." in shown
+    )
+    weak = sure.model_copy(update={"interval": (0.4, 0.9)})
+    assert "So it does not tell them from noise here." in flat(board(diagnosticity=(weak,)))
+    assert "So it does not" not in shown
+
+
+def test_a_finding_that_is_undecided_or_flagged_has_no_good_headline():
+    score = Score(name="order lost", value=0.6, interval=(0.3, 0.9), chance=0.0, n=5)
+    interval = np.array([[[1, 1], [0.1, 0.7]], [[1, 1], [-0.2, 0.1]]])
+
+    def made(kept, flagged=False):
+        return Cascade(
+            title="t", lede="l", methods=("saliency", "lime"), depths=("nothing", "all"), random=(-0.21, 0.2), interval=interval,
+            trust=Trust(scores=(score,)), kept=np.array([[1, kept], [1, 0.0]]), flagged=(flagged, False),
+        )  # fmt: skip
+
+    unsure, clear, bad = made(0.4), made(0.1), made(0.4, True)
+    assert "Trust ✓ Beats what it was held against on 1 score." in flat(clear)
+    assert "Trust · Undecided, above random orders but not with the whole interval: saliency." in flat(unsure)
+    assert "Trust · Flagged, more alike than random orders without the model: saliency." in flat(bad)
+    assert 'class="verdict good"' in page(clear) and 'class="verdict good"' not in page(unsure)
+    assert "95 % of random orders lie within -0.21 to 0.20" in flat(unsure)
+
+
+def test_a_trust_line_names_each_thing_once():
+    """One score held against three controls; a score that is called by what it is held against."""
+    x = Score(name="accuracy", value=0.5, interval=(0.4, 0.6), chance=0.6, control=0.55, n=9)
+    names = ("word type", "shuffled weights", "length")
+    three = tuple(x.model_copy(update={"control_name": n}) for n in names)
+    shown = flat(attribution(trust=Trust(scores=three)))
+    assert "Read with care: accuracy does NOT beat chance, word type, shuffled weights or length." in shown
+    line = shown[shown.index("Read with care") :].split("Cost")[0]
+    assert line.count("accuracy") == 2  # in the headline and in the first of its lines
+    named = x.model_copy(update={"name": "accuracy, against other words", "control_name": "other words"})
+    shown = flat(attribution(trust=Trust(scores=(named,))))
+    assert "accuracy does NOT beat chance or other words." in shown and "against other words" not in shown

@@ -8,7 +8,7 @@ import typer
 from exegete.cli import options as o
 from exegete.cli.emit import Output
 from exegete.cli.params import WITH_METHOD
-from exegete.core.errors import UsageError
+from exegete.core.errors import UsageError, suggest
 
 if TYPE_CHECKING:
     from exegete.core.result import Listing
@@ -28,7 +28,7 @@ class What(StrEnum):
 
 
 def list_things(
-    what: Annotated[What, typer.Argument(help="What to list.")],
+    what: Annotated[str, typer.Argument(metavar="|".join(What), help="What to list.")],
     name: Annotated[
         str | None,
         typer.Argument(
@@ -43,6 +43,7 @@ def list_things(
     as_json: o.Json = False,
 ) -> int:
     """List methods, metrics, model families, techniques or embedded models; name one method for its parameters."""
+    what = _what(what)
     output = Output(None, html, open_page, as_json)
     output.check()
     if name is not None and what not in (What.methods, What.metrics):
@@ -59,6 +60,23 @@ def list_things(
         )
     output.emit([_listing(what, name, coverage)])
     return 0
+
+
+def _what(word: str) -> What:
+    """What the word names. Raises `UsageError`, which says where a method, a metric or a verb of that name is listed."""
+    if word in tuple(What):
+        return What(word)
+    from exegete.core.registry import METHODS, METRICS
+
+    plain = word.replace("-", "_")
+    asked, lists = f"You asked to list {word!r}.", f"Lists are of {', '.join(What)}"
+    if plain in METHODS:
+        raise UsageError(asked, f"{lists}; this is a method.", f"exegete list methods {plain}")
+    if plain in METRICS:
+        raise UsageError(asked, f"{lists}; this is a metric.", f"exegete list metrics {plain}")
+    if word in WITH_METHOD:
+        raise UsageError(asked, f"{lists}; this is a verb.", f"exegete list methods {word}")
+    raise UsageError(asked, f"{lists}.", suggest(word, What, "list"))
 
 
 def _listing(what: What, name: str | None, coverage: bool) -> "Listing":

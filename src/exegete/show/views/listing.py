@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +16,8 @@ from exegete.show.words import visible
 
 OK = frozenset({"ok", "pass", "passed", "proved"})
 FAIL = frozenset({"fail", "failed", "refused", "error"})
+STYLES = {"ok": "green", "fail": "bold red"}
+GAP, READABLE = 2, 28  # characters between columns; the least in which a sentence can be read
 
 
 @dataclass(frozen=True)
@@ -63,22 +67,56 @@ class ListingView:
             if p.ok
             else [Text.assemble((p.title, "bold"), ("   ✗ NOT ok", "bold red"))]
         )
-        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
-        for i, column in enumerate(p.columns):
-            table.add_column(Text(column), overflow="fold", min_width=_least(p, i) if i == 0 else None)
-        for row in p.rows:
-            table.add_row(*(Text(text, {"ok": "green", "fail": "bold red"}.get(m, "")) for text, m in row))
         alarm = [terminal.alarm(p.failed)] if p.failed else []
         tail = ["", Text(p.footer)] if p.footer else []
-        return Group(*head, *alarm, table, *tail, terminal.foot((), p.cost, p.notes))
+        return Group(*head, *alarm, Rows(p), *tail, terminal.foot((), p.cost, p.notes))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A rich renderable: a table where the widest column has room beside the others, else each row in lines of its own.
+
+    In lines: the first cell with the short columns by name, then the widest column below, indented; no word is broken.
+    """
+
+    p: ListingPicture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        p = self.p
+        texts = [[name, *(row[i][0] for row in p.rows)] for i, name in enumerate(p.columns)]
+        whole = [max(cell_len(line) for t in column for line in t.split("\n")) for column in texts]
+        if not whole:
+            return
+        widest = max(range(len(whole)), key=lambda i: (whole[i], i))
+        room = options.max_width - GAP * (len(whole) - 1) - sum(whole) + whole[widest]
+        if room < min(whole[widest], READABLE):
+            yield from self._lines(widest)
+            return
+        table = Table(box=None, padding=(0, GAP, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
+        for i, column in enumerate(p.columns):
+            width = min(room, whole[i]) if i == widest else whole[i]
+            table.add_column(Text(column), overflow="fold", width=width)
+        for row in p.rows:
+            table.add_row(*(Text(text, STYLES.get(m, "")) for text, m in row))
+        yield table
+
+    def _lines(self, widest: int) -> RenderResult:
+        p = self.p
+        for row in p.rows:
+            head = Text.assemble((row[0][0], STYLES.get(row[0][1], "bold")))
+            short = [i for i in range(1, len(row)) if i != widest and row[i][0].strip()]
+            for n, i in enumerate(short):
+                text, sort = row[i]
+                head.append("   " if n == 0 else " · ", "dim")
+                head.append(f"{p.columns[i]} ".lstrip(), "dim")
+                head.append(text, STYLES.get(sort, ""))
+            yield head
+            if widest and row[widest][0].strip():
+                text, sort = row[widest]
+                yield Padding(Text(text, STYLES.get(sort, "")), (0, 0, 0, 4))
 
 
 def mark(cell: str) -> str:
     """`ok` or `fail` for a cell whose first word says so, else empty."""
     first = cell.strip().split(" ")[0].strip(":,;").lower() if cell.strip() else ""
     return "ok" if first in OK or cell[:1] == "✓" else "fail" if first in FAIL or cell[:1] == "✗" else ""
-
-
-def _least(p: ListingPicture, column: int) -> int:
-    """Width that keeps the names of a first column whole, up to a limit."""
-    return min(28, max((len(row[column][0]) for row in p.rows), default=1))
