@@ -34,13 +34,52 @@ def test_requests_from_what_people_write():
 
 
 def test_a_score_says_whether_it_beats_chance_and_control():
-    good = Score(name="comp", value=0.5, chance=0.1, control=0.2, control_name="random weights")
-    assert good.verdict == "beats chance; beats random weights"
-    bad = Score(name="suff", value=0.5, better="lower", chance=0.4)
+    good = Score(name="comp", value=0.5, chance=0.1, control=0.2, control_name="random weights", n=9)
+    assert good.verdict == "beats chance; beats random weights" and good.standing == "good"
+    bad = Score(name="suff", value=0.5, better="lower", chance=0.4, n=9)
     assert "does NOT beat chance" in bad.verdict
     wide = Score(name="comp", value=0.5, interval=(0.05, 0.9), chance=0.1)
     assert wide.beats_chance is False, "over a set the whole interval must lie beyond chance"
     assert "too big" in Score(name="x", value=1, skipped="too big").verdict
+
+
+def test_one_item_without_interval_and_percentile_has_no_verdict():
+    """One text that 128 people agree on shows nothing of other texts, however far above chance it lies."""
+    one = Score(name="annotator 128", value=1.0, chance=0.2, control=0.3, control_name="dealt marks", n=1)
+    assert one.too_few and one.standing == "unknown" and one.lost == ()
+    assert (
+        one.verdict == "too few to tell (n 1): one item does not show whether it beats chance or dealt marks"
+    )
+    below = one.model_copy(update={"value": 0.1})
+    assert below.standing == "unknown" and "NOT" not in below.verdict
+    for known in ({"n": 2}, {"interval": (0.9, 1.0)}, {"percentile": 99.0}, {"over_chance": (0.5, 0.9)}):
+        more = one.model_copy(update=known)
+        assert more.standing == "good" and more.verdict.startswith("beats chance"), known
+    assert one.model_copy(update={"percentile": 60.0}).lost == ("chance",)
+
+
+def test_the_interval_that_decides_is_said():
+    """An interval of values that holds chance, and differences that all lie above it; and the reverse."""
+    wide = Score(
+        name="comp", value=0.736, interval=(0.472, 0.906), chance=0.52, over_chance=(0.02, 0.4), control=0.7,
+        control_name="random weights", over_control=(-0.1, 0.2), n=12,
+    )  # fmt: skip
+    assert wide.verdict == (
+        "beats chance (by 0.22, 0.02 to 0.4, item by item); "
+        "does NOT beat random weights (lead 0.036, -0.1 to 0.2, item by item)"
+    )
+    lower = Score(
+        name="suff",
+        value=0.1,
+        better="lower",
+        interval=(0.0, 0.6),
+        chance=0.3,
+        over_chance=(-0.3, -0.05),
+        n=12,
+    )
+    assert lower.verdict == "beats chance (by 0.2, 0.05 to 0.3, item by item)"
+    others = lower.model_copy(update={"chance": 0.9})  # chance is of fewer items: no middle is told
+    assert others.verdict == "beats chance (by 0.05 to 0.3, item by item)"
 
 
 def test_where_nothing_can_stand_out_the_score_says_so():

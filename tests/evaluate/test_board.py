@@ -7,7 +7,9 @@ from pyarrow import parquet
 from exegete.core.result import Difference, MetricTable
 from exegete.core.store import open_result
 from exegete.core.trust import Score, Trust
+from exegete.evaluate import judged_text
 from exegete.evaluate.board import latex, markdown, write_board
+from exegete.show.board_words import RANDOM
 
 
 def score(value, low, high, **more):
@@ -69,3 +71,28 @@ def test_parquet_holds_every_number(tmp_path):
         (None, None, 9),
     ]
     assert parquet.read_table(tmp_path / "differences.parquet").to_pylist()[0]["p"] == 0.01
+
+
+def test_the_random_row_is_never_bold_and_bold_says_what_it_beats():
+    table = made()
+    lucky = Trust(scores=(score(0.7, 0.6, 0.8),))
+    table = table.model_copy(update={"trusts": (*table.trusts[:2], lucky)})
+    for words in (markdown(table), latex(table)):
+        row = next(line for line in words.splitlines() if "random &" in line or line.startswith("| random"))
+        assert "0.70" in row and "**" not in row and "textbf" not in row
+        assert "random row itself beats chance on 1 of 1 metric" in words
+        assert "Bold beats chance and control." in words
+    assert "random row itself" not in markdown(made())
+    bare = tuple(Trust(scores=(t.scores[0].model_copy(update={"control": None}),)) for t in table.trusts)
+    assert "Bold beats chance; no control was run." in markdown(table.model_copy(update={"trusts": bare}))
+
+
+def test_one_text_is_not_bold():
+    """Without interval and percentile a value far above chance shows nothing."""
+    table = made()
+    one = Score(name="m_1", value=0.9, chance=0.2, control=0.3, n=1)
+    alone = table.model_copy(
+        update={"trusts": (Trust(scores=(one,)), *table.trusts[1:]), "agreement": (one,)}
+    )
+    assert "| 0.90 ★ |" in markdown(alone) and "(n 1); too few to tell" in markdown(alone)
+    assert RANDOM == judged_text.RANDOM

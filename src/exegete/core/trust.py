@@ -48,11 +48,18 @@ class Score(Value):
         return single and (self.percentile or 0.0) < BEATS_CHANCE
 
     @property
+    def too_few(self) -> bool:
+        """Whether there is nothing to decide by: one item, and neither an interval nor its percentile among chance draws."""
+        known = (self.interval, self.percentile, self.over_chance, self.over_control)
+        return self.n < 2 and all(k is None for k in known)
+
+    @property
     def beats_chance(self) -> bool | None:
         """Whether the value lies on the good side of chance; None without chance, or where it cannot be told.
 
         Over a set with its whole interval (of the differences, where they are known); a single value that knows its percentile
-        must beat 95 % of the chance draws (half of all guesses are better than the mean guess).
+        must beat 95 % of the chance draws (half of all guesses are better than the mean guess). Of one item without either
+        (`too_few`) it says where that item lies, from which nothing follows: `standing` and `verdict` give no verdict there.
         """
         if self.chance is None or self.undecided:
             return None
@@ -72,20 +79,37 @@ class Score(Value):
         return low > bar if self.better == "higher" else high < bar
 
     @property
+    def standing(self) -> Literal["good", "bad", "unknown"]:
+        """`bad` when it fails to beat something, `good` when it beats all it was held against, else `unknown`."""
+        held = [b for b in (self.beats_chance, self.beats_control) if b is not None]
+        if not held or self.too_few or (self.undecided and all(held)):
+            return "unknown"
+        return "good" if all(held) else "bad"
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Names of what it does not beat; none where that cannot be told."""
+        held = (("chance", self.beats_chance), (self._control, self.beats_control))
+        return () if self.too_few else tuple(name for name, won in held if won is False)
+
+    @property
     def verdict(self) -> str:
-        """In words: does it beat chance and control?"""
-        short = self.interval is None and self.percentile is not None and self.beats_chance is False
-        chance = (
-            f"chance (percentile {self.percentile:.0f}, {BEATS_CHANCE:.0f} needed)" if short else "chance"
-        )
+        """In words: does it beat chance and control? Where differences item by item decide, their interval is said."""
+        single = self.interval is None and self.percentile is not None
+        over = None if single else self.over_chance
+        held = (
+            ("chance", self.beats_chance, self._lead(self.chance, over, self.beats_chance)),
+            (self._control, self.beats_control, self._lead(self.control, self.over_control, self.beats_control)),
+        )  # fmt: skip
+        short = f" (percentile {self.percentile:.0f}, {BEATS_CHANCE:.0f} needed)" if single else ""
         words = [
-            f"{'beats' if won else 'does NOT beat'} {name}"
-            for name, won in (
-                (chance, self.beats_chance),
-                (self.control_name or "its control", self.beats_control),
-            )
+            f"{'beats' if won else 'does NOT beat'} {name}{lead}{short if name == 'chance' and not won else ''}"
+            for name, won, lead in held
             if won is not None
         ]
+        if self.too_few and words:
+            bars = " or ".join(name for name, won, _ in held if won is not None)
+            words = [f"too few to tell (n {self.n}): one item does not show whether it beats {bars}"]
         if self.undecided:
             words.insert(
                 0,
@@ -94,6 +118,19 @@ class Score(Value):
         if self.skipped:
             words.append(f"control skipped: {self.skipped}")
         return "; ".join(words) or "no control"
+
+    @property
+    def _control(self) -> str:
+        return self.control_name or "its control"
+
+    def _lead(self, bar: float | None, over: tuple[float, float] | None, won: bool | None) -> str:
+        """The interval that decides, as a lead (more is better); its middle where value and bar are of the same items."""
+        if bar is None or over is None:
+            return ""
+        sign = 1 if self.better == "higher" else -1
+        (low, high), lead = sorted(sign * x + 0.0 for x in over), sign * (self.value - bar)
+        by = f"{lead:.2g}, " if low <= lead <= high else ""
+        return f" ({'by' if won else 'lead'} {by}{low:.2g} to {high:.2g}, item by item)"
 
 
 class Check(Value):

@@ -4,8 +4,8 @@
     scores.parquet        a row a method and metric: value, interval, chance, control, n, n_failed, verdict
     differences.parquet   a row a pair of methods and metric: mean difference and p after Holm's correction
     board.html            the page; result.exg the result itself, for `exegete show`
-    board.md, board.tex   methods by metrics: mean and half the interval; bold beats chance and control, a star the best of a
-                          column by a corrected test against every other method
+    board.md, board.tex   methods by metrics: mean and half the interval; bold beats chance and control (the random row is never
+                          bold), a star the best of a column by a corrected test against every other method
 
 Nothing is judged here: every number is one of the table's.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from exegete.core.result import MetricTable
 from exegete.core.store import save, write_atomic
 from exegete.core.trust import Score
+from exegete.show import board_words
 from exegete.show.render import page
 
 LEVEL = 0.05
@@ -77,7 +78,7 @@ def latex(table: MetricTable) -> str:
 def _cell(table: MetricTable, i: int, k: int, bold: str, star: str) -> str:
     s = table.trusts[i].scores[k]
     words = _short(s)
-    if s.beats_chance and s.beats_control is not False:
+    if s.beats_chance and s.standing == "good" and table.methods[i] != board_words.RANDOM:
         words = bold.format(words)
     return words + (star if table.best(k) == i else "")
 
@@ -92,10 +93,11 @@ def _short(s: Score) -> str:
 def _legend(table: MetricTable) -> list[str]:
     failed = sum(s.n_failed for t in table.trusts for s in t.scores)
     return [
-        f"{table.n_texts} texts; mean and half of the 95 % interval (bootstrap over texts). Bold beats chance (random orders) "
-        "and, where there is one, the model with randomised weights.",
+        f"{table.n_texts} texts; mean and half of the 95 % interval (bootstrap over texts). {board_words.held(table)} Chance: "
+        "random orders; control: the model with randomised weights. The random row is the yardstick and has no marks.",
+        *(words for words in (board_words.luck(table), board_words.paired(table)) if words),
         f"A star: better than every other method by a paired bootstrap with Holm's correction at {LEVEL}.",
-        "Diagnosticity: how often the metric puts a method's explanation before a random one (one half says nothing).",
+        "Diagnosticity: how often the metric scores a method's explanation better than a random one (luck: one half).",
         *(f"{s.name}: {_short(s)} (n {s.n}); {s.verdict}." for s in (*table.agreement, *table.by_annotator)),
         f"{failed} scores could not be computed; {len(table.failures)} failures are listed with the result.",
     ]

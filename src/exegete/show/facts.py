@@ -1,17 +1,16 @@
 """What every picture says about a result besides its scores: provenance, cost, checks, and the trust line.
 
 `TrustPicture` is the trust of a result in words and positions: each score with chance, control, interval, percentile, n
-and n_failed, and whether it stands (`good`: beats everything it was held against; `bad`: does not beat something;
-`unknown`: was held against nothing).
+and n_failed, and whether it stands (`Score.standing`; `none` for what is a yardstick and has no verdict).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from exegete.core.result import Result
-from exegete.core.trust import Check, Score, Trust
+from exegete.core.trust import BEATS_CHANCE, Check, Score, Trust
 from exegete.show.words import number, one_line, plural
 
 
@@ -57,12 +56,15 @@ class TrustPicture:
     failed: int
 
 
-def trust_picture(trust: Trust) -> TrustPicture:
-    """The trust line in words."""
+def trust_picture(trust: Trust, doubt: str = "") -> TrustPicture:
+    """The trust line in words. `doubt` is what a finding says against itself: its scores alone then make no good headline."""
     lines = tuple(score_line(s) for s in trust.scores)
     failed = sum(not c.passed for c in trust.checks)
-    standing = _together([line.standing for line in lines])
-    return TrustPicture(_headline(trust.scores), standing, lines, trust.notes, failed)
+    standing, headline = _together([line.standing for line in lines]), _headline(trust.scores)
+    if doubt:
+        standing = "bad" if standing == "bad" else "unknown"
+        headline = f"{doubt}. The scores alone: {headline[0].lower()}{headline[1:]}"
+    return TrustPicture(headline, standing, lines, trust.notes, failed)
 
 
 def score_line(s: Score, beside: tuple[Score, ...] = ()) -> ScoreLine:
@@ -74,7 +76,7 @@ def score_line(s: Score, beside: tuple[Score, ...] = ()) -> ScoreLine:
         (axis(s.interval[0]), axis(s.interval[1])) if s.interval and np.isfinite(s.interval).all() else None
     )
     return ScoreLine(
-        name=s.name,
+        name=_alone(s),
         value=number(s.value),
         interval="" if s.interval is None else f"{number(s.interval[0])} to {number(s.interval[1])}",
         chance=_maybe(s.chance),
@@ -84,19 +86,11 @@ def score_line(s: Score, beside: tuple[Score, ...] = ()) -> ScoreLine:
         n=s.n,
         n_failed=s.n_failed,
         verdict=s.verdict,
-        standing=standing(s),
+        standing=s.standing,
         better=s.better,
         marks=marks,
         span=span,
     )
-
-
-def standing(s: Score) -> str:
-    """`bad` when it fails to beat something, `good` when it beats all it was held against, else `unknown`."""
-    held = [b for b in (s.beats_chance, s.beats_control) if b is not None]
-    if s.undecided and all(held):
-        return "unknown"
-    return "unknown" if not held else ("good" if all(held) else "bad")
 
 
 def check_lines(checks: tuple[Check, ...]) -> tuple[CheckLine, ...]:
@@ -144,25 +138,51 @@ def model_words(model: str) -> str:
 def _headline(scores: tuple[Score, ...]) -> str:
     if not scores:
         return "Not judged: no score says how far this can be trusted."
-    bad = [f"{s.name} {_losses(s)}" for s in scores if standing(s) == "bad"]
-    if bad:
-        return "Read with care: " + "; ".join(bad) + "."
+    if any(s.lost for s in scores):
+        return "Read with care: " + "; ".join(_losses(scores)) + "."
     skipped = sum(bool(s.skipped) for s in scores)
-    good = sum(standing(s) == "good" for s in scores)
-    short = ", ".join(s.name for s in scores if s.undecided)
+    good = sum(s.standing == "good" for s in scores)
+    short = _named(s for s in scores if s.undecided)
+    few = _named(s for s in scores if s.too_few and (s.chance is not None or s.control is not None))
     tail = f" ({plural(skipped, 'control')} skipped)" if skipped else ""
+    doubts = [f"too short a text to tell {short} from chance"] if short else []
+    doubts += [f"too few to tell, from one item alone: {few}"] if few else []
     if good:
         count = plural(good, "score") if good == len(scores) else f"{good} of {plural(len(scores), 'score')}"
-        more = f"; too short a text to tell {short} from chance" if short else ""
-        return f"Beats what it was held against on {count}{tail}{more}."
-    if short:
-        return f"Too short a text to tell {short} from chance{tail}."
+        return "; ".join([f"Beats what it was held against on {count}{tail}", *doubts]) + "."
+    if doubts:
+        words = "; ".join(doubts)
+        return f"{words[0].upper()}{words[1:]}{tail}."
     return "Not held against chance or a control."
 
 
-def _losses(s: Score) -> str:
-    words = [w for w in s.verdict.split("; ") if w.startswith("does NOT")]
-    return " and ".join(words)
+def _losses(scores: tuple[Score, ...]) -> list[str]:
+    """What is not beaten, by score: each score named once, and each thing that it does not beat."""
+    lost: dict[str, dict[str, str]] = {}
+    for s in scores:
+        short = s.interval is None and s.percentile is not None
+        for bar in s.lost:
+            need = (
+                f" (percentile {s.percentile:.0f}, {BEATS_CHANCE:.0f} needed)"
+                if short and bar == "chance"
+                else ""
+            )
+            lost.setdefault(_alone(s), {})[bar] = bar + need
+    return [f"{name} does NOT beat {_either(list(bars.values()))}" for name, bars in lost.items()]
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _alone(s: Score) -> str:
+    """The name of a score without that of its control, which the verdict says."""
+    told = s.control_name and s.control is not None
+    return s.name.removesuffix(f", against {s.control_name}") if told else s.name
+
+
+def _named(scores: Iterable[Score]) -> str:
+    return ", ".join(dict.fromkeys(s.name for s in scores))
 
 
 def _together(standings: list[str]) -> str:

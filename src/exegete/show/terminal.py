@@ -10,7 +10,7 @@ from rich.text import Text
 from exegete.show.facts import CheckLine, ScoreLine, TrustPicture
 from exegete.show.heat import cell_style, colored
 
-STANDING = {"good": ("✓", "green"), "bad": ("✗", "bold red"), "unknown": ("·", "dim")}
+STANDING = {"good": ("✓", "green"), "bad": ("✗", "bold red"), "unknown": ("·", "dim"), "none": (" ", "dim")}
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,24 @@ def trust(picture: TrustPicture) -> RenderableType:
     sign, style = STANDING[picture.standing]
     head = Text.assemble(("Trust  ", "bold"), (f"{sign} {picture.headline}", style))
     width = max((len(s.name) for s in picture.scores), default=0)
-    return Group(head, *(score(s, width) for s in picture.scores))
+    before = (None, *picture.scores)
+    return Group(head, *(score(s, width, _same(s, last)) for s, last in zip(picture.scores, before)))
 
 
-def score(s: ScoreLine, width: int) -> RenderableType:
-    """One score on two lines: value and verdict, then what it was held against."""
+def _same(s: ScoreLine, last: ScoreLine | None) -> bool:
+    """Whether a score is the one above it, held against something else."""
+    return last is not None and (s.name, s.value, s.interval) == (last.name, last.value, last.interval)
+
+
+def score(s: ScoreLine, width: int, same: bool = False) -> RenderableType:
+    """One score on two lines: value and verdict, then what it was held against. `same`: name and value stand in the line above."""
     sign, style = STANDING[s.standing]
-    first = Text.assemble(
-        (f"{sign} ", style), f"{s.name.ljust(width)}  ", (s.value, "bold"),
-        f"  [{s.interval}]" if s.interval else "", "  ", (s.verdict, style),
-    )  # fmt: skip
+    told = (
+        []
+        if same
+        else [f"{s.name.ljust(width)}  ", (s.value, "bold"), f"  [{s.interval}]" if s.interval else "", "  "]
+    )
+    first = Text.assemble((f"{sign} ", style), *told, (s.verdict, style))
     held = [
         f"chance {s.chance}" if s.chance else "",
         f"control {s.control}" if s.control else "",

@@ -21,6 +21,24 @@ class Cascade(Finding):
     random: tuple[float, float]
     flagged: tuple[bool, ...]
 
+    @property
+    def doubt(self) -> str:
+        """Which methods are flagged, and of which it cannot be told."""
+        unsure = [
+            m
+            for m, kept, bad in zip(self.methods, self.kept[:, -1], self.flagged)
+            if kept > self.random[1] and not bad
+        ]
+        bad = [m for m, bad in zip(self.methods, self.flagged) if bad]
+        words = [f"flagged, more alike than random orders without the model: {', '.join(bad)}"] if bad else []
+        words += (
+            [f"undecided, above random orders but not with the whole interval: {', '.join(unsure)}"]
+            if unsure
+            else []
+        )
+        told = "; ".join(words)
+        return told[:1].upper() + told[1:]
+
     def figures(self) -> tuple[AnyFigure, ...]:
         """The cascade as curves, then the end of it as a table."""
         n = len(self.depths)
@@ -29,7 +47,8 @@ class Cascade(Finding):
         )  # fmt: skip
         curves = Curves(
             title="What is left of the explanation as the model forgets?",
-            caption="Rank correlation with the explanation of the whole model. A method that reads the model falls to the band.",
+            caption="Rank correlation with the explanation of the whole model. A method that reads the model falls to the band: 95 % of "
+            f"random orders lie within {self.random[0]:.2f} to {self.random[1]:.2f}.",
             x=np.arange(n, dtype=np.float64),
             x_axis="randomised by then, from the output down",
             x_names=self.depths,

@@ -24,6 +24,12 @@ class DataRandomised(Finding):
     accuracy: tuple[float, float, float]
     flagged: tuple[bool, ...]
 
+    @property
+    def doubt(self) -> str:
+        """Which methods are flagged."""
+        bad = [m for m, flagged in zip(self.methods, self.flagged) if flagged]
+        return f"Flagged, as alike where the labels were permuted: {', '.join(bad)}" if bad else ""
+
     def figures(self) -> tuple[AnyFigure, ...]:
         """The methods, then the classifiers."""
         rows = tuple(

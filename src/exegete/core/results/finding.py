@@ -30,6 +30,11 @@ class Finding(Result):
         """The study's own self-checks and those of the judging."""
         return (*self.checks, *self.trust.checks)
 
+    @property
+    def doubt(self) -> str:
+        """Why the finding's own verdict is undecided or flagged, whatever its scores beat; empty where it is not."""
+        return ""
+
     def figures(self) -> tuple[AnyFigure, ...]:
         """What shows the finding, the most telling first."""
         return ()

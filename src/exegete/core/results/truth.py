@@ -110,7 +110,7 @@ class TruthBoard(Finding):
             (i, j)
             for i, m in enumerate(names)
             for j, t in enumerate(truths)
-            if (m, t) in held and held[m, t].beats_chance and held[m, t].beats_control is not False
+            if (m, t) in held and held[m, t].beats_chance and held[m, t].standing == "good"
         )
         return Grid(
             title="Do the planted words come out on top?",

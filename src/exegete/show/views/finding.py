@@ -53,7 +53,7 @@ class FindingView:
             model=facts.model_words(result.provenance.model),
             context=context_words(result.context),
             figures=drawn_figures,
-            trust=facts.trust_picture(result.trust),
+            trust=facts.trust_picture(result.trust, result.doubt),
             checks=facts.check_lines(tuple(c for c in checks if c.passed)),
             failed=facts.check_lines(tuple(c for c in checks if not c.passed)),
             cost=facts.cost_lines(result),

@@ -1,10 +1,10 @@
 """The view of a `MetricTable`: one table a metric, one row a method, each score with all that is needed to read it.
 
-A method that beats what it was held against is bold; one that does not says so.
+A method that beats what it was held against is bold; one that does not says so. The random row is the yardstick: it has no mark.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from rich.console import Group, RenderableType
@@ -13,13 +13,14 @@ from rich.text import Text
 
 from exegete.core.result import MetricTable
 from exegete.core.trust import Score
-from exegete.show import facts, terminal
+from exegete.show import board_words, facts, terminal
 from exegete.show.view import view
 from exegete.show.words import one_line, plural
 
 LEVEL = 0.05
 SHOWN = 5  # pairs of methods that are written out
-NO_METHODS = ("rationale", "random")
+NO_METHODS = ("rationale", board_words.RANDOM)
+YARDSTICK = "a random explanation, the yardstick: what scores like it says nothing"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class MetricsPicture:
 
     title: str
     lede: str
+    reading: tuple[str, ...]
     model: str
     blocks: tuple[MetricBlock, ...]
     failed: tuple[facts.CheckLine, ...]
@@ -68,6 +70,7 @@ class MetricsView:
         return MetricsPicture(
             title="Which explanation can be trusted?",
             lede=_lede(result),
+            reading=tuple(w for w in (board_words.luck(result), board_words.paired(result)) if w),
             model=facts.model_words(result.provenance.model),
             blocks=(
                 *(_block(result, k) for k in range(len(result.metrics))),
@@ -98,6 +101,7 @@ class MetricsView:
                 _table(block),
                 *(Text("   " + words, "dim") for words in (block.tells, block.apart) if words),
             ]
+        blocks += [Text(words, "dim") for words in ("", *p.reading) if p.reading]
         blocks += [Text(f"failed: {f}", "red") for f in p.failures]
         return Group(*blocks, terminal.foot((), p.cost, p.notes))
 
@@ -107,9 +111,16 @@ def _block(result: MetricTable, k: int) -> MetricBlock:
     found = [_score(t.scores, metric, k, len(result.metrics)) for t in result.trusts]
     better = next((s.better for s in found if s is not None), "higher")
     beside = tuple(s for s in found if s is not None)
-    lines = [None if s is None else facts.score_line(s, beside) for s in found]
+    lines = [
+        None if s is None else _line(m, facts.score_line(s, beside)) for m, s in zip(result.methods, found)
+    ]
     rows = tuple(zip((facts.method_words(m) for m in result.methods), lines))
     return MetricBlock(metric, better, rows, _tells(result, k), _apart(result, metric, better))
+
+
+def _line(method: str, line: facts.ScoreLine) -> facts.ScoreLine:
+    """The line of a method; that of the random row without verdict."""
+    return replace(line, standing="none", verdict=YARDSTICK) if method == board_words.RANDOM else line
 
 
 def _people(name: str, scores: tuple[Score, ...]) -> tuple[MetricBlock, ...]:
@@ -122,7 +133,7 @@ def _people(name: str, scores: tuple[Score, ...]) -> tuple[MetricBlock, ...]:
 def _lede(result: MetricTable) -> str:
     """How many were judged, and which method the tests put before all others."""
     judged = [m for m in result.methods if m not in NO_METHODS]
-    words = f"{plural(len(judged), 'method')} judged over {plural(result.n_texts, 'text')}. Bold beats chance and control."
+    words = f"{plural(len(judged), 'method')} judged over {plural(result.n_texts, 'text')}. {board_words.held(result)}"
     if not result.differences:
         return words
     won = Counter(result.methods[i] for k in range(len(result.metrics)) if (i := result.best(k)) is not None)
@@ -135,14 +146,21 @@ def _lede(result: MetricTable) -> str:
 
 
 def _tells(result: MetricTable, k: int) -> str:
-    """How often a metric puts an explanation before a random one; it counts for nothing where that is half of the time."""
+    """How often a metric scores an explanation better than a random one, and whether that is more than luck."""
     if k >= len(result.diagnosticity) or result.diagnosticity[k].n == 0:
         return ""
     s = result.diagnosticity[k]
-    span = "" if s.interval is None else f" ({s.interval[0]:.0%} to {s.interval[1]:.0%})"
-    noise = "" if s.control is None else f"; a random one so in {s.control:.0%}"
-    doubt = "" if s.beats_chance else ". It tells nothing here"
-    return f"Puts a method's explanation before a random one in {s.value:.0%}{span} of comparisons{noise}{doubt}."
+    span = "" if s.interval is None else f" (95 % interval {s.interval[0]:.0%} to {s.interval[1]:.0%})"
+    noise = "" if s.control is None else f", and the random row in {s.control:.0%}"
+    told = {
+        "good": "",
+        "bad": " So it does not tell them from noise here.",
+        "unknown": " One text is too few to tell.",
+    }
+    return (
+        f"This metric scores a method's explanation better than a random one in {s.value:.0%} of comparisons{span}; luck alone "
+        f"would in 50%{noise}.{told[s.standing]}"
+    )
 
 
 def _apart(result: MetricTable, metric: str, better: str) -> str:
@@ -188,7 +206,7 @@ def _table(block: MetricBlock) -> RenderableType:
         bold = "bold" if s.standing == "good" else ""
         cells = (s.interval, s.chance, s.control, str(s.n), str(s.n_failed))
         table.add_row(Text(sign, style), Text(method, bold), Text(s.value, bold), *cells)
-        if s.standing != "good" or "skipped" in s.verdict:
+        if s.standing in ("bad", "unknown") or (s.standing == "good" and "skipped" in s.verdict):
             said.append(
                 Text.assemble(
                     ("   " + method, bold), ": ", (s.verdict, style if s.standing == "bad" else "dim")
