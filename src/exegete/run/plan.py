@@ -102,9 +102,10 @@ def make_plan(
     folder.make()
     part = folder.part(folder.path / "rows")
     try:
-        cut = write_rows(part, rows(), job.shard_tokens, job.shard_rows, whole=bool(job.whole))
+        tokens, many = job.shard
+        cut = write_rows(part, rows(), tokens, many, whole=bool(job.whole))
         shape = {"n": cut.rows, "shards": cut.shards, "tokens": cut.tokens, "digest": cut.digest}
-        shape |= {"shard_tokens": job.shard_tokens, "shard_rows": job.shard_rows, "whole": job.whole}
+        shape |= {"shard_tokens": tokens, "shard_rows": many, "whole": job.whole}
         told = {"where": job.model.where()} | told
         plan = Plan(job=job.identity(), rows=shape, code=code(), told=told)
         if not folder.plan.exists():

@@ -56,6 +56,12 @@ class Studying(Job):
         return found
 
     @property
+    def shard(self) -> tuple[int, int]:
+        """Few items, for each is dear: two dozen pairs are work for more than one. Where a shard is reduced to one part, many."""
+        study = self.study
+        return (16_384, 512) if isinstance(study, Divided) and study.reduces else (self.shard_tokens, 16)
+
+    @property
     def whole(self) -> str:
         """Why it runs in one piece."""
         study = self.study
