@@ -12,9 +12,13 @@ from exegete.core.trust import Score
 from exegete.show.words import plural
 
 RANDOM = "random"
+NO_METHODS = (
+    "rationale",
+    RANDOM,
+)  # rows that no method made: people explain without the model, so they have no control
 PAIRED = (
-    "Verdicts compare text by text: each text's value less its own chance (or control), and the interval of those differences decides. "
-    "So it need not agree with the interval of the value, which also holds how texts differ from each other."
+    "Verdicts compare text by text, each value less its own chance or control: the interval of those differences decides, "
+    "not that of the value."
 )
 
 
@@ -49,4 +53,4 @@ def luck(table: MetricTable) -> str:
 
 
 def _candidates(table: MetricTable) -> list[Score]:
-    return [s for name, t in zip(table.methods, table.trusts) if name != RANDOM for s in t.scores]
+    return [s for name, t in zip(table.methods, table.trusts) if name not in NO_METHODS for s in t.scores]

@@ -19,7 +19,6 @@ from exegete.show.words import one_line, plural
 
 LEVEL = 0.05
 SHOWN = 5  # pairs of methods that are written out
-NO_METHODS = ("rationale", board_words.RANDOM)
 YARDSTICK = "a random explanation, the yardstick: what scores like it says nothing"
 
 
@@ -132,7 +131,7 @@ def _people(name: str, scores: tuple[Score, ...]) -> tuple[MetricBlock, ...]:
 
 def _lede(result: MetricTable) -> str:
     """How many were judged, and which method the tests put before all others."""
-    judged = [m for m in result.methods if m not in NO_METHODS]
+    judged = [m for m in result.methods if m not in board_words.NO_METHODS]
     words = f"{plural(len(judged), 'method')} judged over {plural(result.n_texts, 'text')}. {board_words.held(result)}"
     if not result.differences:
         return words
