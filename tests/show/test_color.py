@@ -34,6 +34,16 @@ def test_bars_stand_out_from_the_paper(theme):
     )
 
 
+@pytest.mark.parametrize("theme", THEMES, ids=lambda t: t.name)
+def test_eight_lines_have_eight_colours(theme):
+    """As far apart as people tell them on sight (CIE76 above 20), and readable on the paper."""
+    eight = (theme.positive_mark, theme.negative_mark, theme.magnitude_mark, *theme.lines)
+    seen = [_lab(_linear(c)) for c in eight]
+    apart = [float(np.linalg.norm(a - b)) for i, a in enumerate(seen) for b in seen[:i]]
+    assert len(eight) == 8 and min(apart) > 20
+    assert min(contrast(theme.paper, c) for c in eight) > 3
+
+
 def test_the_contrast_test_can_fail():
     assert contrast(LIGHT.ink, color.shade(1.0, True, DARK)) < 4.5
 

@@ -108,8 +108,50 @@ def test_what_does_not_fit_is_said_and_the_last_tokens_are_kept():
     shown = text_of(Wide(title="", lede=""), 80)
     assert "t59" in shown
     assert " t0 " not in shown
-    assert re.search(r"\d+ columns more are in the saved result", shown)
+    assert re.search(r"\d+ columns more: --html FILE shows them, --out FILE saves all", shown)
     assert "t0" in page(Wide(title="", lede=""))
+
+
+NAMES = ("before the change", "behind the change", "coordinate structure constraint")
+
+
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_names_of_a_matrix_are_wrapped_at_spaces_and_whole_on_the_page(width):
+    class Named(Finding):
+        def figures(self):
+            grid = Grid(
+                title="named",
+                values=np.ones((3, 3)),
+                rows=NAMES,
+                columns=NAMES,
+                row_axis="from",
+                column_axis="to",
+            )
+            return (grid,)
+
+    shown = text_of(Named(title="", lede=""), width)
+    assert "…" not in shown
+    for name in NAMES:
+        assert all(shown.split().count(word) >= 2 for word in name.split())
+        assert page(Named(title="", lede="")).count(f">{name}</th>") == 2
+
+
+def test_words_of_a_mark_stand_above_every_curve():
+    f = Curves(
+        title="c", x=np.arange(4.0), x_axis="layer", y_axis="y", series=(Series(name="a", y=np.array([0.0, 1.0, 1.0, 0.0])),),
+        marks=((1.5, "centre of gravity"),),
+    )  # fmt: skip
+    highest = min(y for _, y, _ in picture(f).lines[0].dots)
+    words = re.search(r'class="said" [^>]*y="(\d+)"[^>]*>centre of gravity<', _page_of(f))
+    assert words is not None and highest >= int(words[1]) + 12
+
+
+def _page_of(figure):
+    class One(Finding):
+        def figures(self):
+            return (figure,)
+
+    return page(One(title="", lede=""))
 
 
 def test_words_that_differ_are_marked():

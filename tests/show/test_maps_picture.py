@@ -74,7 +74,7 @@ def test_a_long_text_stays_small_and_what_is_left_out_is_said():
     assert maps(f).left_out == 2
     more = html_of(f)
     assert len(more) < 6_000_000
-    assert "2 more maps are in the saved result" in more
+    assert "2 more maps are not drawn; a saved result (--out FILE)" in more
 
 
 def test_neurons_are_left_out_where_they_are_many():

@@ -230,7 +230,7 @@ def test_the_highest_point_is_never_left_out_and_what_is_left_out_is_said():
         shown = out.getvalue()
         head = shown[: shown.index("probe")].split()
         assert "0.777" in shown and "4" in head and head[-1] == "11"
-        assert ("in the saved result" in " ".join(shown.split())) == (width < 100)
+        assert ("more: --html FILE" in " ".join(shown.split())) == (width < 100)
 
 
 def flat(result, width=140):

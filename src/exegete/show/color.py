@@ -17,7 +17,7 @@ import numpy as np
 @dataclass(frozen=True, slots=True)
 class Theme:
     """Colours of one kind of paper: `positive`, `negative` and `magnitude` are the ends of the scales, the
-    `*_mark` the stronger colours of bars and dots."""
+    `*_mark` the stronger colours of bars and dots; `lines` those of curves after the first three, which have the marks'."""
 
     name: str
     paper: str
@@ -28,13 +28,16 @@ class Theme:
     positive_mark: str
     negative_mark: str
     magnitude_mark: str
+    lines: tuple[str, ...] = ()
 
 
 LIGHT = Theme(
-    "light", "#ffffff", "#1d1c1a", "#6fb1e6", "#f3a45c", "#b79fe3", "#1f78b8", "#c8650b", "#7d5bbd"
+    "light", "#ffffff", "#1d1c1a", "#6fb1e6", "#f3a45c", "#b79fe3", "#1f78b8", "#c8650b", "#7d5bbd",
+    ("#1b8a5a", "#c2255c", "#6b4423", "#7d7a00", "#3d4a5c"),
 )  # fmt: skip
 DARK = Theme(
-    "dark", "#1b1c21", "#f0eee8", "#1c64a5", "#9b500a", "#664aa3", "#57a8e6", "#ee9a4a", "#a98ae0"
+    "dark", "#1b1c21", "#f0eee8", "#1c64a5", "#9b500a", "#664aa3", "#57a8e6", "#ee9a4a", "#a98ae0",
+    ("#4fc08d", "#f0709b", "#c2a07c", "#d3cc3f", "#b8c4d4"),
 )  # fmt: skip
 
 

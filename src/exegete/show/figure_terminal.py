@@ -21,11 +21,16 @@ from exegete.show.figures import (
     words_left_out,
 )
 from exegete.show.heat import cell_style, colored
-from exegete.show.words import one_line
+from exegete.show.words import one_line, plural
 
 MOST_ROWS, MOST_GROUPS = 24, 6
 SHADES = " ░▒▓█"
-GAP, LONGEST_WORD = 2, 14  # characters between the columns of a table; longer words may be broken
+GAP, LONGEST_WORD, BROKEN_WORD = (
+    2,
+    24,
+    14,
+)  # characters between columns; longer words may be broken, or where room is short
+NAME, COLUMN = 18, 14  # of a grid: characters of the name of a row, and of the head of a column, on one line
 
 
 def drawn(p: Picture) -> RenderableType:
@@ -58,15 +63,20 @@ class GridText:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         p = self.p
-        first = min(18, max([len(name) for name, _ in p.rows] + [0]))
-        whole = [
-            max([2, len(c), *(len(row[1][j].text) + row[1][j].marked for row in p.rows)])
-            for j, c in enumerate(p.columns)
+        names = [name for name, _ in p.rows[:MOST_ROWS]]
+        first = max(
+            [min(NAME, len(name)) for name in names] + [min(LONGEST_WORD, _word(n)) for n in names] + [0]
+        )
+        cells = [
+            max([2, *(len(row[1][j].text) + row[1][j].marked for row in p.rows)])
+            for j in range(len(p.columns))
         ]
+        whole = [max(n, min(len(c), COLUMN)) for n, c in zip(cells, p.columns)]
         all_fit = first + 1 + sum(w + 1 for w in whole) <= options.max_width
-        widths = whole if all_fit else [min(9, w) for w in whole]
+        # where room is short, heads are wrapped at their spaces, and what is in the cells is cut
+        widths = whole if all_fit else [max(min(9, n), _least(c)) for n, c in zip(cells, p.columns)]
         if len(p.corner) + 1 + sum(w + 1 for w in widths) <= options.max_width:
-            first = max(first, min(18, len(p.corner)))
+            first = max(first, min(NAME, len(p.corner)))
         order = range(len(widths))[::-1] if "token" in p.corner else range(len(widths))
         room, kept = options.max_width - first - 2, []
         for j in order:
@@ -76,11 +86,11 @@ class GridText:
             kept.append(j)
         kept.sort()
         table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
-        table.add_column(Text(one_line(p.corner, first)), no_wrap=True, width=first)
+        table.add_column(_wrapped(p.corner, first), no_wrap=True, width=first)
         for j in kept:
-            table.add_column(Text(p.columns[j]), no_wrap=True, width=widths[j])
-        for name, cells in p.rows[:MOST_ROWS]:
-            table.add_row(Text(name), *(self._cell(cells[j], colored(console)) for j in kept))
+            table.add_column(_wrapped(p.columns[j], widths[j]), no_wrap=True, width=widths[j])
+        for name, found in p.rows[:MOST_ROWS]:
+            table.add_row(_wrapped(name, first), *(self._cell(found[j], colored(console)) for j in kept))
         yield table
         rest = (
             words_left_out(len(p.rows) - MOST_ROWS, "row"),
@@ -92,6 +102,21 @@ class GridText:
         return Text(
             c.text + ("*" if c.marked else ""), cell_style(c.position, self.p.signed) if color else ""
         )
+
+
+def _wrapped(name: str, width: int) -> Text:
+    """A name on one line where it fits, else wrapped at its spaces; a longer word is cut, never broken."""
+    return Text(name, no_wrap=len(name) <= width or " " not in name.strip(), overflow="ellipsis")
+
+
+def _word(text: str) -> int:
+    """Letters of the longest word."""
+    return max(map(len, text.split()), default=0)
+
+
+def _least(name: str) -> int:
+    """The least width for the head of a column: a name of one word is cut at 9 letters, one of several breaks none of them."""
+    return max(2, min(COLUMN, _word(name)) if " " in name.strip() else min(9, len(name)))
 
 
 @dataclass(frozen=True)
@@ -154,9 +179,10 @@ class TableText:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         p, rows = self.p, self.p.rows[:MOST_ROWS]
         texts = [[name, *(row[i][0] for row in rows)] for i, name in enumerate(p.columns)]
-        least = [
-            min(LONGEST_WORD, max(len(w) for t in column for w in t.split() or [""])) for column in texts
-        ]
+        most = [max(map(_word, column)) for column in texts]
+        least = [min(LONGEST_WORD, n) for n in most]
+        if fitting(least, options.max_width) < len(least):  # rather a long word broken than a column left out
+            least = [min(BROKEN_WORD, n) for n in most]
         kept = fitting(least, options.max_width)
         widths = spread([(least[i], max(map(len, texts[i]))) for i in range(kept)], options.max_width)
         table = Table(box=None, padding=(0, GAP, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
@@ -201,7 +227,9 @@ def _maps(p: MapsPicture) -> RenderableType:
     parts: list[RenderableType] = [Thumbs(p)]
     if p.first is not None:
         parts += ["", Text(p.names[0]), GridText(grid(p.first))]
-    rest = words_left_out(p.left_out, "map")
+    rest = (
+        f"{plural(p.left_out, 'map')} more: --out FILE saves all." if p.left_out > 0 else ""
+    )  # no page has them
     return Group(*parts, *([Text(rest, "dim")] if rest else []))
 
 

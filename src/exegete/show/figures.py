@@ -24,9 +24,14 @@ from exegete.show.words import number, one_line, plural
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 260, 56, 46  # of an svg, in its own units
 MOST_EDGES = 400
+LONGEST_NAME = 80  # letters of the name of a row or column of a grid; pages and terminals wrap it
 LETTER = 6.5  # width of a letter on an axis, in units of the svg
 NEGLIGIBLE = 1e-3  # of the largest value of a grid: below it a cell shows no digits
-DASHES = 6  # looks of lines (`l0` to `l5`) and of controls (`c0` to `c5`) in the style sheet
+COLOURS, DASHES = 8, 6  # looks of lines (`l0` to `l7`) and of controls (`c0` to `c5`) in the style sheet
+TOP, SAID = (
+    14,
+    16,
+)  # room above the curves of an svg, and more of it for the words of marks, which no curve may cross
 SHAPES = (  # of the points of a line, around (0, 0): circle, square, diamond, triangle, triangle on its head
     "M-3,0 a3,3 0 1,0 6,0 a3,3 0 1,0 -6,0",
     "M-2.7,-2.7 h5.4 v5.4 h-5.4 z",
@@ -159,9 +164,9 @@ def grid(f: Grid) -> GridPicture:
             words = one_line(f.texts[i][j], 14) if f.texts else ("≈ 0" if tiny else shown)
             tip = one_line(f"{name}, {column}: {words + ', ' if f.texts else ''}{shown} {f.unit}".strip())
             cells.append(Cell(words, round(share(value, end), 3), tip, (i, j) in marked))
-        rows.append((one_line(name, 24), tuple(cells)))
+        rows.append((one_line(name, LONGEST_NAME), tuple(cells)))
     corner = " \\ ".join(a for a in (f.row_axis, f.column_axis) if a)
-    columns = tuple(one_line(c, 14) for c in f.columns)
+    columns = tuple(one_line(c, LONGEST_NAME) for c in f.columns)
     return GridPicture(f.title, f.caption, tuple(rows), columns, corner, f.signed, number(end), f.unit)
 
 
@@ -197,12 +202,13 @@ def curves(f: Curves) -> CurvesPicture:
         np.concatenate([np.asarray(y, dtype=np.float64).ravel() for y in ys]) if ys else np.zeros(1)
     )
     left, right = _range(np.asarray(f.x, dtype=np.float64), pad=0.0)
+    top = TOP + SAID * bool(f.marks)
 
     def px(x: float) -> float:
         return round(LEFT + (WIDTH - LEFT - 40) * (x - left) / (right - left), 1)
 
     def py(y: float) -> float:
-        return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - 14) * (y - low) / (high - low), 1)
+        return round(HEIGHT - BOTTOM - (HEIGHT - BOTTOM - top) * (y - low) / (high - low), 1)
 
     lines = tuple(_line(f, s, n, px, py) for s, n in zip(f.series, _numbered(f.series)))
     whole = bool((f.x == np.round(f.x)).all())
@@ -232,7 +238,7 @@ def _numbered(series: Sequence[Series]) -> list[int]:
 
 
 def _line(f: Curves, s: Series, n: int, px, py) -> Line:  # type: ignore[no-untyped-def]
-    sort = f"control c{n % DASHES}" if s.control else f"l{n % DASHES}"
+    sort = f"control c{n % DASHES}" if s.control else f"l{n % COLOURS}"
     shape = SHAPES[(n + 1) % len(SHAPES)] if s.control else SHAPES[n // 3 % len(SHAPES)]
     points = [
         (px(float(x)), py(float(y)), one_line(f"{s.name}: {number(float(y))}"))
@@ -302,8 +308,8 @@ def _edge(e: Edge, place: dict[str, tuple[float, float]], end: float) -> EdgePic
 
 
 def words_left_out(n: int, noun: str) -> str:
-    """What a picture leaves out, in words; empty for nothing."""
-    return f"{plural(n, noun)} more {'is' if n == 1 else 'are'} in the saved result." if n > 0 else ""
+    """What a terminal leaves out, and where it is, in words; empty for nothing."""
+    return f"{plural(n, noun)} more: --html FILE shows them, --out FILE saves all." if n > 0 else ""
 
 
 def strongest(edges: Sequence[EdgePicture], n: int) -> list[str]:

@@ -71,7 +71,7 @@ class LayerProfile(Finding):
         )
         return Curves(
             title=f"How well does each layer tell the {self.what}?",
-            caption=f"{self.unit} on held-out texts, with its 95 % interval over texts and seeds. Read the gap between the probe "
+            caption=f"{self.unit[:1].upper()}{self.unit[1:]} on held-out texts, with its 95 % interval over texts and seeds. Read the gap between the probe "
             f"and the controls, named from the highest to the lowest at {self.layers[self.best]}: what they reach without the model's "
             "training, structure or layers is not the layer's.",
             x=np.arange(n, dtype=np.float64),
