@@ -70,6 +70,7 @@ def test_parquet_holds_every_number(tmp_path):
         (0.1, 0.7, 2),
         (None, None, 9),
     ]
+    assert scores[0]["verdict"] == "beats chance; beats its control" and "yardstick" in scores[2]["verdict"]
     assert parquet.read_table(tmp_path / "differences.parquet").to_pylist()[0]["p"] == 0.01
 
 

@@ -125,12 +125,13 @@ def _values(table: MetricTable) -> list[dict]:
 def _scores(table: MetricTable) -> list[dict]:
     rows = []
     for name, trust in zip(table.methods, table.trusts):
+        told = board_words.YARDSTICK if name == board_words.RANDOM else ""
         for metric, s in zip(table.metrics, trust.scores):
             low, high = s.interval or (None, None)
             rows.append(
                 {"method": name, "metric": metric, "value": s.value, "low": low, "high": high, "better": s.better,
                  "chance": s.chance, "control": s.control, "control_name": s.control_name, "percentile": s.percentile,
-                 "n": s.n, "n_failed": s.n_failed, "verdict": s.verdict, "forwards": trust.cost.forwards,
+                 "n": s.n, "n_failed": s.n_failed, "verdict": told or s.verdict, "forwards": trust.cost.forwards,
                  "backwards": trust.cost.backwards, "seconds": trust.cost.seconds}
             )  # fmt: skip
     return rows

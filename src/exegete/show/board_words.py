@@ -12,6 +12,7 @@ from exegete.core.trust import Score
 from exegete.show.words import plural
 
 RANDOM = "random"
+YARDSTICK = "a random explanation, the yardstick: what scores like it says nothing"
 NO_METHODS = (
     "rationale",
     RANDOM,

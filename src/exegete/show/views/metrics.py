@@ -19,7 +19,6 @@ from exegete.show.words import one_line, plural
 
 LEVEL = 0.05
 SHOWN = 5  # pairs of methods that are written out
-YARDSTICK = "a random explanation, the yardstick: what scores like it says nothing"
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,11 @@ def _block(result: MetricTable, k: int) -> MetricBlock:
 
 def _line(method: str, line: facts.ScoreLine) -> facts.ScoreLine:
     """The line of a method; that of the random row without verdict."""
-    return replace(line, standing="none", verdict=YARDSTICK) if method == board_words.RANDOM else line
+    return (
+        replace(line, standing="none", verdict=board_words.YARDSTICK)
+        if method == board_words.RANDOM
+        else line
+    )
 
 
 def _people(name: str, scores: tuple[Score, ...]) -> tuple[MetricBlock, ...]:
