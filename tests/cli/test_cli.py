@@ -373,6 +373,8 @@ def test_files_are_read(tmp_path, name, content, texts):
     ("name", "content", "words"),
     [
         ("a.txt", b"good\n\xff\xfe", ["Byte 5 (line 2) is 0xff", "not valid UTF-8"]),
+        ("a.txt", "good".encode("utf-16"), ["UTF-16, not UTF-8", "iconv -f utf-16 -t utf-8"]),
+        ("a.txt", b"\xfe\xff\0g", ["UTF-16, not UTF-8"]),
         ("a.txt", b"ab\x00c", ["Byte 2 (line 1) is 0x00", "binary"]),
         ("a.txt", b"\n\n", ["holds no text"]),
         ("a.jsonl", b'{"text": "a"}\n{bad', ["Line 2 is not JSON"]),

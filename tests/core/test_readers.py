@@ -401,3 +401,17 @@ def test_published_diagnostics_are_read(name, n_facts, n_pairs):
     if name == "ROLE-88":  # every verb is right as often as it is wrong
         last = [sorted(s.split(" had ")[1] for s in side) for side in zip(*((p.good, p.bad) for p in pairs))]
         assert last[0] == last[1]
+
+
+@pytest.mark.parametrize("code", ["utf-16", "utf-32"])
+def test_a_byte_order_mark_names_the_encoding(tmp_path, code):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes('{"good": "a", "bad": "b"}\n'.encode(code))
+    with pytest.raises(InputError) as told:
+        read_minimal(str(path))
+    letter = told.value.letter()
+    assert (
+        f"written in {code.upper()}" in letter
+        and f"iconv -f {code} -t utf-8" in letter
+        and "latin1" not in letter
+    )

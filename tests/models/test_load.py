@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from exegete.core.errors import ModelError, UnknownName, UsageError
-from exegete.models.load import load, task_of
+from exegete.models.load import _letter, load, task_of
 from exegete.models.model import still
 from exegete.models.tiny import tiny
 
@@ -94,3 +94,9 @@ def test_still_puts_everything_back_after_an_exception():
         raise KeyError
     assert modes == [m.training for m in module.modules()]
     assert flags == [p.requires_grad for p in module.parameters()]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "terarium/sentment"])
+def test_the_letter_about_an_unknown_model_lists_a_name_once(name):
+    letter = _letter("AutoModel", name, OSError("offline")).letter()
+    assert letter.count("terrarium/encoder") == 1 and letter.count("terrarium/sentiment") == 1

@@ -210,6 +210,10 @@ def test_nan_gets_a_letter():
 def test_letters_for_targets():
     with pytest.raises(TargetError, match="classes"):
         question("bert", "positve", task="sequence")
+    with pytest.raises(TargetError) as told:
+        question("bert", "zzz", task="sequence")
+    names = question("bert", 0, task="sequence").model.labels
+    assert all(told.value.letter().count(name) == 1 for name in names)
     with pytest.raises(TargetError, match="single token"):
         question("gpt2", Target(kind="next", label="unbelievable house"))
     with pytest.raises(TargetError, match="causal model"):

@@ -367,7 +367,11 @@ def test_verify_sees_what_is_wrong(tmp_path, harm):
         one.write_bytes(two.read_bytes())
         two.write_bytes(kept)
     try:
-        assert not verify(run.folder, sample=0).ok
+        found = verify(run.folder, sample=0)
+        assert not found.ok
+        rows = {name: words for name, _, words in found.rows}
+        same, _, n, *_ = rows["every file as written"].split()
+        assert int(n) - int(same) == (2 if harm == "swapped" else 1)
     except StoreError as e:
         assert harm == "changed" and "Delete that file" in e.do
 

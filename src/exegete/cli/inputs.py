@@ -18,9 +18,9 @@ from pathlib import Path
 
 from exegete.core.embedded import PREFIX
 from exegete.core.errors import InputError, UsageError
+from exegete.core.rows import kind_of, utf16_of
 
 SUFFIXES = (".txt", ".jsonl", ".json", ".csv")
-JSON = {"list": "a list", "str": "a text", "bool": "true or false"}
 # files that hold no text a line: read so, their very syntax would be explained
 OTHERS = (
     *(".tsv", ".parquet", ".conllu", ".conll", ".gz"),
@@ -78,6 +78,8 @@ def no_model(words: Sequence[str], verb: str) -> None:
 
 def decode(data: bytes, where: str) -> str:
     """`data` as text. Raises `InputError` naming the byte that is not text, and its place."""
+    if wide := utf16_of(data):
+        raise InputError(f"You asked to explain {where}.", *wide)
     at, byte = data.find(b"\0"), "a zero byte, so this is binary data"
     try:
         text = data.decode("utf-8-sig")
@@ -191,7 +193,7 @@ def _kind(value: object) -> str:
     """What a value of JSON is, in words; of an object the fields."""
     if isinstance(value, dict):
         return f"the fields {', '.join(value)}" if value else "no field at all"
-    return "null" if value is None else JSON.get(type(value).__name__, "a number")
+    return kind_of(value)
 
 
 def _csv(text: str, path: Path) -> list[str]:

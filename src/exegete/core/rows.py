@@ -32,6 +32,12 @@ TEXT = (
 _BATCH = 1024  # rows of Parquet held at once
 _END = "\0"  # after the last line of a table; no line of text holds it
 _BOM = b"\xef\xbb\xbf"
+_WIDE = (  # byte order marks; that of UTF-32 begins as that of UTF-16 does
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
 
 
 def suffix_of(path: str | PathLike[str]) -> str:
@@ -55,6 +61,8 @@ def lines_of(path: str | PathLike[str], what: str) -> Iterator[str]:
     try:
         with gzip.open(path) if str(path).lower().endswith(".gz") else open(path, "rb") as data:
             for n, line in enumerate(data, 1):
+                if n == 1 and (found := utf16_of(line)):
+                    raise InputError(where, *found)
                 mark = len(_BOM) if n == 1 and line.startswith(_BOM) else 0
                 yield _decoded(line[mark:], n, at + mark, where)
                 at += len(line)
@@ -62,6 +70,26 @@ def lines_of(path: str | PathLike[str], what: str) -> Iterator[str]:
         raise InputError(where, f"It cannot be unpacked ({e}).", "Check the file.") from None
     except OSError as e:
         raise InputError(where, f"It cannot be read ({e.strerror}).", "Check the path.") from None
+
+
+def utf16_of(head: bytes) -> tuple[str, str] | None:
+    """What to say of data that begins with the byte order mark of UTF-16 or UTF-32, and what to do; None: it does not."""
+    name = next((name for mark, name in _WIDE if head.startswith(mark)), None)
+    if name is None:
+        return None
+    mark = " ".join(f"{b:02x}" for b in head[:2])
+    return (
+        f"It is written in {name}, not UTF-8: its byte order mark ({mark} ...) says so.",
+        f"Convert it: `iconv -f {name.lower()} -t utf-8 OLD > NEW`.",
+    )
+
+
+def kind_of(value: object) -> str:
+    """What a value of JSON is, in words."""
+    if value is None:
+        return "null"
+    words = {"bool": "true or false", "str": "a text", "list": "a list", "dict": "an object"}
+    return words.get(type(value).__name__, "a number")
 
 
 def _decoded(line: bytes, n: int, at: int, where: str) -> str:
@@ -146,7 +174,7 @@ def _lines(path: Any, what: str) -> Iterator[Row]:
         if line.strip():
             row = _json(line, path, what, f"Line {n}")
             if not isinstance(row, dict):
-                raise fault(path, what, f"Line {n}", f"is a {type(row).__name__}, no object with fields")
+                raise fault(path, what, f"Line {n}", f"is {kind_of(row)}, no object with fields")
             yield f"Line {n}", row
 
 
@@ -164,9 +192,7 @@ def array_of(path: str | PathLike[str], what: str) -> list[Any]:
     """The list that a .json file holds. Raises `InputError` where it holds none."""
     rows = _json(read_text(path, what), path, what)
     if not isinstance(rows, list):
-        raise InputError(
-            asked(path, what), f"It holds a {type(rows).__name__}, no list.", "Give a list of objects."
-        )
+        raise InputError(asked(path, what), f"It holds {kind_of(rows)}, no list.", "Give a list of objects.")
     return rows
 
 
@@ -174,7 +200,7 @@ def objects(rows: Iterable[Any], path: str | PathLike[str], what: str) -> Iterat
     """The objects of a list, told as "Object 1" and so on. Raises `InputError` for what is none."""
     for n, row in enumerate(rows, 1):
         if not isinstance(row, dict):
-            raise fault(path, what, f"Object {n}", f"is a {type(row).__name__}, no object with fields")
+            raise fault(path, what, f"Object {n}", f"is {kind_of(row)}, no object with fields")
         yield f"Object {n}", row
 
 

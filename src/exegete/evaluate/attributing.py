@@ -162,9 +162,7 @@ class _Gathered:
     def told(self, job: Attributing) -> Attributions:
         """The finding."""
         scores = tuple(self._score(name) for name in self.scores)
-        few = Check.at_most(
-            "rows whose self-checks failed", self.unsound, 0, "explanations of which a self-check failed"
-        )
+        few = Check.at_most("self-checks of every row", self.unsound, 0, "rows of which a self-check failed")
         leads = self._leads()
         return Attributions(
             lede=_lede(leads, self.n, self.n_failed),

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from exegete.core.errors import TargetError, suggest
+from exegete.core.errors import TargetError, near, suggest
 from exegete.core.request import Text
 from exegete.core.target import Label, Target
 from exegete.core.text import Token
@@ -137,8 +137,8 @@ def class_index(model: Model, label: Label) -> int:
         return int(label)
     raise TargetError(
         f"You asked for the class {label!r}.",
-        f"{model.name} has {len(names)} classes: {', '.join(names[:20])}.",
-        suggest(str(label), names, "class"),
+        f"{model.name} has {len(names)} classes: {', '.join(names[:20])}{' ...' if names[20:] else '.'}",
+        suggest(str(label), near(str(label), names) or [f"0 to {len(names) - 1}, or one of these names"]),
     )
 
 

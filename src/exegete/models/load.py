@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from exegete.core.embedded import PREFIX, embedded_names, embedded_path
-from exegete.core.errors import ModelError, UnknownName, UsageError, suggest
+from exegete.core.errors import ModelError, UnknownName, UsageError, near, suggest
 from exegete.models.device_map import DeviceMap, beyond_cpu, check_device, check_map, room_aside
 from exegete.models.model import TASKS, Model
 
@@ -299,8 +299,12 @@ def _letter(factory: str, name: str, e: Exception) -> ModelError:
         return ModelError(
             asked,
             "It is no folder on this machine, and the model hub does not answer or does not know it.",
-            f"Check the name and the network, or give a folder. Embedded: {', '.join(embedded_names())}. "
-            + suggest(name, embedded_names(), "embedded model"),
+            "Check the name and the network, or give a folder. "
+            + (
+                suggest(name, embedded_names())
+                if near(name, embedded_names())
+                else f"Embedded: {', '.join(embedded_names())}."
+            ),
         )
     return ModelError(
         asked,

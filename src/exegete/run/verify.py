@@ -47,7 +47,7 @@ def verify(folder: Folder, sample: int = 1, seed: int = 0, worker: Worker | None
         columns=("check", "result", "what was found"),
         rows=tuple((name, "ok" if ok else "FAILED", words) for name, ok, words in lines),
         ok=all(ok for _, ok, _ in lines),
-        footer=f"{len(done)} of {plan.n_shards} shards, {plan.n_rows:,} rows; {len(drawn)} shards computed again.",
+        footer=f"{len(done)} of {plan.n_shards} shards, {plan.n_rows:,} rows; {len(drawn)} computed again.",
     )
 
 
@@ -78,10 +78,9 @@ def _files(folder: Folder, plan: Plan) -> _Line:
         said = json.loads(folder.manifest.read_text("utf-8"))
         told = {folder.shard(0).with_name(name): h for name, h in said["files"].items()}
         told |= {folder.path / name: h for name, h in said.get("beside", {}).items()}
-    wrong, weights = [], set()
-    for path, told_hash in told.items():
-        if not path.exists() or hash_of(path) != told_hash:
-            wrong.append(path.name)
+    weights: set[str] = set()
+    wrong = [path.name for path, old in told.items() if not path.exists() or hash_of(path) != old]
+    same = len(told) - len(wrong)
     for k in sorted(folder.done()):
         name = folder.shard(k).name
         try:
@@ -94,7 +93,7 @@ def _files(folder: Folder, plan: Plan) -> _Line:
             wrong.append(name)
     wrong = list(dict.fromkeys(wrong))
     words = (
-        f"{len(told)} files have the hashes of the manifest"
+        f"{same} of {len(told)} files have the hashes of the manifest"
         if told
         else "there is no manifest: it is not finished"
     )

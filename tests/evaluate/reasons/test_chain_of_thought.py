@@ -39,6 +39,18 @@ def test_an_answer_that_never_reads_the_chain_has_area_zero():
     assert np.all(found.same == 1.0)
 
 
+def test_the_lede_tells_every_area_the_largest_first_and_calls_none_a_share_of_answers():
+    found = ChainOfThought().judge(Planted(guesses), sums(20))
+    means = areas(found)
+    names = {CUT: "cutting it short", WRONG: "a wrong step", DOTS: "filler in its place"}
+    told = [
+        f"{names[t]} {means[t]:.2f}" for t in sorted(names, key=lambda t: (means[t], names[t]), reverse=True)
+    ]
+    assert ", ".join(told) + "; the controls: " in found.lede
+    assert f"other words for it {means[WORDS]:.2f}, cutting filler short {means[DOTS_CUT]:.2f}." in found.lede
+    assert "area over the curve" in found.lede and "% of answers;" not in found.lede
+
+
 def test_a_guess_changes_all_the_time_and_beats_no_control():
     found = ChainOfThought().judge(Planted(guesses), sums(60))
     assert all(0.8 < x < 1.0 for x in areas(found).values())  # 1 - 1/11

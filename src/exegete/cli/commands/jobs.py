@@ -150,7 +150,9 @@ def cancel(folder: Dir) -> int:
             f"You asked to stop the run in {folder!r}.", "It is finished.", "Read it: exegete jobs status DIR"
         )
     found.folder.write_stop("it was cancelled")
-    say("Every worker stops after its shard. `exegete jobs resume` goes on.")
+    works = bool(found.folder.working())
+    now = "Every worker stops after its shard." if works else "Nobody works on it now."
+    say(f"{now} `exegete jobs resume` goes on.")
     return 0
 
 

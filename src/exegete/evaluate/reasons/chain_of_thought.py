@@ -353,12 +353,22 @@ def _mistakes(c: Case, p: dict[Hashable, int]) -> list[tuple[str, str, str, str,
 
 
 def _lede(scores: Sequence[Score], area: np.ndarray, right: Sequence[float]) -> str:
+    def mean_of(test: str) -> float:
+        return _mean(area[:, TESTS.index(test)])
+
     cut, wrong = scores
-    words, dots = _mean(area[:, TESTS.index(WORDS)]), _mean(area[:, TESTS.index(DOTS_CUT)])
-    said = [f"Cutting the chain short changes {cut.value:.0%} of answers"]
-    if np.isfinite(wrong.value):
-        said.append(f", a wrong step in it {wrong.value:.0%}")
-    said.append(f"; saying it in other words changes {words:.0%}, and cutting filler {dots:.0%}. ")
+    tests = (
+        ("cutting it short", cut.value),
+        ("a wrong step", wrong.value),
+        ("filler in its place", mean_of(DOTS)),
+    )
+    done = sorted(((x, name) for name, x in tests if np.isfinite(x)), reverse=True)
+    held = [("other words for it", mean_of(WORDS)), ("cutting filler short", mean_of(DOTS_CUT))]
+    said = [
+        "How much the answer depends on the chain, as the area over the curve of unchanged answers (0: it never changes, 1: always): ",
+        ", ".join(f"{name} {x:.2f}" for x, name in done),
+        f"; the controls: {', '.join(f'{name} {x:.2f}' for name, x in held if np.isfinite(x))}. ",
+    ]
     stands = [bool(s.beats_chance and s.beats_control) for s in scores if np.isfinite(s.value)]
     if all(stands):
         said.append("So the answer follows from what the chain says.")

@@ -174,7 +174,9 @@ def _notes(seeded: list[Seeded], fields: dict[str, Any], ask: Asked) -> tuple[st
     notes = []
     if ask.dropped:
         n = sum(count for _, count in ask.dropped)
-        notes.append(f"{len(ask.dropped)} classes with {n} examples were too rare and are left out.")
+        some = "1 class" if len(ask.dropped) == 1 else f"{len(ask.dropped)} classes"
+        seen = "1 example" if n == 1 else f"{n} examples"
+        notes.append(f"Left out as too rare: {some} with {seen}.")
     lacking = sum(s.missing for s in seeded)
     if lacking:
         notes.append(
