@@ -18,7 +18,7 @@ from pathlib import Path
 
 from exegete.core.embedded import PREFIX
 from exegete.core.errors import InputError, UsageError
-from exegete.core.rows import kind_of, utf16_of
+from exegete.core.rows import kind_of, wide
 
 SUFFIXES = (".txt", ".jsonl", ".json", ".csv")
 # files that hold no text a line: read so, their very syntax would be explained
@@ -78,8 +78,8 @@ def no_model(words: Sequence[str], verb: str) -> None:
 
 def decode(data: bytes, where: str) -> str:
     """`data` as text. Raises `InputError` naming the byte that is not text, and its place."""
-    if wide := utf16_of(data):
-        raise InputError(f"You asked to explain {where}.", *wide)
+    if letter := wide(data, f"You asked to explain {where}."):
+        raise letter
     at, byte = data.find(b"\0"), "a zero byte, so this is binary data"
     try:
         text = data.decode("utf-8-sig")

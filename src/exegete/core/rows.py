@@ -61,8 +61,8 @@ def lines_of(path: str | PathLike[str], what: str) -> Iterator[str]:
     try:
         with gzip.open(path) if str(path).lower().endswith(".gz") else open(path, "rb") as data:
             for n, line in enumerate(data, 1):
-                if n == 1 and (found := utf16_of(line)):
-                    raise InputError(where, *found)
+                if n == 1 and (letter := wide(line, where)):
+                    raise letter
                 mark = len(_BOM) if n == 1 and line.startswith(_BOM) else 0
                 yield _decoded(line[mark:], n, at + mark, where)
                 at += len(line)
@@ -72,14 +72,14 @@ def lines_of(path: str | PathLike[str], what: str) -> Iterator[str]:
         raise InputError(where, f"It cannot be read ({e.strerror}).", "Check the path.") from None
 
 
-def utf16_of(head: bytes) -> tuple[str, str] | None:
-    """What to say of data that begins with the byte order mark of UTF-16 or UTF-32, and what to do; None: it does not."""
+def wide(head: bytes, where: str) -> InputError | None:
+    """The letter about data that begins with the byte order mark of UTF-16 or UTF-32; None where it does not."""
     name = next((name for mark, name in _WIDE if head.startswith(mark)), None)
     if name is None:
         return None
-    mark = " ".join(f"{b:02x}" for b in head[:2])
-    return (
-        f"It is written in {name}, not UTF-8: its byte order mark ({mark} ...) says so.",
+    return InputError(
+        where,
+        f"It is written in {name}, not UTF-8: its byte order mark ({' '.join(f'{b:02x}' for b in head[:2])} ...) says so.",
         f"Convert it: `iconv -f {name.lower()} -t utf-8 OLD > NEW`.",
     )
 
