@@ -146,6 +146,25 @@ def test_words_of_a_mark_stand_above_every_curve():
     assert words is not None and highest >= int(words[1]) + 12
 
 
+def test_names_on_an_axis_are_whole_where_there_is_room():
+    names = ("simple", "subject relative", "object relative")
+    f = Curves(
+        title="c", x=np.arange(3.0), x_axis="phenomenon", y_axis="accuracy", x_names=names,
+        series=(Series(name="model", y=np.ones(3)),),
+    )  # fmt: skip
+    assert tuple(name for _, name in picture(f).x_ticks) == names
+    shown = _text_of(f, 60).split()
+    assert shown.count("relative") == 2 and "…" not in " ".join(shown)
+
+
+def _text_of(figure, width):
+    class One(Finding):
+        def figures(self):
+            return (figure,)
+
+    return text_of(One(title="", lede=""), width)
+
+
 def _page_of(figure):
     class One(Finding):
         def figures(self):

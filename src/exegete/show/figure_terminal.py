@@ -134,12 +134,16 @@ class CurvesText:
             name.removeprefix(f"{p.x_axis} ") for _, name in p.x_ticks
         ]  # "3" of "layer 3": the head says it
         cells = [[name, *(a.get(x, "") for a in at)] for name, (x, _) in zip(names, p.x_ticks)]
-        widths = [max(map(len, column)) for column in cells]
+        widths = [
+            max(_word(name) if len(name) > COLUMN else len(name), *map(len, values))
+            for name, *values in cells
+        ]
         kept = _evenly(widths, options.max_width - first, self._highest())
         table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False, header_style="dim", pad_edge=False)
         table.add_column(Text(head), width=first)
         for i in kept:
-            table.add_column(Text(cells[i][0]), justify="right", no_wrap=True, width=widths[i])
+            head = _wrapped(cells[i][0], widths[i])
+            table.add_column(head, justify="right", no_wrap=True, width=widths[i])
         for n, line in enumerate(p.lines):
             style = "dim" if line.control else ""
             table.add_row(Text(line.name, style), *(Text(cells[i][n + 1], style) for i in kept))

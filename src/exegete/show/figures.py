@@ -216,10 +216,19 @@ def curves(f: Curves) -> CurvesPicture:
     names = tuple(
         name.removeprefix(f"{f.x_axis} ") for name in names
     )  # "3" of "layer 3": the axis says it, and more fit
-    x_ticks = _apart(tuple((px(float(x)), one_line(name, 12)) for x, name in zip(f.x, names)))
+    x_ticks = _named(tuple((px(float(x)), one_line(name)) for x, name in zip(f.x, names)))
     y_ticks = tuple((py(v), f"{v:.12g}") for v in steps(low, high))
     marks = tuple((px(x), one_line(words)) for x, words in f.marks)
     return CurvesPicture(f.title, f.caption, lines, x_ticks, y_ticks, marks, f.x_axis, f.y_axis)
+
+
+def _named(ticks: tuple[tuple[float, str], ...]) -> tuple[tuple[float, str], ...]:
+    """Ticks (x, name) for an axis: with whole names where all have room, else with short ones, as many as have room."""
+    for letters in (24, 18, 14):
+        whole = tuple((x, one_line(name, letters)) for x, name in ticks)
+        if _apart(whole) == whole:
+            return whole
+    return _apart(tuple((x, one_line(name, 12)) for x, name in ticks))
 
 
 def _apart(ticks: tuple[tuple[float, str], ...]) -> tuple[tuple[float, str], ...]:
