@@ -157,6 +157,15 @@ def test_names_on_an_axis_are_whole_where_there_is_room():
     assert shown.count("relative") == 2 and "…" not in " ".join(shown)
 
 
+def test_no_name_on_an_axis_leaves_the_frame():
+    f = Curves(
+        title="c", x=np.arange(2.0), x_axis="x", y_axis="y", x_names=("a", "the longest name of them"),
+        series=(Series(name="model", y=np.ones(2)),),
+    )  # fmt: skip
+    p = picture(f)
+    assert all(x + 6.5 * len(name) / 2 <= p.width for x, name in p.x_ticks)
+
+
 def _text_of(figure, width):
     class One(Finding):
         def figures(self):

@@ -226,7 +226,8 @@ def _named(ticks: tuple[tuple[float, str], ...]) -> tuple[tuple[float, str], ...
     """Ticks (x, name) for an axis: with whole names where all have room, else with short ones, as many as have room."""
     for letters in (24, 18, 14):
         whole = tuple((x, one_line(name, letters)) for x, name in ticks)
-        if _apart(whole) == whole:
+        inside = all(LETTER * len(name) / 2 <= min(x, WIDTH - x) for x, name in whole)
+        if inside and _apart(whole) == whole:
             return whole
     return _apart(tuple((x, one_line(name, 12)) for x, name in ticks))
 
