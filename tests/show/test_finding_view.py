@@ -147,10 +147,10 @@ def test_words_of_a_mark_stand_above_every_curve():
 
 
 def test_names_on_an_axis_are_whole_where_there_is_room():
-    names = ("simple", "subject relative", "object relative")
+    names = ("simple", "subject relative", "object relative", "be")
     f = Curves(
-        title="c", x=np.arange(3.0), x_axis="phenomenon", y_axis="accuracy", x_names=names,
-        series=(Series(name="model", y=np.ones(3)),),
+        title="c", x=np.arange(4.0), x_axis="phenomenon", y_axis="accuracy", x_names=names,
+        series=(Series(name="model", y=np.ones(4)),),
     )  # fmt: skip
     assert tuple(name for _, name in picture(f).x_ticks) == names
     shown = _text_of(f, 60).split()
