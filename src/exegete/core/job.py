@@ -100,13 +100,13 @@ class Job(Given, ABC):
     shard_tokens: ClassVar[int] = 2048  # of a shard, about: what is lost when a worker dies
     shard_rows: ClassVar[int] = 64
 
+    model: ModelRef
+    seed: int = 0
+
     @property
     def shard(self) -> tuple[int, int]:
         """The tokens and rows of a shard at most. Nothing but the job decides: the same shards on a laptop and on a cluster."""
         return self.shard_tokens, self.shard_rows
-
-    model: ModelRef
-    seed: int = 0
 
     @property
     def whole(self) -> str:

@@ -52,9 +52,8 @@ def launch(
             worker = job.open(live)
         drive(folder, engine, job=job, worker=worker, allowed=allowed, progress=progress)
     except ExegeteError:
-        if (
-            fresh and not folder.begun
-        ):  # a name that is wrong may be written rightly the next time, in the same folder
+        # a name that is wrong may be written rightly the next time, in the same folder
+        if fresh and not folder.begun:
             folder.forget()
         raise
     return Run(path)
