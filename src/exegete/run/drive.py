@@ -145,7 +145,9 @@ def drive(
     stop = Stopper(watch, allowed, progress, job.words)
     hand = _Hand(job, worker)
     if progress is not None:
-        progress.start(watch.total, job.words)
+        progress.start(
+            watch.total, f"{job.words}: {_many(plan.n_rows, 'row')} in {_many(plan.n_shards, 'shard')}"
+        )
     try:
         with _signals(stop):
             if len(folder.done()) < plan.n_shards:
@@ -163,6 +165,10 @@ def drive(
     finally:
         if progress is not None:
             progress.stop()
+
+
+def _many(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 @dataclass
