@@ -257,7 +257,9 @@ def test_items_that_do_not_fit_are_told_in_every_place(tmp_path, capsys):
     file.write_text("\n".join(json.dumps({"id": f"p{i}", **p}) for i, p in enumerate(pairs)))
     line = ["run", "activation_patching", "--data", str(file), "--model", "terrarium/decoder"]
     assert run([*line, "--out", str(tmp_path / "out")]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
+    said = capsys.readouterr()
+    shown = " ".join(said.out.split())
+    assert "3 rows, 0 failed, 1 could not be used" in said.err
     assert "Of 3 pairs 2 could be patched" in shown
     table = Run(tmp_path / "out").table(("id", "unfit")).to_pylist()
     assert [bool(r["unfit"]) for r in table] == [False, False, True]

@@ -73,6 +73,11 @@ class Run:
         """Rows that failed."""
         return sum(int(shard.told(self.folder.shard(k))["failed"]) for k in self.shards())
 
+    @property
+    def n_unfit(self) -> int:
+        """Rows that did not fail, and that a study could not use all the same."""
+        return sum(shard.unfit(self.folder.shard(k)) for k in self.shards())
+
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         for k in self.shards():
             for row, output in shard.decode(self.folder.shard(k), self._part):

@@ -81,6 +81,16 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         raise _broken(path, e) from e
 
 
+def unfit(path: Path) -> int:
+    """How many rows of a shard say that they did not fit. Raises `StoreError` for a broken file."""
+    try:
+        if "unfit" not in pq.read_schema(path).names:
+            return 0
+    except (OSError, pa.ArrowInvalid) as e:
+        raise _broken(path, e) from e
+    return sum(bool(said) for said in read(path, ["unfit"]).column(0).to_pylist())
+
+
 def told(path: Path) -> dict[str, Any]:
     """What a shard says of itself: plan, weights, rows, failed, tokens. Raises `StoreError` for a broken file."""
     try:

@@ -50,6 +50,7 @@ def status(folder: Dir, as_json: o.Json = False) -> int:
         ("data", str(found.plan.told.get("data", ""))),
         ("identity", found.plan.hash),
     ]
+    rows += [("could not be used", f"{found.n_unfit:,} rows")] if found.n_unfit else []
     rows += [(f"failed: {name}", f"{kind}: {said}") for name, kind, said in found.errors()[:10]]
     Output(json=as_json).emit(
         [

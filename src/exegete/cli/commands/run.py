@@ -165,7 +165,8 @@ def run(
     if found.plan.rows["whole"]:
         say(f"It ran in one piece: {found.plan.rows['whole']}.")
     output.emit([found.result])
-    say(f"{len(found):,} rows, {found.n_failed:,} failed, in {found.folder.path}")
+    unfit = f", {found.n_unfit:,} could not be used" if found.n_unfit else ""
+    say(f"{len(found):,} rows, {found.n_failed:,} failed{unfit}, in {found.folder.path}")
     return 0
 
 
