@@ -53,10 +53,12 @@ LIGHT: dict[str, object] = {
     "n_explained": 3,
     "fewest": 1,
     "noise_from": "vocabulary",
-    "words": ("on", "big", "food"),
 }
+# by id of the study: what other studies mean something else by
+OWN: dict[str, dict[str, object]] = {"rationale_counterfactual": {"words": ("on", "big", "food")}}
 
 
 def light(cls: type[Study]) -> Study:
     """The study at its lightest."""
-    return cls.build({k: v for k, v in LIGHT.items() if k in cls.model_fields})  # type: ignore[return-value]
+    told = {k: v for k, v in LIGHT.items() if k in cls.model_fields}
+    return cls.build(told | OWN.get(cls.id, {}))  # type: ignore[return-value]

@@ -106,8 +106,9 @@ class ToyEngine(Engine):
 
 
 def environment() -> dict[str, str]:
-    path = os.pathsep.join([str(TESTS), str(TESTS.parent / "src"), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path}
+    more = os.environ.get("PYTHONPATH", "")  # an empty entry would be the current folder
+    path = [str(TESTS), str(TESTS.parent / "src"), *([more] if more else [])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def main(argv: list[str]) -> int:
