@@ -225,7 +225,7 @@ def _lede(found: _Found, n_methods: int) -> str:
             f" Of {len(names)} that explain texts, {len(perfect)} put the planted words on top in every text"
             " that they can explain"
         )
-        told += f", and {len(beaten)} {'fails' if len(beaten) == 1 else 'fail'} to beat random orders or own randomised weights on at least one truth"
+        told += f", and {len(beaten)} {'fails' if len(beaten) == 1 else 'fail'} to beat random orders or the same on randomised weights on at least one truth"
         told += f" ({', '.join(sorted(beaten))})." if beaten else "."
     noise = [r for r in found.rows if r.method == NOISE and r.score.beats_chance]
     if noise:
