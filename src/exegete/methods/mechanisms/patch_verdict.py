@@ -227,8 +227,8 @@ def notes_of(pairs: Pairs) -> tuple[str, ...]:
     """Why some pairs are not there."""
     if not pairs.failed:
         return ()
-    many = f"{len(pairs.failed)} pair{'s' if len(pairs.failed) > 1 else ''}"
-    return (f"{many} could not be patched. The first: {pairs.failed[0]}",)
+    n = len(pairs.failed)
+    return (f"{n} pair{'' if n == 1 else 's'} could not be patched. The first: {pairs.failed[0]}",)
 
 
 def share_of(pairs: Pairs) -> str:
