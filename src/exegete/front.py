@@ -200,8 +200,10 @@ def study(
     `request` is what the study asks about: texts, `Pair`s, `Fact`s or `Parsed` sentences, one or a list. Left out, the
     terrarium's own material is taken, which fits the embedded models. Raises `ExegeteError` letters.
     """
+    from exegete.methods.contracts.study import Study
+
     chosen = method_of(method)
-    if not hasattr(chosen, "study"):
+    if not isinstance(chosen, Study):
         raise UsageError(
             f"You asked for the study {chosen.id!r}.",
             "It is a method that explains the words of a text.",
@@ -209,16 +211,15 @@ def study(
         )
     loaded = load(model)
     if request is None:
-        request = chosen.brings()  # type: ignore[attr-defined]
-    if request is None and chosen.asks != "nothing":  # type: ignore[attr-defined]
+        request = chosen.brings()
+    if request is None and chosen.asks != "nothing":
         from exegete.terrarium.material import material
 
-        asked: Any = chosen
         request = material(
-            asked.asks, loaded.task, asked.most, asked.usual, model=loaded.name, kind=asked.kind
+            chosen.asks, loaded.task, chosen.most, chosen.usual, model=loaded.name, kind=chosen.kind
         )
     goal = Target.of(target, against=against, scale=scale)
-    return chosen(loaded, request, goal, progress=progress)  # type: ignore[operator]
+    return chosen(loaded, request, goal, progress=progress)
 
 
 def run(

@@ -13,7 +13,7 @@ Cost: `methods.contracts.attribution` and `evaluate.trust`, a row each. Memory: 
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
@@ -124,6 +124,21 @@ def flat_of(a: Attribution) -> dict[str, Any]:
     return found
 
 
+class _Kept(NamedTuple):
+    """What is kept of a score of a row; a tuple, for there are as many as rows."""
+
+    value: Any
+    chance: Any
+    control: Any
+    percentile: Any
+    skipped: Any
+    better: Any
+    control_name: Any
+
+
+_COLUMNS = ("", *(f".{name}" for name in _Kept._fields[1:]))  # what comes behind the score's name in a table
+
+
 class _Gathered:
     """What is kept of every row while they pass."""
 
@@ -132,7 +147,7 @@ class _Gathered:
         self.failures: list[str] = []
         self.n_failed = self.unsound = 0
         self.predicted: Counter[str] = Counter()
-        self.scores: dict[str, list[tuple[Any, ...]]] = defaultdict(list)  # in the order of _KEPT
+        self.scores: dict[str, list[_Kept]] = defaultdict(list)
         self.leads: dict[tuple[str, str], array[float]] = defaultdict(
             lambda: array("d")
         )  # (target, word) -> one a text
@@ -150,7 +165,7 @@ class _Gathered:
         self.predicted[flat["predicted"]] += 1
         for name in (c.removesuffix(".better") for c in flat if c.endswith(".better")):
             if flat[f"{name}.better"] is not None:
-                self.scores[name].append(tuple(flat.get(f"{name}{k}") for k in _KEPT))
+                self.scores[name].append(_Kept(*(flat.get(f"{name}{k}") for k in _COLUMNS)))
         scores: list[float] = flat["scores"]  # a dozen numbers a row: plain sums are quicker than arrays
         mean = sum(scores) / max(len(scores), 1)
         lead: dict[str, list[float]] = defaultdict(list)
@@ -186,19 +201,19 @@ class _Gathered:
 
     def _score(self, name: str) -> Score:
         rows = self.scores[name]
-        good = [r for r in rows if r[0] is not None and np.isfinite(r[0])]
-        better: Better = rows[0][_KEPT.index(".better")]
+        good = [r for r in rows if r.value is not None and np.isfinite(r.value)]
+        better: Better = rows[0].better
         failed = self.n + self.n_failed - len(good)
         if not good:
             return unscored(name, better, failed)
         several = Several(
-            values=np.array([r[0] for r in good]),
-            chances=[r[_KEPT.index(".chance")] for r in good],
-            controls=[r[_KEPT.index(".control")] for r in good],
-            percentiles=[r[_KEPT.index(".percentile")] for r in good],
-            skipped=[r[_KEPT.index(".skipped")] or "" for r in good],
+            values=np.array([r.value for r in good]),
+            chances=[r.chance for r in good],
+            controls=[r.control for r in good],
+            percentiles=[r.percentile for r in good],
+            skipped=[r.skipped or "" for r in good],
         )
-        control = rows[0][_KEPT.index(".control_name")] or ""
+        control = rows[0].control_name or ""
         return several.pooled(name, better, control, failed, self.seed)
 
     def _leads(self) -> tuple[WordLead, ...]:
@@ -224,6 +239,3 @@ def _lede(leads: tuple[WordLead, ...], n: int, n_failed: int) -> str:
         return f"Of {n:,} rows{failed}: no word surely stands out from the other words of its texts."
     told = ", ".join(f"{w.word!r} {'for' if w.lead > 0 else 'against'} {w.target}" for w in sure[:4])
     return f"Of {n:,} rows{failed}: what surely stands out from the other words of its texts is {told}."
-
-
-_KEPT = ("", ".chance", ".control", ".percentile", ".skipped", ".better", ".control_name")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exegete.core.errors import UnknownName, UsageError
-from exegete.core.job import Output, Worker, out_of_memory
+from exegete.core.job import Output, out_of_memory
 from exegete.core.method import Method
 from exegete.core.request import Text
 from exegete.core.result import Attribution
@@ -18,10 +18,10 @@ from exegete.core.target import Target
 from exegete.evaluate.trust import LEVELS, TrustLevel, judge
 from exegete.methods.contracts.attribution import AttributionMethod, explain
 from exegete.models.ask import ask
-from exegete.models.model import Model, lighter
+from exegete.models.model import Model
 from exegete.models.pool import Pool
 from exegete.models.randomise import Randomiser
-from exegete.models.reference import identity
+from exegete.models.worker import ModelWorker
 from exegete.run.here import worked_here
 
 
@@ -71,18 +71,14 @@ class Asked:
     seed: int = 0
 
 
-class Explainer(Worker):
+class Explainer(ModelWorker):
     """Explains rows `{"request": Text, "target"?: Target}` with one model."""
 
     def __init__(self, model: Model, asked: Asked) -> None:
         asked.method.check(model)
-        self.model, self.asked, self.fingerprint = model, asked, model.fingerprint
+        super().__init__(model)
+        self.asked = asked
         self.randomiser = Randomiser(asked.seed)
-
-    @property
-    def identity(self) -> str:
-        """Which weights and tokenizer."""
-        return identity(self.model)
 
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
         """An attribution a row, or its error."""
@@ -90,10 +86,6 @@ class Explainer(Worker):
         if len(rows) == 1 or self.asked.method.hooks:
             return [one(row) for row in rows]
         return list(Pool(self.model).map(one, rows))
-
-    def halve(self) -> bool:
-        """Half as many tokens in a pass."""
-        return lighter(self.model)
 
     def _one(self, row: Mapping[str, Any]) -> Output:
         a = self.asked

@@ -28,12 +28,12 @@ from exegete.evaluate.judged_text import Bench, sheet_of
 from exegete.evaluate.removals import removing
 from exegete.evaluate.sheet import Sheet
 from exegete.evaluate.suite_table import table_of
-from exegete.models.model import lighter
 from exegete.models.randomise import Randomiser
-from exegete.models.reference import found_at, identity, load_ref
+from exegete.models.reference import found_at, load_ref
+from exegete.models.worker import ModelWorker
 
 
-class Judge(Worker):
+class Judge(ModelWorker):
     """Judges rows `{"n": place, "text": Text | Rationale | what people write}`. `full`: with the randomised-weights
     control; `by`: notes on how metrics remove units.
     """
@@ -42,23 +42,14 @@ class Judge(Worker):
         self, what: Plan, metrics: Sequence[ExplanationMetric], full: bool, n_random: int, by: Sequence[str] = (),
         progress: Progress | None = None,
     ) -> None:  # fmt: skip
+        super().__init__(what.model)
         self.what, self.metrics, self.n_random, self.by = what, metrics, n_random, tuple(by)
         self.randomiser = Randomiser(what.seed) if full else None
         self.progress = Quiet() if progress is None else progress
-        self.model, self.fingerprint = what.model, what.model.fingerprint
-
-    @property
-    def identity(self) -> str:
-        """Which weights and tokenizer."""
-        return identity(self.model)
 
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
         """A sheet a text; where no method could explain it, with the first error."""
         return [self._safe(row) for row in rows]
-
-    def halve(self) -> bool:
-        """Half as many tokens in a pass."""
-        return lighter(self.model)
 
     def sheet(self, output: Output, name: str) -> Sheet:
         """The sheet of an output; of a text that no method could explain one without scores, with the reason."""

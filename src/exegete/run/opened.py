@@ -78,6 +78,12 @@ class Run:
         """Rows that did not fail, and that a study could not use all the same."""
         return sum(shard.unfit(self.folder.shard(k)) for k in self.shards())
 
+    @property
+    def line(self) -> str:
+        """How many rows there are, and how many of them came to nothing, in words."""
+        unfit = f", {self.n_unfit:,} could not be used" if self.n_unfit else ""
+        return f"{len(self):,} rows, {self.n_failed:,} failed{unfit}, in {self.folder.path}"
+
     def __iter__(self) -> Iterator[tuple[str, Any]]:
         for k in self.shards():
             for row, output in shard.decode(self.folder.shard(k), self._part):
@@ -161,11 +167,14 @@ class Run:
         """Dense arrays called `name`: for each shard the ids of its rows and an array a row, that of a row that failed without entries.
         Raises `UnknownName`.
         """
-        like = self._like(name) if self.shards() else np.zeros(0)
+        like: np.ndarray | None = None
         for k in self.shards():
-            found = shard.arrays(self.folder.shard(k, "safetensors"))
+            each = shard.arrays(self.folder.shard(k, "safetensors")).get(name)
             ids = shard.read(self.folder.shard(k), ("id",)).column(0).to_pylist()
-            yield ids, found[name] if name in found else [like[:0]] * len(ids)
+            if each is None:
+                like = self._like(name) if like is None else like
+                each = [like[:0]] * len(ids)
+            yield ids, each
 
     def _like(self, name: str) -> np.ndarray:
         """The first array of that name; where every row of a shard failed, it has none to tell the width from."""

@@ -120,7 +120,7 @@ def resume(
     with RichProgress() as progress:
         drive(found.folder, Engine(engine, workers, address, gpus), allowed=max_error_rate, progress=progress)
     output.emit([found.result])
-    say(f"{len(found):,} rows, {found.n_failed:,} failed, in {folder}")
+    say(found.line)
     return 0
 
 

@@ -165,8 +165,7 @@ def run(
     if found.plan.rows["whole"]:
         say(f"It ran in one piece: {found.plan.rows['whole']}.")
     output.emit([found.result])
-    unfit = f", {found.n_unfit:,} could not be used" if found.n_unfit else ""
-    say(f"{len(found):,} rows, {found.n_failed:,} failed{unfit}, in {found.folder.path}")
+    say(found.line)
     return 0
 
 

@@ -19,8 +19,9 @@ from exegete.core.material import Mark, Marked
 from exegete.core.result import Listing, Provenance
 from exegete.models.harvest import Table, harvest
 from exegete.models.lab import Lab
-from exegete.models.model import Model, lighter
-from exegete.models.reference import identity, load_ref
+from exegete.models.model import Model
+from exegete.models.reference import load_ref
+from exegete.models.worker import ModelWorker
 
 
 class Harvesting(Job):
@@ -71,16 +72,12 @@ class Harvesting(Job):
         )
 
 
-class Reader(Worker):
+class Reader(ModelWorker):
     """Reads activations at `sites`."""
 
     def __init__(self, model: Model, sites: tuple[str, ...], pool: str) -> None:
-        self.model, self.sites, self.pool, self.fingerprint = model, sites, pool, model.fingerprint
-
-    @property
-    def identity(self) -> str:
-        """Which weights and tokenizer."""
-        return identity(self.model)
+        super().__init__(model)
+        self.sites, self.pool = sites, pool
 
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
         """Arrays of each row by place; where a stretch fails, each by itself."""
@@ -94,10 +91,6 @@ class Reader(Worker):
                 return [Output(error=e)]
             return [o for row in rows for o in self.work([row])]
         return [self._of(table, i, len(item.marks)) for i, item in enumerate(items)]
-
-    def halve(self) -> bool:
-        """Half as many tokens in a pass."""
-        return lighter(self.model)
 
     def _of(self, table: Table, i: int, marks: int) -> Output:
         low, high = np.searchsorted(table.item, [i, i + 1]).tolist()

@@ -21,9 +21,10 @@ from exegete.core.trust import Check, Cost
 from exegete.core.value import Value
 from exegete.methods.contracts.study import Divided, Study
 from exegete.models.lab import Lab
-from exegete.models.model import Model, lighter
+from exegete.models.model import Model
 from exegete.models.randomise import Randomiser
-from exegete.models.reference import identity, load_ref
+from exegete.models.reference import load_ref
+from exegete.models.worker import ModelWorker
 
 COSTS = ("forwards", "backwards", "tokens", "asked", "distinct")
 
@@ -109,18 +110,14 @@ class Studying(Job):
         return finding
 
 
-class Student(Worker):
+class Student(ModelWorker):
     """Works on the items of a study."""
 
     def __init__(self, model: Model, study: Study, target: Target) -> None:
         study.check(model)
-        self.model, self.study, self.target, self.fingerprint = model, study, target, model.fingerprint
+        super().__init__(model)
+        self.study, self.target = study, target
         self.randomiser = Randomiser(int(getattr(study, "seed", 0)))
-
-    @property
-    def identity(self) -> str:
-        """Which weights and tokenizer."""
-        return identity(self.model)
 
     def work(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Output]:
         """What is kept of each item; where a stretch fails, each by itself."""
@@ -138,10 +135,6 @@ class Student(Worker):
                 found[i] = Output(error=e)
         found |= dict(zip(items, self._worked(tuple(items.values()))))
         return [found[i] for i in range(len(rows))]
-
-    def halve(self) -> bool:
-        """Half as many tokens in a pass."""
-        return lighter(self.model)
 
     def _worked(self, items: tuple[Any, ...]) -> list[Output]:
         study = self.study
@@ -176,9 +169,6 @@ class Student(Worker):
 
 def _unfit(part: Any) -> dict[str, str]:
     """Why an item could not be worked on, where its part says so: no failed row, for the finding counts it itself."""
-    letter = getattr(part, "unfit", None)
-    return (
-        {}
-        if part is None or not hasattr(part, "unfit")
-        else {"unfit": f"{letter.found} {letter.do}" if letter else ""}
-    )
+    if not hasattr(part, "unfit"):
+        return {}
+    return {"unfit": f"{part.unfit.found} {part.unfit.do}" if part.unfit else ""}
